@@ -1,0 +1,2 @@
+//! The one entry for people: demo, test, check, bench, plugins.
+fn main() {}
