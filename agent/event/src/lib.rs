@@ -1,1 +1,12 @@
-//! placeholder
+//! Events without IO: batches of rows over arenas of bytes, the structural scan, columns, edits and the finished
+//! document. Everything here is pure, so that it can be fuzzed and measured alone.
+
+pub mod batch;
+pub mod column;
+pub mod cri;
+pub mod identity;
+pub mod json;
+pub mod parse;
+pub mod stream;
+pub mod time;
+pub mod transform;
