@@ -1,1 +1,9 @@
-//! placeholder
+//! What lies between the stages and a sink: segments, the tiers that hold them, the acks that say when a batch is
+//! safe, and the ledger that says what became of it.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod ack;
+pub mod ledger;
+pub mod memory;
+pub mod segment;

@@ -1,1 +1,7 @@
-//! placeholder
+//! Pipelines: the contracts of sources and sinks, checkpoints, and the workers that bring batches from one to the
+//! other through the stages.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod checkpoint;
+pub mod source;

@@ -1,0 +1,148 @@
+//! Acks: the answer that a batch is safe.
+//!
+//! 1. Everything derived of a batch carries an [`Ack`]; splitting one makes another share.
+//! 2. A batch is safe when every share was released. A share that is dropped without release (an error path, a
+//!    panic, a shutdown) marks the batch unsafe: its range is then read again, never skipped.
+//! 3. What the ledger learns about the batch is kept with it until then, so that it becomes durable in the same
+//!    transaction as the position behind the batch.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::ledger::{Account, Amount, Entry};
+
+/// Who hears that a batch is safe.
+pub trait Acknowledge: Send + Sync {
+    /// Called once per batch, from any thread, when its last share is gone. `safe` says whether all were released.
+    fn acknowledge(&self, sequence: u64, safe: bool, entries: Vec<Posting>);
+}
+
+/// A line of a batch's own account.
+#[derive(Clone, Debug)]
+pub struct Posting {
+    /// Where it is booked.
+    pub account: Arc<Account>,
+    /// As what.
+    pub entry: Entry,
+    /// How much.
+    pub amount: Amount,
+}
+
+/// One share of the duty to make a batch safe.
+pub struct Ack {
+    batch: Arc<Batch>,
+    released: bool,
+}
+
+struct Batch {
+    sequence: u64,
+    to: Arc<dyn Acknowledge>,
+    lost_a_share: AtomicBool,
+    entries: Mutex<Vec<Posting>>,
+}
+
+// === impl Ack ===
+
+impl Ack {
+    /// The first share of the batch with this sequence number.
+    pub fn new(sequence: u64, to: Arc<dyn Acknowledge>) -> Ack {
+        let batch =
+            Batch { sequence, to, lost_a_share: AtomicBool::new(false), entries: Mutex::new(Vec::new()) };
+        Ack { batch: Arc::new(batch), released: false }
+    }
+
+    /// Another share.
+    #[must_use]
+    pub fn share(&self) -> Ack {
+        Ack { batch: Arc::clone(&self.batch), released: false }
+    }
+
+    /// This share's part is in a terminal state or lies durably somewhere else.
+    pub fn release(mut self) {
+        self.released = true;
+    }
+
+    /// Books what became of events of this batch: at once in the account, and durably with the batch.
+    pub fn book(&self, account: &Arc<Account>, entry: Entry, amount: Amount) {
+        if amount == Amount::default() {
+            return;
+        }
+        account.book(&entry, amount);
+        let posting = Posting { account: Arc::clone(account), entry, amount };
+        self.batch.entries.lock().unwrap_or_else(PoisonError::into_inner).push(posting);
+    }
+}
+
+impl Drop for Ack {
+    fn drop(&mut self) {
+        if !self.released {
+            self.batch.lost_a_share.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let safe = !self.lost_a_share.load(Ordering::Acquire);
+        let entries = std::mem::take(self.entries.get_mut().unwrap_or_else(PoisonError::into_inner));
+        self.to.acknowledge(self.sequence, safe, entries);
+    }
+}
+
+impl std::fmt::Debug for Ack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ack").field("sequence", &self.batch.sequence).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<(u64, bool, usize)>>);
+
+    impl Acknowledge for Heard {
+        fn acknowledge(&self, sequence: u64, safe: bool, entries: Vec<Posting>) {
+            self.0.lock().unwrap().push((sequence, safe, entries.len()));
+        }
+    }
+
+    fn heard(act: impl FnOnce(Ack)) -> Vec<(u64, bool, usize)> {
+        let heard = Arc::new(Heard::default());
+        act(Ack::new(7, heard.clone()));
+        let got = heard.0.lock().unwrap();
+        got.clone()
+    }
+
+    #[test]
+    fn safe_when_every_share_was_released() {
+        let got = heard(|ack| {
+            let other = ack.share();
+            ack.release();
+            other.release();
+        });
+        assert_eq!(got, [(7, true, 0)]);
+    }
+
+    #[test]
+    fn a_dropped_share_makes_the_batch_unsafe() {
+        let got = heard(|ack| {
+            drop(ack.share());
+            ack.release();
+        });
+        assert_eq!(got, [(7, false, 0)]);
+    }
+
+    #[test]
+    fn what_was_booked_comes_back_with_the_batch() {
+        let account = Account::new("p", "s");
+        let got = heard(|ack| {
+            ack.book(&account, Entry::Delivered, Amount { events: 2, bytes: 9 });
+            ack.book(&account, Entry::Delivered, Amount::default());
+            ack.release();
+        });
+        assert_eq!(got, [(7, true, 1)]);
+        assert_eq!(account.counts().delivered, Amount { events: 2, bytes: 9 });
+    }
+}

@@ -1,0 +1,94 @@
+//! Sources: where batches come from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use weir_event::batch::{ArenaPool, Batch};
+
+use crate::checkpoint::{Checkpoints, Progress};
+
+/// Whether a source goes on for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Reads what is there and what comes.
+    Follow,
+    /// Reads what is there, also an unfinished last line or part, and ends.
+    Once,
+}
+
+/// Tells sources to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for the end.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether the end was asked for. A source looks at least every 200 ms.
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The pipelines will take no more batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+/// Where a source puts its batches.
+pub trait Outlet: Send {
+    /// Hands a batch to every pipeline of the source; blocks while one of them is behind. `progress` says how far
+    /// the batch brings its files, and becomes the checkpoint when it is safe. A batch without rows only moves
+    /// positions.
+    fn send(&mut self, batch: Batch, progress: Vec<Progress>) -> Result<(), Stopped>;
+
+    /// How many batches of this source are not safe yet.
+    fn outstanding(&self) -> usize;
+}
+
+/// What a source counts of itself.
+#[derive(Debug, Default)]
+pub struct SourceMetrics {
+    /// Bytes read.
+    pub bytes: AtomicU64,
+    /// Events sent.
+    pub events: AtomicU64,
+    /// Files followed now.
+    pub files: AtomicU64,
+    /// Lines that are not what the format prescribes, kept as text.
+    pub malformed: AtomicU64,
+    /// Events cut at the size limit.
+    pub truncated: AtomicU64,
+    /// Files or folders that could not be opened or read.
+    pub errors: AtomicU64,
+}
+
+/// What a source works with.
+pub struct SourceContext {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// The cluster's name.
+    pub cluster: Arc<str>,
+    /// The node's name.
+    pub node: Arc<str>,
+    /// Whether it goes on for ever.
+    pub mode: Mode,
+    /// Where batches go.
+    pub outlet: Box<dyn Outlet>,
+    /// Memory for batches.
+    pub arenas: Arc<ArenaPool>,
+    /// Positions from before.
+    pub checkpoints: Arc<Checkpoints>,
+    /// Looked at between reads.
+    pub stop: Stop,
+    /// What it counts.
+    pub metrics: Arc<SourceMetrics>,
+}
+
+/// Where batches come from. Runs on a thread of its own, since reading files blocks.
+pub trait Source: Send {
+    /// Runs until it is stopped, or in [`Mode::Once`] until all is read. A file or folder that cannot be read is
+    /// logged, counted and tried again; it ends nothing.
+    fn run(self: Box<Self>, context: SourceContext);
+}
