@@ -1,0 +1,128 @@
+//! The way to WebAssembly where rustup cannot add the target: Debian's own compiler builds the standard library
+//! from Debian's copy of its source.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use crate::{
+    error::{Error, Result},
+    process,
+    ui::{self, Step},
+};
+
+/// What is needed: the compiler of Debian's browsers, which follows upstream closely, its cargo, the source of
+/// its standard library, its LLVM, and a linker.
+const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld"];
+/// apt waits this long for another apt, and the whole installation (about 150 MB) may take twice that.
+const LOCK_SECONDS: u64 = 300;
+const INSTALL_LIMIT: Duration = Duration::from_secs(2 * LOCK_SECONDS);
+
+/// Whether every package is installed.
+pub fn is_complete() -> bool {
+    let mut command = Command::new("dpkg-query");
+    command.args(["--show", "--showformat=${db:Status-Status}\n"]).args(PACKAGES);
+    let Ok(output) = command.stdin(Stdio::null()).stderr(Stdio::null()).output() else { return false };
+    let installed = output.stdout.split(|&byte| byte == b'\n').filter(|line| line == b"installed").count();
+    installed == PACKAGES.len()
+}
+
+/// Installs what is missing and says how the compiler was come by.
+pub fn ensure() -> Result<String> {
+    if is_complete() {
+        return Ok("Debian's compiler is installed".to_owned());
+    }
+    let step = Step::start(
+        "apt-get install",
+        format!("{} build WebAssembly where rustup cannot add the target", PACKAGES.join(", ")),
+    );
+    // A package list that is already there may do, so a failed update is not the end.
+    if let Err(cause) = apt(&["update", "-qq"]) {
+        ui::warning(format!("apt-get update: {cause}"));
+    }
+    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    install.extend(PACKAGES);
+    if let Err(cause) = apt(&install) {
+        step.failed(&cause);
+        return Err(Error::failed(format!(
+            "no compiler for WebAssembly: {cause}.\n\
+             Give this toolchain the target (`rustup target add wasm32-unknown-unknown`), or, on Debian and as \
+             root, run: apt-get install --no-install-recommends {}",
+            PACKAGES.join(" ")
+        )));
+    }
+    step.done("installed");
+    Ok("Debian's compiler, installed now".to_owned())
+}
+
+/// Turns a cargo command of the pinned toolchain into one of Debian's.
+pub fn command(pinned: Command) -> Command {
+    let mut command = Command::new("/usr/bin/cargo");
+    command.args(pinned.get_args());
+    if let Some(folder) = pinned.get_current_dir() {
+        command.current_dir(folder);
+    }
+    for (name, value) in pinned.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let mut path = OsString::from("/usr/bin:");
+    path.push(env::var_os("PATH").unwrap_or_default());
+    command
+        .args(["-Zbuild-std=std,panic_abort"])
+        .env("PATH", path)
+        .env("RUSTC", "/usr/bin/rustc")
+        // Building the standard library is an unstable flag; Debian's compiler is a stable one.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO");
+    command
+}
+
+/// Debian's wasm-component-ld, which must be of the compiler's own version. `tools` is the pinned toolchain's
+/// folder of programs and ends in `lib/rustlib/HOST/bin`, as Debian's does.
+pub fn linker(tools: &Path) -> PathBuf {
+    let host = tools.parent().and_then(Path::file_name).unwrap_or_default();
+    Path::new("/usr/lib/rustlib").join(host).join("bin/wasm-component-ld")
+}
+
+fn apt(arguments: &[&str]) -> std::result::Result<(), String> {
+    let mut command = Command::new("apt-get");
+    command.args(["-o", &format!("DPkg::Lock::Timeout={LOCK_SECONDS}")]).args(arguments);
+    command.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
+    process::run_within(&mut command, INSTALL_LIMIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debians_linker_lies_under_the_same_host() {
+        let tools = Path::new("/home/u/.rustup/toolchains/t/lib/rustlib/aarch64-unknown-linux-gnu/bin");
+        assert_eq!(
+            linker(tools),
+            Path::new("/usr/lib/rustlib/aarch64-unknown-linux-gnu/bin/wasm-component-ld")
+        );
+    }
+
+    #[test]
+    fn the_command_keeps_its_arguments_and_environment() {
+        let mut pinned = Command::new("cargo");
+        pinned.args(["build", "--release"]).env("CARGO_TARGET_DIR", "/t").current_dir("/checkout");
+
+        let command = command(pinned);
+
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(arguments, ["build", "--release", "-Zbuild-std=std,panic_abort"]);
+        assert_eq!(command.get_current_dir(), Some(Path::new("/checkout")));
+        let target = command.get_envs().find(|(name, _)| *name == "CARGO_TARGET_DIR");
+        assert_eq!(target.and_then(|(_, value)| value), Some("/t".as_ref()));
+    }
+}

@@ -1,0 +1,164 @@
+//! Other programs: one that must end within a limit, one whose CPU time and memory are measured, one that is
+//! told to stop.
+
+use std::{
+    io,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How often a child that has a time limit is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What a finished child used, its own children that it waited for included.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// From start to end.
+    pub wall: Duration,
+    /// CPU time in user mode, of all threads.
+    pub user: Duration,
+    /// CPU time in the kernel on behalf of the child.
+    pub system: Duration,
+    /// The highest resident set.
+    pub peak_rss_bytes: u64,
+    /// How it ended.
+    pub status: ExitStatus,
+}
+
+impl Usage {
+    /// User and system together.
+    pub fn cpu(&self) -> Duration {
+        self.user + self.system
+    }
+}
+
+/// Runs `command` without stdin; past `limit` it is killed. The error completes the sentence "X: …".
+pub fn run_within(command: &mut Command, limit: Duration) -> Result<(), String> {
+    let mut child = match command.stdin(Stdio::null()).spawn() {
+        Ok(child) => child,
+        Err(cause) => return Err(format!("{} cannot be started: {cause}", program(command))),
+    };
+    match wait_until(&mut child, Instant::now() + limit) {
+        Ok(Some(status)) if status.success() => Ok(()),
+        Ok(Some(status)) => Err(format!("{} ended with {status}", program(command))),
+        Ok(None) => {
+            let _already_gone = child.kill();
+            let _status = child.wait();
+            Err(format!("{} did not end within {} s", program(command), limit.as_secs()))
+        }
+        Err(cause) => Err(cause.to_string()),
+    }
+}
+
+/// The child's status, or `None` if it still runs at `deadline`.
+pub fn wait_until(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Runs `command` to its end and measures it.
+pub fn measure(command: &mut Command) -> io::Result<Usage> {
+    let started = Instant::now();
+    let child = command.stdin(Stdio::null()).spawn()?;
+    let (status, usage) = wait4(&child)?;
+    Ok(Usage {
+        wall: started.elapsed(),
+        user: time(usage.ru_utime),
+        system: time(usage.ru_stime),
+        // Linux counts in KiB.
+        peak_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or_default() * 1024,
+        status,
+    })
+}
+
+/// Sends SIGTERM, the polite way to end an agent.
+#[allow(unsafe_code, reason = "the standard library can only send SIGKILL")]
+pub fn terminate(child: &Child) -> io::Result<()> {
+    let pid = pid(child)?;
+    // SAFETY: kill takes two integers and touches no memory. The child has not been waited for, so its id is
+    // not anybody else's yet.
+    if unsafe { libc::kill(pid, libc::SIGTERM) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The standard library's `wait` gives no resource usage; `getrusage(RUSAGE_CHILDREN)` mixes all children.
+#[allow(unsafe_code, reason = "no safe wrapper of wait4 is among the dependencies")]
+fn wait4(child: &Child) -> io::Result<(ExitStatus, libc::rusage)> {
+    use std::os::unix::process::ExitStatusExt;
+
+    let pid = pid(child)?;
+    let mut status = 0;
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: both pointers are to live, writable values of the types that wait4 asks for.
+        let waited = unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) };
+        if waited == pid {
+            // SAFETY: all-zero bytes are a valid rusage, and wait4 has filled it in by now.
+            return Ok((ExitStatus::from_raw(status), unsafe { usage.assume_init() }));
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+fn pid(child: &Child) -> io::Result<libc::pid_t> {
+    libc::pid_t::try_from(child.id()).map_err(io::Error::other)
+}
+
+fn time(value: libc::timeval) -> Duration {
+    let seconds = u64::try_from(value.tv_sec).unwrap_or_default();
+    Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(value.tv_usec).unwrap_or_default())
+}
+
+fn program(command: &Command) -> String {
+    command.get_program().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_takes_too_long_is_killed() {
+        let started = Instant::now();
+        let error = run_within(Command::new("sleep").arg("60"), Duration::from_millis(50)).unwrap_err();
+        assert!(error.contains("did not end within"), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_program_that_fails_or_is_not_there_says_so() {
+        let limit = Duration::from_secs(60);
+        assert_eq!(run_within(&mut Command::new("true"), limit), Ok(()));
+        assert!(run_within(&mut Command::new("false"), limit).unwrap_err().contains("exit status: 1"));
+        let missing = run_within(&mut Command::new("weir-no-such-program"), limit);
+        assert!(missing.unwrap_err().contains("cannot be started"));
+    }
+
+    #[test]
+    fn cpu_time_and_memory_are_the_childs() {
+        let script = "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done; exit 3";
+        let usage = measure(Command::new("sh").args(["-c", script])).unwrap();
+        assert_eq!(usage.status.code(), Some(3));
+        assert!(usage.cpu() > Duration::ZERO);
+        assert!(usage.wall >= usage.cpu() / 2);
+        assert!(usage.peak_rss_bytes > 100 * 1024);
+    }
+
+    #[test]
+    fn a_child_is_told_to_stop() {
+        let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
+        terminate(&child).unwrap();
+        let status = wait_until(&mut child, Instant::now() + Duration::from_secs(30)).unwrap();
+        assert!(!status.unwrap().success());
+    }
+}

@@ -1,0 +1,195 @@
+//! `cargo xtask test`: everything that is tested, from a bare checkout.
+
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    arguments::Arguments,
+    cargo,
+    error::{Error, Result},
+    plugins::{self, Selection},
+    repository::Repository,
+    ui::{self, Finished, Step},
+};
+
+/// Shown by `cargo xtask test --help`.
+pub const HELP: &str = "\
+Run all tests: the agent's, the integration tests, the SDK's and the plugins'.
+
+Usage: cargo xtask test [-- ARGUMENTS]
+
+Builds the plugins to WebAssembly and the weir binary first, since the integration tests run both. Every test
+is run, whatever failed before it.
+
+Arguments:
+  [ARGUMENTS]...  Passed to each `cargo test`, for example: cargo xtask test -- scanner
+
+Options:
+  -h, --help      Print this help
+
+Environment, set for the tests:
+  WEIR_BIN          The weir binary
+  WEIR_PLUGINS_DIR  The folder with NAME.wasm of each plugin, test plugins included
+
+Exit codes: 0 all passed, 1 a test failed or something did not build, 2 wrong usage";
+
+/// Where integration tests find the agent.
+pub const BINARY_VARIABLE: &str = "WEIR_BIN";
+/// Where integration tests find the plugins.
+pub const PLUGINS_VARIABLE: &str = "WEIR_PLUGINS_DIR";
+
+/// How many tests ended how, over all test binaries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+/// The command.
+pub fn main(repository: &Repository, mut arguments: Arguments) -> Result<()> {
+    let passed_on = arguments.rest()?;
+    if let Some(first) = passed_on.first()
+        && first != "--"
+    {
+        return Err(Error::Usage(format!(
+            "unexpected argument `{first}`; arguments for cargo test follow `--`"
+        )));
+    }
+    let passed_on = passed_on.get(1..).unwrap_or_default();
+    let _hold = repository.hold()?;
+    plugins::build(repository, &Selection::All)?;
+    let binary = build_agent(repository)?;
+
+    let mut steps = Vec::new();
+    let mut total = Tally::default();
+    for (name, why, mut command) in suites(repository, &binary)? {
+        let step = Step::start(&name, why);
+        let (tally, outcome) = run(command.args(passed_on));
+        total.passed += tally.passed;
+        total.failed += tally.failed;
+        steps.push(close(step, tally, outcome));
+    }
+    conclude(&steps, total)
+}
+
+fn build_agent(repository: &Repository) -> Result<std::path::PathBuf> {
+    let step =
+        Step::start("weir", "the binary that the integration tests run; the first build takes minutes");
+    let binary = cargo::build_agent(repository, &[])?;
+    step.done(binary.display());
+    Ok(binary)
+}
+
+/// Each `cargo test` with its name and its reason.
+fn suites(repository: &Repository, binary: &Path) -> Result<Vec<(String, String, Command)>> {
+    let mut agent = cargo::build_command(repository, "test", repository.target());
+    agent.args(["--workspace", "--no-fail-fast"]);
+    let mut suites =
+        vec![("agent".to_owned(), "unit and integration tests of the workspace".to_owned(), agent)];
+    for manifest in cargo::guest_workspaces(repository)? {
+        let folder = manifest.parent().unwrap_or(&manifest);
+        let mut command = cargo::build_command(repository, "test", &repository.guest_target());
+        command.args(["--workspace", "--no-fail-fast", "--manifest-path"]).arg(&manifest);
+        let why = "native tests of guest code: no WebAssembly needed".to_owned();
+        suites.push((repository.show(folder), why, command));
+    }
+    for (_, _, command) in &mut suites {
+        command.env(BINARY_VARIABLE, binary).env(PLUGINS_VARIABLE, repository.plugins());
+    }
+    Ok(suites)
+}
+
+/// Relays what the tests print, and counts.
+fn run(command: &mut Command) -> (Tally, Result<()>) {
+    let mut tally = Tally::default();
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(cause) => return (tally, Err(Error::failed(format!("cannot start cargo: {cause}")))),
+    };
+    if let Some(stdout) = child.stdout.take() {
+        relay(BufReader::new(stdout), &mut tally);
+    }
+    let outcome = match child.wait() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Error::failed(format!("cargo test ended with {status}"))),
+        Err(cause) => Err(Error::failed(format!("cargo test: {cause}"))),
+    };
+    (tally, outcome)
+}
+
+fn relay(mut output: impl BufRead, tally: &mut Tally) {
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+        // A reader that has gone must not stop the tests.
+        let _closed = io::stdout().write_all(&line);
+        count(&String::from_utf8_lossy(&line), tally);
+        line.clear();
+    }
+}
+
+/// `test result: ok. 12 passed; 0 failed; 0 ignored; …`
+fn count(line: &str, tally: &mut Tally) {
+    let Some(result) = line.strip_prefix("test result: ") else { return };
+    for part in result.split([';', '.']) {
+        match part.trim().split_once(' ') {
+            Some((number, "passed")) => tally.passed += number.parse::<u64>().unwrap_or_default(),
+            Some((number, "failed")) => tally.failed += number.parse::<u64>().unwrap_or_default(),
+            _ => {}
+        }
+    }
+}
+
+fn close(step: Step, tally: Tally, outcome: Result<()>) -> Finished {
+    let counts = format!("{} passed, {} failed", tally.passed, tally.failed);
+    match outcome {
+        Ok(()) => step.done(counts),
+        Err(error) => step.failed(format!("{counts}; {error}")),
+    }
+}
+
+fn conclude(steps: &[Finished], total: Tally) -> Result<()> {
+    let failed = ui::summary(steps);
+    println!("\n{} passed, {} failed", total.passed, total.failed);
+    if !failed.is_empty() {
+        return Err(Error::failed(format!("failed: {}", failed.join(", "))));
+    }
+    if total.passed == 0 {
+        return Err(Error::failed("no test ran"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_added_up() {
+        let output = "running 2 tests\n\
+            test a ... ok\n\
+            test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
+            test result: FAILED. 10 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 1.25s\n";
+        let mut tally = Tally::default();
+        for line in output.lines() {
+            count(line, &mut tally);
+        }
+        assert_eq!(tally, Tally { passed: 12, failed: 3 });
+    }
+
+    #[test]
+    fn no_test_is_a_failure() {
+        assert!(conclude(&[], Tally::default()).is_err());
+        assert!(conclude(&[], Tally { passed: 1, failed: 0 }).is_ok());
+    }
+
+    #[test]
+    fn a_suite_that_does_not_start_fails() {
+        let (tally, outcome) = run(&mut Command::new("weir-no-such-program"));
+        assert_eq!(tally, Tally::default());
+        assert!(outcome.is_err());
+    }
+}
