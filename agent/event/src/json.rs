@@ -34,3 +34,60 @@ pub fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     }
     out.extend_from_slice(&bytes[clean..]);
 }
+
+/// Appends the characters that a string's content stands for (RFC 8259 section 7). A lone surrogate becomes U+FFFD;
+/// an escape that the grammar does not know is kept as it is.
+pub fn unescape(content: &[u8], out: &mut Vec<u8>) {
+    let mut rest = content;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        rest = unescape_one(&rest[at..], out);
+    }
+    out.extend_from_slice(rest);
+}
+
+/// One escape at the beginning of `text`; returns what lies behind it.
+fn unescape_one<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let plain = match text.get(1) {
+        Some(byte @ (b'"' | b'\\' | b'/')) => *byte,
+        Some(b'b') => 8,
+        Some(b'f') => 12,
+        Some(b'n') => b'\n',
+        Some(b'r') => b'\r',
+        Some(b't') => b'\t',
+        Some(b'u') => return unescape_unicode(text, out),
+        _ => {
+            out.push(b'\\');
+            return &text[1..];
+        }
+    };
+    out.push(plain);
+    &text[2..]
+}
+
+fn unescape_unicode<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let Some(first) = hex4(text) else {
+        out.push(b'\\');
+        return &text[1..];
+    };
+    let mut rest = &text[6..];
+    let mut character = char::from_u32(first);
+    if (0xd800..0xdc00).contains(&first)
+        && let Some(second @ 0xdc00..0xe000) = hex4(rest)
+    {
+        character = char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00));
+        rest = &rest[6..];
+    }
+    let character = character.unwrap_or(char::REPLACEMENT_CHARACTER);
+    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    rest
+}
+
+/// The number of `\uXXXX` at the beginning of `text`.
+fn hex4(text: &[u8]) -> Option<u32> {
+    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+    if !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}

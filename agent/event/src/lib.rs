@@ -7,6 +7,8 @@ pub mod cri;
 pub mod identity;
 pub mod json;
 pub mod parse;
+pub mod path;
+pub mod scan;
 pub mod stream;
 pub mod time;
 pub mod transform;

@@ -1,0 +1,363 @@
+//! Paths and the tree that the scanner matches keys against.
+//!
+//! 1. A path is dotted: `user.email`. It matches the member `email` in the object `user`, and also a member that is
+//!    literally called `user.email`, at any depth where the rest of the path still fits, after unescaping.
+//! 2. A key that goes on behind a path (`labels.app` where `labels` is wanted) lies *beyond* it: it is not its value,
+//!    but what is removed or moved at the path takes it along. A redaction cannot be passed by a trick of spelling.
+//! 3. A path passes through arrays: `user.email` is also every `email` in an array of objects called `user`.
+
+/// Longest path accepted, in bytes.
+pub const MAX_PATH_BYTES: usize = 256;
+/// Most nodes in one tree.
+const MAX_NODES: usize = 4_096;
+
+/// A node of a [`PathTree`].
+pub type Node = u16;
+/// The node of the event itself.
+pub const ROOT: Node = 0;
+/// No node: nothing below is wanted.
+pub const NONE: Node = u16::MAX;
+
+/// Why a text is not a path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// An empty path, or one with an empty part such as `a..b`.
+    #[error("\"{0}\" is not a path: every part between dots must have at least one character")]
+    EmptyPart(String),
+    /// More than [`MAX_PATH_BYTES`].
+    #[error("a path of {0} bytes is longer than {MAX_PATH_BYTES}")]
+    TooLong(usize),
+    /// More distinct paths than a tree holds.
+    #[error("more than {MAX_NODES} distinct parts of paths")]
+    TooMany,
+}
+
+/// What the scanner does at a node.
+#[derive(Clone, Debug, Default)]
+struct Info {
+    name: Vec<u8>,
+    parent: Node,
+    /// Children whose name begins with a byte: `first[byte]` is 1 + the index of the first of them in `children`,
+    /// which is sorted by name; 0 for none. Empty when there are no children.
+    first: Vec<u16>,
+    children: Vec<Child>,
+    /// Index into the table of values, for what a stage reads.
+    field: Option<u16>,
+    record: bool,
+    record_others: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Child {
+    node: Node,
+    /// The first eight bytes of the name, and which of them count.
+    head: u64,
+    mask: u64,
+    len: u32,
+}
+
+/// All the paths that a pipeline wants to find, as a tree by their parts.
+#[derive(Clone, Debug)]
+pub struct PathTree {
+    nodes: Vec<Info>,
+    fields: u16,
+}
+
+/// How a key fits the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// Nothing wanted.
+    Nothing,
+    /// Exactly this node.
+    Exact(Node),
+    /// The key goes on behind this recorded node.
+    Beyond(Node),
+}
+
+// === impl PathTree ===
+
+impl Default for PathTree {
+    fn default() -> PathTree {
+        PathTree { nodes: vec![Info::default()], fields: 0 }
+    }
+}
+
+impl PathTree {
+    /// Adds a path and returns its node. Adding it again returns the same node.
+    pub fn add(&mut self, path: &str) -> Result<Node, PathError> {
+        check(path)?;
+        let mut node = ROOT;
+        for part in path.split('.') {
+            node = self.child_or_new(node, part.as_bytes())?;
+        }
+        Ok(node)
+    }
+
+    /// Adds a path whose value a stage reads: it gets a place in the table of values.
+    pub fn add_field(&mut self, path: &str) -> Result<u16, PathError> {
+        let node = self.add(path)?;
+        if let Some(field) = self.nodes[node as usize].field {
+            return Ok(field);
+        }
+        let field = self.fields;
+        self.nodes[node as usize].field = Some(field);
+        self.fields += 1;
+        Ok(field)
+    }
+
+    /// Adds a path whose members are recorded, every one of them, for edits.
+    pub fn add_recorded(&mut self, path: &str) -> Result<Node, PathError> {
+        let node = self.add(path)?;
+        self.nodes[node as usize].record = true;
+        Ok(node)
+    }
+
+    /// Records the members of a node.
+    pub fn record(&mut self, node: Node) {
+        self.nodes[node as usize].record = true;
+    }
+
+    /// Records the members of a node's object that match none of its children, as members of [`NONE`].
+    pub fn record_others(&mut self, node: Node) {
+        self.nodes[node as usize].record_others = true;
+    }
+
+    /// The node of a path, if it was added.
+    pub fn find(&self, path: &str) -> Option<Node> {
+        let mut node = ROOT;
+        for part in path.split('.') {
+            let info = &self.nodes[node as usize];
+            node = info.children.iter().map(|c| c.node).find(|c| self.name(*c) == part.as_bytes())?;
+        }
+        Some(node)
+    }
+
+    /// How many values the table has per event.
+    pub fn fields(&self) -> usize {
+        self.fields as usize
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.len() == 1
+    }
+
+    /// The last part of a node's path, unescaped.
+    pub fn name(&self, node: Node) -> &[u8] {
+        &self.nodes[node as usize].name
+    }
+
+    /// The node that a node hangs on; [`ROOT`] for itself.
+    pub fn parent(&self, node: Node) -> Node {
+        self.nodes[node as usize].parent
+    }
+
+    /// The node of the path's first part.
+    pub fn top(&self, node: Node) -> Node {
+        let mut top = node;
+        while self.parent(top) != ROOT {
+            top = self.parent(top);
+        }
+        top
+    }
+
+    /// Whether `inner` is `outer` or below it.
+    pub fn covers(&self, outer: Node, inner: Node) -> bool {
+        let mut node = inner;
+        loop {
+            if node == outer {
+                return true;
+            }
+            if node == ROOT {
+                return false;
+            }
+            node = self.parent(node);
+        }
+    }
+
+    pub(crate) fn field(&self, node: Node) -> Option<u16> {
+        self.nodes[node as usize].field
+    }
+
+    pub(crate) fn is_recorded(&self, node: Node) -> bool {
+        self.nodes[node as usize].record
+    }
+
+    pub(crate) fn records_others(&self, node: Node) -> bool {
+        self.nodes[node as usize].record_others
+    }
+
+    /// Matches an unescaped key of an object at `node`. `padded` is where the key begins and at least eight bytes
+    /// long, `len` the key's length.
+    #[inline]
+    pub(crate) fn match_key(&self, node: Node, padded: &[u8], len: usize) -> Match {
+        let info = &self.nodes[node as usize];
+        let Some(&byte) = padded.first() else { return Match::Nothing };
+        let Some(&first) = info.first.get(byte as usize) else { return Match::Nothing };
+        if first == 0 {
+            return Match::Nothing;
+        }
+        self.match_candidates(&info.children[first as usize - 1..], padded, len)
+    }
+
+    fn match_candidates(&self, candidates: &[Child], padded: &[u8], len: usize) -> Match {
+        let Some(head) = padded.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
+            return Match::Nothing;
+        };
+        for child in candidates {
+            if (head ^ child.head) & 0xff != 0 {
+                break;
+            }
+            let child_len = child.len as usize;
+            if (head ^ child.head) & child.mask != 0 || child_len > len {
+                continue;
+            }
+            if child_len > 8 && padded.get(..child_len) != Some(self.name(child.node)) {
+                continue;
+            }
+            if child_len == len {
+                return Match::Exact(child.node);
+            }
+            if padded.get(child_len) != Some(&b'.') {
+                continue;
+            }
+            return self.match_rest(child.node, &padded[child_len + 1..], len - child_len - 1);
+        }
+        Match::Nothing
+    }
+
+    /// The part of a key behind a dot.
+    fn match_rest(&self, node: Node, rest: &[u8], len: usize) -> Match {
+        let mut inner = Match::Nothing;
+        if len > 0 {
+            let mut copy = [0; 8];
+            // The rest of a key may lie at the very end of a text that has no eight bytes left.
+            inner = if rest.len() >= 8 {
+                self.match_key(node, rest, len)
+            } else {
+                let take = rest.len().min(8);
+                copy[..take].copy_from_slice(&rest[..take]);
+                self.match_key(node, &copy, len)
+            };
+        }
+        match inner {
+            Match::Nothing if self.is_recorded(node) => Match::Beyond(node),
+            other => other,
+        }
+    }
+
+    fn child_or_new(&mut self, parent: Node, name: &[u8]) -> Result<Node, PathError> {
+        let found = self.nodes[parent as usize].children.iter().find(|c| self.name(c.node) == name);
+        if let Some(child) = found {
+            return Ok(child.node);
+        }
+        if self.nodes.len() >= MAX_NODES {
+            return Err(PathError::TooMany);
+        }
+        let node = self.nodes.len() as Node;
+        self.nodes.push(Info { name: name.to_vec(), parent, ..Info::default() });
+        let mut children = std::mem::take(&mut self.nodes[parent as usize].children);
+        children.push(child(node, name));
+        children.sort_by(|a, b| self.name(a.node).cmp(self.name(b.node)));
+        let mut first = vec![0; 256];
+        for (at, child) in children.iter().enumerate().rev() {
+            first[(child.head & 0xff) as usize] = at as u16 + 1;
+        }
+        self.nodes[parent as usize].children = children;
+        self.nodes[parent as usize].first = first;
+        Ok(node)
+    }
+
+    #[cfg(test)]
+    fn child_count(&self, node: Node) -> usize {
+        self.nodes[node as usize].children.len()
+    }
+}
+
+fn child(node: Node, name: &[u8]) -> Child {
+    let mut head = [0; 8];
+    let take = name.len().min(8);
+    head[..take].copy_from_slice(&name[..take]);
+    let mask = if take == 8 { u64::MAX } else { (1 << (8 * take)) - 1 };
+    Child { node, head: u64::from_le_bytes(head), mask, len: name.len() as u32 }
+}
+
+/// Whether a text is a path.
+pub fn check(path: &str) -> Result<(), PathError> {
+    if path.len() > MAX_PATH_BYTES {
+        return Err(PathError::TooLong(path.len()));
+    }
+    if path.split('.').any(str::is_empty) {
+        return Err(PathError::EmptyPart(path.to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(paths: &[&str]) -> PathTree {
+        let mut tree = PathTree::default();
+        for path in paths {
+            tree.add_recorded(path).unwrap();
+        }
+        tree
+    }
+
+    fn matched(tree: &PathTree, node: Node, key: &str) -> Match {
+        let mut padded = key.as_bytes().to_vec();
+        padded.resize(key.len() + 64, b'x');
+        tree.match_key(node, &padded, key.len())
+    }
+
+    #[test]
+    fn keys_match_exactly_dotted_and_beyond() {
+        let tree = tree(&["level", "labels", "user.email", "@timestamp", "kubernetes", "a.b.c"]);
+        let at = |path: &str| tree.find(path).unwrap();
+        for (key, expected) in [
+            ("level", Match::Exact(at("level"))),
+            ("levels", Match::Nothing),
+            ("leve", Match::Nothing),
+            ("", Match::Nothing),
+            ("labels", Match::Exact(at("labels"))),
+            ("labels.app", Match::Beyond(at("labels"))),
+            ("labels.", Match::Beyond(at("labels"))),
+            ("user", Match::Exact(at("user"))),
+            ("user.email", Match::Exact(at("user.email"))),
+            ("user.email.domain", Match::Beyond(at("user.email"))),
+            ("user.name", Match::Nothing),
+            ("@timestamp", Match::Exact(at("@timestamp"))),
+            ("kubernetes.pod", Match::Beyond(at("kubernetes"))),
+            ("kubernetez", Match::Nothing),
+            ("a.b", Match::Exact(at("a.b"))),
+            ("a.b.c", Match::Exact(at("a.b.c"))),
+        ] {
+            assert_eq!(matched(&tree, ROOT, key), expected, "{key}");
+        }
+        assert_eq!(matched(&tree, at("user"), "email"), Match::Exact(at("user.email")));
+        assert_eq!(matched(&tree, at("a"), "b.c"), Match::Exact(at("a.b.c")));
+    }
+
+    #[test]
+    fn many_children_are_all_found() {
+        let names: Vec<String> = (0..400).map(|n| format!("k{n}")).chain(["zz".into()]).collect();
+        let tree = tree(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(tree.child_count(ROOT), 401);
+        for name in &names {
+            assert_eq!(matched(&tree, ROOT, name), Match::Exact(tree.find(name).unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn bad_paths_are_refused() {
+        assert!(matches!(check("a..b"), Err(PathError::EmptyPart(_))));
+        assert!(matches!(check(""), Err(PathError::EmptyPart(_))));
+        assert!(matches!(check(&"x".repeat(300)), Err(PathError::TooLong(300))));
+    }
+}

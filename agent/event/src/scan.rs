@@ -1,0 +1,156 @@
+//! The structural scan: proves that a text is one JSON object by RFC 8259 and finds the members that are wanted.
+//!
+//! Two passes over one event. The first classifies blocks of 64 bytes into bit masks, with SIMD where the CPU has it
+//! (chosen once, at run time) and portably elsewhere, and lists where tokens begin: structural characters, the
+//! opening quotes of strings, the first bytes of numbers and literals. The second walks the tokens, checks the
+//! grammar and matches keys against a [`PathTree`]. Nothing is skipped: the last of two equal keys counts, and a
+//! fault behind the last wanted member is a fault.
+//!
+//! 1. A row is scanned by itself. An unterminated string cannot change what its neighbours are.
+//! 2. The first pass may differ between implementations in how it classifies bytes that are invalid outside strings;
+//!    what the second pass makes of them is the same. A property test holds both against each other and against
+//!    another parser.
+//! 3. UTF-8 is the caller's to check where [`Facts::non_ascii`] says that there is something to check.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod blocks;
+mod walk;
+
+use crate::column::Kind;
+use crate::path::{Node, PathTree};
+
+/// Deepest nesting that is taken as JSON; what goes deeper is text. OpenSearch refuses documents at this depth too.
+pub const MAX_DEPTH: usize = 1_000;
+
+/// The text is not a JSON object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAnObject;
+
+/// A value that a stage reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Value {
+    /// Where its text begins, from the start of the event; behind the quote for a string.
+    pub start: u32,
+    /// Where its text ends; before the quote for a string.
+    pub end: u32,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// A recorded member. Positions count from the start of the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// The node that its path matches, [`crate::path::NONE`] for another member of an object whose others are recorded.
+    pub node: Node,
+    /// Whether the member's path goes on behind the node's.
+    pub beyond: bool,
+    /// What its value is.
+    pub kind: Kind,
+    /// Whether it hangs on the event itself, not on an inner object.
+    pub top: bool,
+    /// Where the key's opening quote is.
+    pub key: u32,
+    /// Where the value begins, with its quote.
+    pub value: u32,
+    /// Behind the value's last byte.
+    pub end: u32,
+}
+
+/// What the first pass learnt of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// There is a backslash somewhere.
+    pub backslash: bool,
+    /// There is a byte beyond ASCII somewhere.
+    pub non_ascii: bool,
+}
+
+/// What a scan found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Facts of the whole text.
+    pub facts: Facts,
+    /// Where the object's `{` is.
+    pub open: u32,
+    /// Where the object's `}` is.
+    pub close: u32,
+}
+
+/// Scans texts; keeps its memory between them.
+#[derive(Debug)]
+pub struct Scanner {
+    tokens: Vec<u32>,
+    stack: Vec<walk::Frame>,
+    level: Level,
+}
+
+/// Which implementation of the first pass is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Byte by byte over a table.
+    Portable,
+    /// AVX2 and carry-less multiplication.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+// === impl Level ===
+
+impl Level {
+    /// The best that this CPU can do.
+    pub fn detect() -> Level {
+        #[cfg(target_arch = "x86_64")]
+        if avx2::is_supported() {
+            return Level::Avx2;
+        }
+        Level::Portable
+    }
+}
+
+// === impl Scanner ===
+
+impl Default for Scanner {
+    fn default() -> Scanner {
+        Scanner::new(Level::detect())
+    }
+}
+
+impl Scanner {
+    /// A scanner at this level. A level that the CPU lacks falls back to the portable one.
+    pub fn new(level: Level) -> Scanner {
+        let supported = level == Level::Portable || Level::detect() == level;
+        let level = if supported { level } else { Level::Portable };
+        Scanner { tokens: Vec::new(), stack: Vec::new(), level }
+    }
+
+    /// Scans the first `len` bytes of `padded`, which must go on for [`crate::batch::PADDING`] bytes behind them.
+    ///
+    /// Appends the recorded members to `hits`, in the order of their keys, and writes the values that are read to
+    /// `values`, which has a place for each of the tree's fields and comes in with every place absent. On a refusal
+    /// both may hold remains that mean nothing.
+    pub fn scan(
+        &mut self,
+        padded: &[u8],
+        len: usize,
+        tree: &PathTree,
+        hits: &mut Vec<Hit>,
+        values: &mut [Value],
+    ) -> Result<Found, NotAnObject> {
+        debug_assert!(padded.len() >= len + crate::batch::PADDING && values.len() >= tree.fields());
+        let facts = match self.level {
+            Level::Portable => blocks::index(blocks::Portable, padded, len, &mut self.tokens)?,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2::index(padded, len, &mut self.tokens)?,
+        };
+        if facts.backslash {
+            walk::check_escapes(padded.get(..len).ok_or(NotAnObject)?)?;
+        }
+        let walk = walk::Walk { padded, len, tokens: &self.tokens, tree, stack: &mut self.stack, hits, values };
+        let (open, close) = if facts.backslash { walk.run::<true>()? } else { walk.run::<false>()? };
+        Ok(Found { facts, open, close })
+    }
+}
+
+#[cfg(test)]
+mod tests;
