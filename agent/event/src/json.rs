@@ -12,27 +12,57 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
 
 /// Appends the bytes of a string's content, escaping what RFC 8259 section 7 requires. Does not look at UTF-8.
 pub fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
-    let mut clean = 0;
-    for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&bytes[clean..at]);
-        clean = at + 1;
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            other => {
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[(other >> 4) as usize]);
-                out.push(HEX[(other & 15) as usize]);
-            }
+    out.reserve(bytes.len());
+    let mut rest = bytes;
+    loop {
+        let (clean, unclean) = rest.split_at(clean_len(rest));
+        out.extend_from_slice(clean);
+        let Some((byte, behind)) = unclean.split_first() else { return };
+        write_escape(out, *byte);
+        rest = behind;
+    }
+}
+
+fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// How many bytes come before the first that needs an escape.
+fn clean_len(bytes: &[u8]) -> usize {
+    let (chunks, tail) = bytes.as_chunks::<8>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        let found = escapes_in(u64::from_le_bytes(*chunk));
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
         }
     }
-    out.extend_from_slice(&bytes[clean..]);
+    let clean = tail.iter().position(|byte| needs_escape(*byte)).unwrap_or(tail.len());
+    chunks.len() * 8 + clean
+}
+
+/// Sets the high bit of each byte that needs an escape. Bytes above such a one may be marked wrongly (a borrow
+/// runs into them), the lowest mark is always right.
+fn escapes_in(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    let (quote, backslash) = (word ^ ONES * 0x22, word ^ ONES * 0x5c);
+    let is_quote = quote.wrapping_sub(ONES) & !quote;
+    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (below_space | is_quote | is_backslash) & (ONES * 0x80)
+}
+
+fn write_escape(out: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        other => {
+            let [high, low] = [HEX[usize::from(other >> 4)], HEX[usize::from(other & 15)]];
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
+        }
+    }
 }
 
 /// Appends the characters that a string's content stands for (RFC 8259 section 7). A lone surrogate becomes U+FFFD;
@@ -90,4 +120,42 @@ fn hex4(text: &[u8]) -> Option<u32> {
         return None;
     }
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str) {
+        let mut out = b"before".to_vec();
+        write_string(&mut out, text);
+        let json = std::str::from_utf8(&out).unwrap().strip_prefix("before").unwrap();
+        assert_eq!(serde_json::from_str::<String>(json).unwrap(), text, "{json}");
+    }
+
+    #[test]
+    fn every_byte_is_written_at_every_place() {
+        for code in (0..0x800).chain([0x2028, 0x2029, 0xffff, 0x1_f600]) {
+            let special = char::from_u32(code).unwrap();
+            for before in 0..18 {
+                check(&format!("{}{special}{}", "x".repeat(before), "y".repeat(17 - before)));
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_must_be_is_escaped() {
+        let mut out = Vec::new();
+        write_escaped(&mut out, b"a/\"\\\n\r\t\x00\x1f\x7f\xff'\xc3\xa9");
+        assert_eq!(out, b"a/\\\"\\\\\\n\\r\\t\\u0000\\u001f\x7f\xff'\xc3\xa9");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(text in "[\\x00-\\x30\\\\\"a-cé😀]*") {
+            check(&text);
+        }
+    }
 }
