@@ -48,6 +48,9 @@ pub struct FilePosition {
     pub fingerprint: u64,
     /// How many bytes `fingerprint` covers.
     pub fingerprint_len: u64,
+    /// Time of the last dated event before `position`, in nanoseconds since the Unix epoch; 0 where there is none.
+    /// An event without a time of its own has it, also when it is read again.
+    pub last_time: i64,
 }
 
 /// How far a batch brings a file.

@@ -43,7 +43,14 @@ pub trait Outlet: Send {
     /// positions.
     fn send(&mut self, batch: Batch, progress: Vec<Progress>) -> Result<(), Stopped>;
 
-    /// How many batches of this source are not safe yet.
+    /// Whether [`Outlet::send`] would go through at once. A source that has other duties than reading, such as
+    /// holding rotated files open, sees to them until it is.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// How many batches of this source are not safe yet, in the order of sending: one that is safe counts for as
+    /// long as one before it is not.
     fn outstanding(&self) -> usize;
 }
 
