@@ -150,6 +150,15 @@ impl Arena {
         Span::between(start, self.filled)
     }
 
+    /// Copies bytes in use to the end.
+    pub fn append_within(&mut self, span: Span) -> Span {
+        let start = self.filled;
+        self.spare(span.len as usize);
+        self.bytes.copy_within(span.range(), start);
+        self.advance(span.len as usize);
+        Span::between(start, self.filled)
+    }
+
     /// The bytes in use and the padding behind them, for the scanner.
     pub(crate) fn padded(&self) -> &[u8] {
         &self.bytes[..self.filled + PADDING]
