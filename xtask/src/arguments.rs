@@ -60,7 +60,6 @@ impl Arguments {
     }
 
     /// The next argument, `None` at the end. `--help` never comes here: it is answered before a command starts.
-    #[expect(clippy::should_implement_trait, reason = "an iterator could not be asked for an option's value")]
     pub fn next(&mut self) -> Result<Option<Argument>> {
         Ok(match self.parser.next()? {
             None => None,

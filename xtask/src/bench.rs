@@ -1,6 +1,320 @@
-//! bench
-use crate::{arguments::Arguments, error::Result, repository::Repository};
-pub const HELP: &str = "x\nUsage: cargo xtask bench\nExit codes: 0 ";
-pub fn main(_: &Repository, _: Arguments) -> Result<()> {
+//! `cargo xtask bench`: generates its input, runs the agent over it as users run it, and holds every run to
+//! exact counts.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{
+    arguments::Arguments,
+    cargo,
+    error::{Error, IoContext, Result},
+    plugins::{self, Selection},
+    repository::Repository,
+    ui::{self, Step},
+};
+
+mod agent;
+mod generator;
+mod input;
+mod once;
+mod oracle;
+mod perf;
+mod proc;
+mod random;
+mod report;
+mod sampler;
+mod steady;
+mod workload;
+
+use agent::Bench;
+use input::Input;
+use oracle::Expected;
+use report::Row;
+use workload::Workload;
+
+/// Shown by `cargo xtask bench --help`.
+pub const HELP: &str = "\
+Measure the event path and print JSON on stdout, a table on stderr.
+
+Usage: cargo xtask bench [OPTIONS]
+
+Workloads, all from container logs (CRI) that are generated from a seed:
+  W0         Read, join, scan, finish each document, throw it away (blackhole)
+  W1         A plugin drops debug, samples info, removes two members, adds one; to blackhole
+  W1-native  The same logic built into the agent, in a build for the bench only
+  W1f        W1 into a file
+  W2         The first-party plugins log-sampler and field-filter in a row; to blackhole
+  W4         W1 following 250 files: 20 lines/s each (W4-busy), and quiet (W4-quiet)
+
+Each run is a process of its own whose CPU time (user and system), wall time and peak memory are taken when it
+ends. Runs of different workloads take turns; figures are medians, memory is the highest. Plugins are compiled
+before, the input is in the page cache. What is delivered must be exactly what an oracle expects that shares
+no code with the agent.
+
+Options:
+      --lines N          Raw lines of input [default: 2000000]
+      --seed N           Names the input [default: 42]
+      --runs N           Runs of each workload [default: 3]
+      --workloads A,B    Only these [default: all]
+      --w4-seconds N     Length of W4's measured window [default: 60]
+      --floors           Fail if a floor is missed (they are always reported); meant for --lines 10000000
+                         --runs 9 on a quiet machine
+      --instructions     One further run of each workload counts instructions, where perf can
+      --weir PATH        Measure this binary instead of building one; leaves out W1-native
+  -h, --help             Print this help
+
+Exit codes: 0 all counts are exact, 1 they are not or a run failed, 2 wrong usage";
+
+/// The feature of the agent that builds W1's logic in.
+const NATIVE_FEATURE: &str = "bench-native";
+
+struct Options {
+    lines: u64,
+    seed: u64,
+    runs: u64,
+    workloads: Vec<Workload>,
+    w4_window: Duration,
+    floors: bool,
+    instructions: bool,
+    weir: Option<PathBuf>,
+}
+
+/// The binaries that the workloads run.
+struct Binaries {
+    weir: PathBuf,
+    native: Option<PathBuf>,
+}
+
+/// The command.
+pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
+    let options = Options::parse(arguments)?;
+    let _hold = repository.hold()?;
+    let folder = repository.target().join("bench");
+    build_plugins(repository, &options)?;
+    let binaries = build(repository, &options, &folder)?;
+    let rows = measure(&options, &binaries, &repository.plugins(), &folder)?;
+    report::print_table(&rows);
+    println!("{:#}", report::to_json(&rows, options.seed, options.runs));
+    judge(&rows, options.floors)
+}
+
+impl Options {
+    fn parse(mut arguments: Arguments) -> Result<Self> {
+        let mut options = Options {
+            lines: 2_000_000,
+            seed: 42,
+            runs: 3,
+            workloads: workload::ALL.to_vec(),
+            w4_window: Duration::from_secs(60),
+            floors: false,
+            instructions: false,
+            weir: None,
+        };
+        while let Some(argument) = arguments.next()? {
+            match argument.as_str() {
+                "--lines" => options.lines = arguments.number()?,
+                "--seed" => options.seed = arguments.number()?,
+                "--runs" => options.runs = arguments.number()?,
+                "--workloads" => options.workloads = workloads(&arguments.value()?)?,
+                "--w4-seconds" => options.w4_window = Duration::from_secs(arguments.number()?),
+                "--floors" => options.floors = true,
+                "--instructions" => options.instructions = true,
+                "--weir" => options.weir = Some(existing(&arguments.value()?)?),
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, workload: Workload) -> bool {
+        self.workloads.contains(&workload)
+    }
+}
+
+fn workloads(names: &str) -> Result<Vec<Workload>> {
+    let mut wanted = Vec::new();
+    for name in names.split(',') {
+        let found = Workload::named(name.trim());
+        if found.is_empty() {
+            let known = workload::ALL.map(Workload::name).join(", ");
+            return Err(Error::Usage(format!("no workload `{name}`; there are {known} and W4")));
+        }
+        wanted.extend(found);
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
+    Ok(wanted)
+}
+
+fn existing(path: &str) -> Result<PathBuf> {
+    fs::canonicalize(path).map_err(|cause| Error::Usage(format!("--weir {path}: {cause}")))
+}
+
+fn build_plugins(repository: &Repository, options: &Options) -> Result<()> {
+    let mut names: Vec<String> = options
+        .workloads
+        .iter()
+        .flat_map(|workload| workload.plugins())
+        .map(|name| (*name).to_owned())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() {
+        return Ok(());
+    }
+    plugins::build(repository, &Selection::Named(names)).map(drop)
+}
+
+/// The native build comes first: both land at the same path, and the plain one is to stay there.
+fn build(repository: &Repository, options: &Options, folder: &Path) -> Result<Binaries> {
+    if let Some(weir) = &options.weir {
+        return Ok(Binaries { weir: weir.clone(), native: None });
+    }
+    let native = if options.wants(Workload::W1Native) { build_native(repository, folder)? } else { None };
+    let step = Step::start("weir", "the binary to measure; the first build takes minutes");
+    let weir = cargo::build_agent(repository, &[])?;
+    step.done(weir.display());
+    Ok(Binaries { weir, native })
+}
+
+fn build_native(repository: &Repository, folder: &Path) -> Result<Option<PathBuf>> {
+    if !has_feature(repository)? {
+        ui::warning(format!("W1-native is left out: the agent has no feature {NATIVE_FEATURE}"));
+        return Ok(None);
+    }
+    let step = Step::start("weir with W1 built in", "to compare the plugin with");
+    let built = cargo::build_agent(repository, &[NATIVE_FEATURE])?;
+    fs::create_dir_all(folder).while_doing("create", folder)?;
+    let kept = folder.join("weir-native");
+    // Never over a binary that may run: the new one takes the name of the old one.
+    let temporary = folder.join("weir-native.tmp");
+    fs::copy(&built, &temporary).while_doing("copy to", &temporary)?;
+    fs::rename(&temporary, &kept).while_doing("replace", &kept)?;
+    step.done(kept.display());
+    Ok(Some(kept))
+}
+
+fn has_feature(repository: &Repository) -> Result<bool> {
+    let metadata = cargo::metadata(repository, &repository.root().join("Cargo.toml"))?;
+    let weir = cargo::packages(&metadata).iter().find(|package| package["name"] == "weir");
+    Ok(weir.is_some_and(|package| !package["features"][NATIVE_FEATURE].is_null()))
+}
+
+fn measure(options: &Options, binaries: &Binaries, plugins: &Path, folder: &Path) -> Result<Vec<Row>> {
+    let prepare = |workload: Workload| {
+        let binary = match workload {
+            Workload::W1Native => binaries.native.as_deref()?,
+            _ => &binaries.weir,
+        };
+        Some(Bench::prepare(workload, binary, plugins, folder.join(workload.name())))
+    };
+    let (once, steady): (Vec<_>, Vec<_>) =
+        options.workloads.iter().partition(|workload| workload.runs_once());
+    let mut rows = Vec::new();
+    if !once.is_empty() {
+        let input = Input::ensure(folder, options.lines, options.seed)?;
+        let expected = Expected::ensure(&input.path)?;
+        let mut series = Vec::new();
+        for workload in once {
+            if let Some(bench) = prepare(workload) {
+                series.push(once::Series::new(workload, bench?));
+            }
+        }
+        rows.extend(once::measure(series, options.runs, &input, &expected, options.instructions)?);
+    }
+    for workload in steady {
+        if let Some(bench) = prepare(workload) {
+            rows.push(steady::measure(workload, &bench?, folder, options.w4_window, options.seed)?);
+        }
+    }
+    warn_of_own_memory(&rows);
+    Ok(rows)
+}
+
+/// Linux counts what this process held when it started the agent into the agent's peak.
+fn warn_of_own_memory(rows: &[Row]) {
+    let Ok(own) = proc::sample(std::process::id()) else { return };
+    for row in rows.iter().filter(|row| row.workload.runs_once() && row.peak_rss_mib() <= own.peak_rss_mib) {
+        ui::warning(format!("{}: the peak of memory is this tool's own", row.workload.name()));
+    }
+}
+
+fn judge(rows: &[Row], floors: bool) -> Result<()> {
+    let wrong: Vec<&str> =
+        rows.iter().filter(|row| !row.problems.is_empty()).map(|row| row.workload.name()).collect();
+    if !wrong.is_empty() {
+        return Err(Error::failed(format!("wrong results: {}", wrong.join(", "))));
+    }
+    let missed = report::missed_floors(rows);
+    if floors && !missed.is_empty() {
+        return Err(Error::failed(missed.join("; ")));
+    }
+    if env::var_os("CI").is_some() {
+        ui::note("measured in CI: the figures say nothing about another machine");
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Result<Options> {
+        Options::parse(Arguments::new(arguments.iter().map(ToString::to_string)))
+    }
+
+    #[test]
+    fn options_are_read() {
+        let options = options(&["--workloads", "W4,w1", "--lines=1000", "--runs", "9", "--floors"]).unwrap();
+        assert_eq!(options.workloads, [Workload::W1, Workload::W4Busy, Workload::W4Quiet]);
+        assert_eq!((options.lines, options.runs, options.floors), (1_000, 9, true));
+    }
+
+    #[test]
+    fn wrong_options_are_wrong_usage() {
+        for wrong in
+            [&["--workloads", "W9"][..], &["--lines", "0"], &["--weir", "/no/such"], &["W1"], &["--runs"]]
+        {
+            assert_eq!(options(wrong).err().unwrap().exit_code(), 2, "{wrong:?}");
+        }
+    }
+
+    /// Stands in for the agent: delivers what a file beside it says.
+    fn fake_weir(folder: &Path, events: u64) -> PathBuf {
+        let path = folder.join("fake-weir");
+        let report = format!(r#"{{"sink":"null","events":{events},"bytes":1,"checksum":"0f"}}"#);
+        fs::write(&path, format!("#!/bin/sh\nmkdir -p \"${{3%/*}}/template\"\necho '{report}'\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    fn measure_fake(delivers: impl Fn(&Expected) -> u64) -> Vec<Row> {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(&["--workloads", "W0,W1-native", "--lines", "500", "--runs", "2"]).unwrap();
+        let input = Input::ensure(folder.path(), options.lines, options.seed).unwrap();
+        let expected = Expected::ensure(&input.path).unwrap();
+        let binaries = Binaries { weir: fake_weir(folder.path(), delivers(&expected)), native: None };
+        measure(&options, &binaries, Path::new("/plugins"), folder.path()).unwrap()
+    }
+
+    #[test]
+    fn a_run_with_the_exact_counts_is_good() {
+        let rows = measure_fake(|expected| expected.events);
+        let [row] = rows.as_slice() else { panic!("W1-native has no binary: {rows:?}") };
+        assert_eq!((row.workload, row.lines, row.runs.len()), (Workload::W0, 500, 2));
+        assert_eq!(row.problems, Vec::<String>::new());
+        judge(&rows, false).unwrap();
+    }
+
+    #[test]
+    fn one_event_too_few_is_a_failure() {
+        let rows = measure_fake(|expected| expected.events - 1);
+        assert_eq!(rows[0].problems.len(), 1, "{rows:?}");
+        assert_eq!(judge(&rows, false).unwrap_err().exit_code(), 1);
+    }
 }

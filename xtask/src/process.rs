@@ -26,13 +26,6 @@ pub struct Usage {
     pub status: ExitStatus,
 }
 
-impl Usage {
-    /// User and system together.
-    pub fn cpu(&self) -> Duration {
-        self.user + self.system
-    }
-}
-
 /// Runs `command` without stdin; past `limit` it is killed. The error completes the sentence "X: …".
 pub fn run_within(command: &mut Command, limit: Duration) -> Result<(), String> {
     let mut child = match command.stdin(Stdio::null()).spawn() {
@@ -149,8 +142,7 @@ mod tests {
         let script = "i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done; exit 3";
         let usage = measure(Command::new("sh").args(["-c", script])).unwrap();
         assert_eq!(usage.status.code(), Some(3));
-        assert!(usage.cpu() > Duration::ZERO);
-        assert!(usage.wall >= usage.cpu() / 2);
+        assert!(usage.user > Duration::ZERO);
         assert!(usage.peak_rss_bytes > 100 * 1024);
     }
 

@@ -21,7 +21,7 @@ pub fn problems(root: &Path, source: &Source<'_>) -> Vec<Problem> {
         }
         for target in targets(line).filter(|target| is_relative(target)) {
             let file = target.split('#').next().unwrap_or(target);
-            if !file.is_empty() && !root.join(folder).join(file).exists() {
+            if !file.is_empty() && !root.join(folder).join(file).try_exists().is_ok_and(|there| there) {
                 problems.push(at(source, number, format!("the link to {target} leads nowhere")));
             }
         }

@@ -1,0 +1,250 @@
+//! One run of the agent: its folder, its configuration, what it used and what it says it delivered.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+use super::{
+    generator::Generator,
+    perf,
+    workload::{Places, Workload, configuration},
+};
+use crate::{
+    error::{Error, IoContext, Result},
+    process::{self, Usage},
+};
+
+/// Lines of the warm-up, after which every plugin lies compiled in the data folder.
+const WARM_UP_LINES: u64 = 200;
+
+/// What a null sink prints when the agent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NullSink {
+    /// Documents taken.
+    pub events: u64,
+    /// Their bytes, newlines included or not as the agent counts.
+    pub bytes: u64,
+    /// The wrapping sum of xxh3_64 over the documents, in hexadecimal.
+    pub checksum: u64,
+}
+
+impl NullSink {
+    /// Finds the report among the lines on stdout.
+    pub fn find(stdout: &str) -> Option<Self> {
+        stdout.lines().find_map(|line| {
+            let report: Value = serde_json::from_str(line).ok()?;
+            if report["sink"] != "null" {
+                return None;
+            }
+            Some(NullSink {
+                events: report["events"].as_u64()?,
+                bytes: report["bytes"].as_u64()?,
+                checksum: u64::from_str_radix(report["checksum"].as_str()?, 16).ok()?,
+            })
+        })
+    }
+}
+
+/// A workload's place on disk, prepared so that a run starts with compiled plugins and no checkpoint.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    workload: Workload,
+    binary: &'a Path,
+    plugins: &'a Path,
+    folder: PathBuf,
+}
+
+impl<'a> Bench<'a> {
+    /// Empties `folder` and lets the agent run there once on a few lines, so that it compiles its plugins. Every
+    /// measured run then starts from a copy of the data folder that this leaves.
+    pub fn prepare(workload: Workload, binary: &'a Path, plugins: &'a Path, folder: PathBuf) -> Result<Self> {
+        empty(&folder)?;
+        let bench = Bench { workload, binary, plugins, folder };
+        let input = bench.warm_up_input()?;
+        let data = bench.template();
+        let mut command = bench.command(&input, data)?;
+        command.arg("--once");
+        let usage = process::measure(&mut command).map_err(|cause| bench.cannot_start(&cause))?;
+        bench.expect_success(usage.status)?;
+        Ok(bench)
+    }
+
+    /// Runs over a whole input and returns what was used and what the agent printed.
+    pub fn run(&self, input: &Path) -> Result<(Usage, String)> {
+        let mut command = self.command_with_fresh_data(input)?;
+        let usage = process::measure(command.arg("--once")).map_err(|cause| self.cannot_start(&cause))?;
+        self.expect_success(usage.status)?;
+        Ok((usage, self.stdout()?))
+    }
+
+    /// Counts the instructions of one run, where the machine can.
+    pub fn instructions(&self, input: &Path) -> Result<Option<u64>> {
+        let mut command = self.command_with_fresh_data(input)?;
+        Ok(perf::instructions(command.arg("--once"), &self.folder.join("perf")))
+    }
+
+    /// The command that follows its files until it is told to stop.
+    pub fn command_with_fresh_data(&self, input: &Path) -> Result<Command> {
+        empty(&self.run_folder())?;
+        let data = self.run_folder().join("data");
+        fs::create_dir(&data).while_doing("create", &data)?;
+        copy_tree(&self.template(), &data).while_doing("copy to", &data)?;
+        self.command(input, data)
+    }
+
+    /// Where the workload's documents go, if they go to a file.
+    pub fn output(&self) -> PathBuf {
+        self.run_folder().join("out.ndjson")
+    }
+
+    /// What the agent has printed in the run that ended last.
+    pub fn stdout(&self) -> Result<String> {
+        let path = self.folder.join("stdout");
+        fs::read_to_string(&path).while_doing("read", &path)
+    }
+
+    /// Fails unless the agent ended well, with its last words.
+    pub fn expect_success(&self, status: std::process::ExitStatus) -> Result<()> {
+        if status.success() {
+            return Ok(());
+        }
+        let path = self.folder.join("stderr");
+        let log = fs::read_to_string(&path).unwrap_or_default();
+        let mut last: Vec<&str> = log.lines().rev().take(5).collect();
+        last.reverse();
+        Err(Error::failed(format!(
+            "{}: weir ended with {status}; its log is {}\n{}",
+            self.workload.name(),
+            path.display(),
+            last.join("\n")
+        )))
+    }
+
+    fn command(&self, input: &Path, data: PathBuf) -> Result<Command> {
+        let places = Places { input, plugins: self.plugins, data, output: self.output() };
+        let path = self.folder.join("weir.yaml");
+        fs::write(&path, format!("{:#}\n", configuration(self.workload, &places)))
+            .while_doing("write", &path)?;
+        let create = |name: &str| {
+            let path = self.folder.join(name);
+            File::create(&path).while_doing("create", &path)
+        };
+        let mut command = Command::new(self.binary);
+        command.args(["run", "-c"]).arg(path).stdout(create("stdout")?).stderr(create("stderr")?);
+        Ok(command)
+    }
+
+    fn warm_up_input(&self) -> Result<PathBuf> {
+        let input = self.folder.join("warm-up");
+        let file = if self.workload.runs_once() {
+            input.clone()
+        } else {
+            input.join("bench_warm-up_00000000-0000-0000-0000-000000000000/app/0.log")
+        };
+        let mut generator = Generator::new(0);
+        let mut lines = Vec::new();
+        for left in (0..WARM_UP_LINES).rev() {
+            generator.line(left == 0, &mut lines);
+        }
+        if let Some(parent) = file.parent() {
+            fs::create_dir_all(parent).while_doing("create", parent)?;
+        }
+        fs::write(&file, lines).while_doing("write", &file)?;
+        Ok(input)
+    }
+
+    /// Emptied before every run.
+    fn run_folder(&self) -> PathBuf {
+        self.folder.join("run")
+    }
+
+    /// The data folder as the warm-up left it.
+    fn template(&self) -> PathBuf {
+        self.folder.join("template")
+    }
+
+    fn cannot_start(&self, cause: &io::Error) -> Error {
+        Error::io("run", self.binary, cause)
+    }
+}
+
+fn empty(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::io("empty", folder, &cause));
+        }
+        _ => {}
+    }
+    fs::create_dir_all(folder).while_doing("create", folder)
+}
+
+/// Modes are kept: the agent trusts its compiled plugins only where nobody else could have written them.
+fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            fs::create_dir(&target)?;
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A program that stands in for the agent: it writes a cache into its data folder and a report to stdout.
+    pub fn fake_agent(folder: &Path, body: &str) -> PathBuf {
+        let path = folder.join("fake-weir");
+        let script = format!("#!/bin/sh\nset -eu\nfolder=$(dirname \"$3\")\n{body}\n");
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn the_null_sinks_report_is_found_among_other_lines() {
+        let stdout = "{\"ledger\":[]}\n{\"sink\":\"null\",\"events\":5,\"bytes\":70,\"checksum\":\"00000000000000ff\"}\n";
+        assert_eq!(NullSink::find(stdout), Some(NullSink { events: 5, bytes: 70, checksum: 255 }));
+        for other in ["", "text", "{\"sink\":\"null\"}", "{\"sink\":\"file\",\"events\":1}"] {
+            assert_eq!(NullSink::find(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn every_run_starts_with_what_the_warm_up_compiled_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let body = "mkdir -p \"$folder/template/cache\"\n\
+            for data in \"$folder/template\" \"$folder/run/data\"; do [ -d \"$data\" ] && last=$data; done\n\
+            ls \"$last\"\n\
+            if [ \"$last\" = \"$folder/run/data\" ]; then touch \"$last/checkpoint\"; fi";
+        let agent = fake_agent(folder.path(), body);
+        let bench =
+            Bench::prepare(Workload::W0, &agent, Path::new("/plugins"), folder.path().join("W0")).unwrap();
+        for _ in 0..2 {
+            let (usage, stdout) = bench.run(Path::new("/input")).unwrap();
+            assert!(usage.status.success());
+            assert_eq!(stdout, "cache\n");
+        }
+    }
+
+    #[test]
+    fn an_agent_that_fails_is_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = fake_agent(folder.path(), "echo 'no such plugin' >&2; exit 1");
+        let bench = Bench::prepare(Workload::W1, &agent, Path::new("/plugins"), folder.path().join("W1"));
+        assert!(bench.unwrap_err().to_string().contains("no such plugin"));
+    }
+}
