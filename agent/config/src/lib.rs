@@ -1,1 +1,33 @@
-//! placeholder
+//! The agent's configuration: read from YAML, checked against its own schema, turned into plain types.
+//!
+//! Every error is found in one go and says where it stands. [`load`] is the way in; [`Config`] is what the rest of
+//! the agent works with and never changes once it is loaded.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod check;
+mod config;
+mod error;
+mod files;
+mod host;
+mod key_path;
+mod load;
+mod raw;
+mod schema;
+mod secret;
+mod suggest;
+mod text;
+mod types;
+mod validate;
+mod yaml;
+
+pub use config::{
+    Admin, Config, FileFormat, FileSink, FileSource, Grants, Isolation, KubernetesLogs, Limits, OnError,
+    Parser, Pipeline, Plugin, ReadFrom, Rotation, Sink, SinkKind, Source, SourceKind, Stage,
+};
+pub use error::{Error, Errors, Warning};
+pub use host::Host;
+pub use load::{load, load_on};
+pub use schema::schema;
+pub use secret::{SecretError, resolve_secrets};
+pub use types::{Glob, Name, Pattern, Size};

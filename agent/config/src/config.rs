@@ -1,0 +1,293 @@
+//! The checked configuration: what the rest of the agent works with.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::{Complaint, Error};
+use crate::types::{Glob, Name, Pattern, Size};
+use crate::validate::Places;
+
+/// A configuration that was found valid as a whole. All paths in it are absolute.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The version of the configuration's format: 1.
+    pub version: u32,
+    /// The cluster that the agent runs in.
+    pub cluster: String,
+    /// The node that the agent runs on.
+    pub node: String,
+    /// The folder of the agent's own state.
+    pub data_dir: PathBuf,
+    /// What queues, sinks and plugins may use together.
+    pub memory: Size,
+    /// Threads for parsing, plugins and encoding.
+    pub workers: NonZeroUsize,
+    /// Where events come from.
+    pub sources: BTreeMap<Name, Source>,
+    /// Sandboxed stages.
+    pub plugins: BTreeMap<Name, Plugin>,
+    /// The ways from sources to sinks. Every name in them is one of `sources`, `plugins` or `sinks`.
+    pub pipelines: BTreeMap<Name, Pipeline>,
+    /// Where events go.
+    pub sinks: BTreeMap<Name, Sink>,
+    /// The agent's own HTTP address; `None` opens no port.
+    pub admin: Option<Admin>,
+    /// XXH3 (128 bits, hexadecimal) of the names and bytes of all files of the configuration; not of what they refer
+    /// to.
+    pub hash: String,
+    /// The folder that relative paths are relative to.
+    pub base_dir: PathBuf,
+    pub(crate) places: Places,
+}
+
+/// Where events come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Where to begin in a file that is seen for the first time.
+    pub read_from: ReadFrom,
+    /// How long events may wait for others, so that they are handed on together.
+    pub linger: Duration,
+    /// How lines that are not JSON objects become events, where the pipeline does not say.
+    pub parser: Parser,
+    /// What kind of source it is.
+    pub kind: SourceKind,
+}
+
+/// The kinds of sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// The logs of the node's containers.
+    KubernetesLogs(KubernetesLogs),
+    /// Files, found by patterns.
+    File(FileSource),
+}
+
+/// The logs of the node's containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesLogs {
+    /// The folder of the pods' logs.
+    pub path: PathBuf,
+    /// Namespaces whose logs are not read.
+    pub exclude_namespaces: Vec<String>,
+    /// Patterns of the names of pods whose logs are not read.
+    pub exclude_pods: Vec<Glob>,
+}
+
+/// Files, found by patterns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSource {
+    /// Patterns of the paths to read.
+    pub include: Vec<Glob>,
+    /// Patterns of the paths among them that are not read.
+    pub exclude: Vec<Glob>,
+    /// What a line is.
+    pub format: FileFormat,
+}
+
+/// What a line of a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// A container runtime's line: time, stream, part or full, then the event.
+    Cri,
+    /// A JSON document.
+    Json,
+    /// An event's text.
+    Text,
+}
+
+/// Where to begin in a file that is seen for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// With what it already holds.
+    Beginning,
+    /// With what is added from now on.
+    End,
+}
+
+/// How a line that is not a JSON object becomes an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parser {
+    /// logfmt and klog are recognised, else text.
+    Auto,
+    /// As text under `message`.
+    Json,
+    /// Pairs of `key=value` become members.
+    Logfmt,
+    /// Kubernetes' own log format.
+    Klog,
+    /// Every line is text, JSON objects too.
+    None,
+    /// Named groups become members.
+    Regex(Pattern),
+}
+
+/// A sandboxed stage.
+#[derive(Clone, PartialEq)]
+pub struct Plugin {
+    /// The component's file.
+    pub artifact: PathBuf,
+    /// What the plugin is configured with; `{}` where nothing is given. References to secrets stand in it
+    /// unresolved: see [`crate::resolve_secrets`].
+    pub config: serde_json::Value,
+    /// What one instance may use.
+    pub limits: Limits,
+    /// What it may read and write.
+    pub grants: Grants,
+    /// What becomes of events on which it fails; `None` is the plugin's default.
+    pub on_error: Option<OnError>,
+    /// Whether an instance serves many batches.
+    pub isolation: Isolation,
+}
+
+/// What one instance of a plugin may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Its memory.
+    pub memory: Size,
+    /// The CPU time of one call.
+    pub deadline: Duration,
+    /// The size of one answer.
+    pub output: Size,
+}
+
+/// What a plugin may read and write of an event, within what its manifest asks for. `None` is all of that.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Fields that it may read.
+    pub fields: Option<Vec<String>>,
+    /// Fields that it may write.
+    pub write: Option<Vec<String>>,
+}
+
+/// What becomes of events on which a plugin fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// They go on unchanged.
+    Pass,
+    /// They are dropped and counted.
+    Drop,
+    /// They are kept apart and counted.
+    DeadLetter,
+    /// The pipeline keeps the batch and stops reading until a reload.
+    Hold,
+}
+
+/// Whether an instance of a plugin serves many batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// It does.
+    Shared,
+    /// Every batch has a new one.
+    Fresh,
+}
+
+/// A way from sources through stages to sinks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pipeline {
+    /// The sources; at least one, none twice.
+    pub from: Vec<Name>,
+    /// How lines that are not JSON objects become events, in place of what the source says.
+    pub parser: Option<Parser>,
+    /// The other stages, in their order.
+    pub stages: Vec<Stage>,
+    /// The sinks; at least one, none twice.
+    pub to: Vec<Name>,
+    /// The share of the workers when there is not enough for all: 1 to 100.
+    pub weight: u8,
+}
+
+/// One step of a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// One of [`Config::plugins`].
+    Plugin(Name),
+}
+
+/// Where events go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    /// Whether events may be lost when this sink is slow or fails, so that it does not hold the others back.
+    pub best_effort: bool,
+    /// What kind of sink it is.
+    pub kind: SinkKind,
+}
+
+/// The kinds of sinks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkKind {
+    /// Appends to a file.
+    File(FileSink),
+    /// Prints to standard output.
+    Console,
+    /// Takes the finished documents and forgets them.
+    Blackhole,
+}
+
+/// Appends events to a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSink {
+    /// The file to append to.
+    pub path: PathBuf,
+    /// When to begin a new file; `None` is never.
+    pub rotate: Option<Rotation>,
+}
+
+/// When a file sink begins a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// The file is renamed when it would grow beyond this.
+    pub size: Size,
+    /// How many renamed files are kept; at least 1.
+    pub keep: u16,
+}
+
+/// The agent's own HTTP address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// How a pipeline parses the lines of a source: as it says itself, else as the source says.
+    pub fn parser<'a>(&self, pipeline: &'a Pipeline, source: &'a Source) -> &'a Parser {
+        pipeline.parser.as_ref().unwrap_or(&source.parser)
+    }
+
+    /// An error about one of this configuration's values that is found only when it is put to use, in the shape and
+    /// with the place of those that [`crate::load`] finds. `keys` leads to the value: `["plugins", "sampler",
+    /// "artifact"]`; for a value that was not given, the place is that of the nearest one around it.
+    pub fn error_at(&self, keys: &[&str], message: impl Into<String>, help: Option<String>) -> Error {
+        self.places.error(keys, Complaint { message: message.into(), help })
+    }
+}
+
+// === impl Plugin ===
+
+/// Without the plugin's own configuration, which may hold what is nobody's business.
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("artifact", &self.artifact)
+            .field("config", &format_args!("…"))
+            .field("limits", &self.limits)
+            .field("grants", &self.grants)
+            .field("on_error", &self.on_error)
+            .field("isolation", &self.isolation)
+            .finish()
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { memory: Size::of_mib(32), deadline: Duration::from_millis(100), output: Size::of_mib(16) }
+    }
+}

@@ -1,0 +1,71 @@
+//! What stands on disk: the structs that serde reads and that the JSON Schema is made from.
+//!
+//! Their doc comments are the schema's descriptions and the reference's text. A new key is added here (and checked in
+//! `validate`), nowhere else. Defaults are applied in `validate`; a test proves that those named here are the same.
+
+mod pipeline;
+mod plugin;
+mod sink;
+mod source;
+mod text;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub(crate) use pipeline::{NativeStage, Parser, Pipeline, Stage};
+pub(crate) use plugin::{Isolation, Limits, OnError, Plugin};
+pub(crate) use sink::{Rotation, Sink};
+pub(crate) use source::{FileFormat, ReadFrom, Source};
+pub(crate) use text::Text;
+
+use crate::types::{Address, FilePath, Label, Name, Size};
+
+/// The configuration of a Weir agent.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Weir configuration")]
+pub(crate) struct Config {
+    /// The version of this format. Must be 1.
+    #[schemars(required, range(min = 1, max = 1))]
+    pub version: Option<u32>,
+    /// The cluster that this agent runs in; stamped on every event.
+    #[schemars(required)]
+    pub cluster: Option<Text<Label>>,
+    /// The node that this agent runs on; stamped on every event. Default: the environment variable `NODE_NAME`, else
+    /// the host's name.
+    pub node: Option<Text<Label>>,
+    /// The folder of the agent's own state: checkpoints, ledger, plugin cache, `admin.json`.
+    #[schemars(extend("default" = "/var/lib/weir"))]
+    pub data_dir: Option<Text<FilePath>>,
+    /// The memory that queues, sinks and plugins may use together. Default: 60 % of the container's memory limit;
+    /// where there is none 256MiB, or what the configuration needs if that is more.
+    pub memory: Option<Text<Size>>,
+    /// The number of threads that parse, run plugins and encode. Default: the container's CPU limit rounded up, else
+    /// the number of CPUs.
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<u32>,
+    /// Where events come from, by name.
+    #[serde(default)]
+    pub sources: BTreeMap<Text<Name>, Source>,
+    /// Sandboxed stages, by name.
+    #[serde(default)]
+    pub plugins: BTreeMap<Text<Name>, Plugin>,
+    /// What is done with the events of which sources, by name.
+    #[serde(default)]
+    pub pipelines: BTreeMap<Text<Name>, Pipeline>,
+    /// Where events go, by name.
+    #[serde(default)]
+    pub sinks: BTreeMap<Text<Name>, Sink>,
+    /// The agent's own HTTP address. Without it, no port is opened.
+    pub admin: Option<Admin>,
+}
+
+/// The agent's own HTTP address: metrics, health, ledger.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Admin {
+    /// Where to listen.
+    pub listen: Text<Address>,
+}

@@ -1,0 +1,100 @@
+//! Pipelines on disk.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+
+use super::Text;
+use crate::types::{Name, Pattern};
+
+/// A way from sources through stages to sinks.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pipeline {
+    /// Names of sources.
+    #[schemars(length(min = 1))]
+    pub from: Vec<Text<Name>>,
+    /// What is done with the events, in this order: names of plugins, and native stages.
+    #[serde(default)]
+    pub stages: Vec<Stage>,
+    /// Names of sinks. Each of them gets every event that the stages keep.
+    #[schemars(length(min = 1))]
+    pub to: Vec<Text<Name>>,
+    /// This pipeline's share of the workers when there is not enough for all.
+    #[schemars(range(min = 1, max = 100), extend("default" = 1))]
+    pub weight: Option<u8>,
+}
+
+/// One step of a pipeline.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    Plugin(Text<Name>),
+    Native(NativeStage),
+}
+
+/// A stage that is built into the agent: a map with one key.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NativeStage {
+    /// How lines that are not JSON objects become events; only as the first stage, in place of the source's `parse`.
+    Parse(Parser),
+}
+
+/// How a line that is not a JSON object becomes an event. A line that is one is the event itself, except with `none`.
+#[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Parser {
+    /// Recognises logfmt and klog, else the text goes under `message`.
+    Auto,
+    /// The text goes under `message`.
+    Json,
+    /// Pairs of `key=value` become members.
+    Logfmt,
+    /// Kubernetes' own log format: severity, time, thread, file and line become members.
+    Klog,
+    /// Every line is text and goes under `message`, JSON objects too.
+    None,
+    /// The named groups of a regular expression become members; a line that does not match goes under `message`.
+    Regex(Text<Pattern>),
+}
+
+impl<'de> Deserialize<'de> for Stage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Stage, D::Error> {
+        deserializer.deserialize_any(StageVisitor)
+    }
+}
+
+struct StageVisitor;
+
+impl<'de> Visitor<'de> for StageVisitor {
+    type Value = Stage;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a plugin's name or a native stage")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Stage, E> {
+        Text::deserialize(de::value::StrDeserializer::new(name)).map(Stage::Plugin)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Stage, A::Error> {
+        NativeStage::deserialize(MapAccessDeserializer::new(map)).map(Stage::Native)
+    }
+}
+
+impl JsonSchema for Stage {
+    fn schema_name() -> Cow<'static, str> {
+        "Stage".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let plugin = generator.subschema_for::<Text<Name>>();
+        let native = generator.subschema_for::<NativeStage>();
+        json_schema!({
+            "description": "A plugin's name, or a native stage: a map with one key.",
+            "oneOf": [plugin, native],
+        })
+    }
+}

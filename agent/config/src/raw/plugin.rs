@@ -1,0 +1,82 @@
+//! Plugins on disk.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Text;
+use crate::types::{Artifact, FieldPath, Size};
+
+/// A sandboxed stage: a WebAssembly component and what it may do.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Plugin {
+    /// Where the component is.
+    pub artifact: Text<Artifact>,
+    /// The plugin's own configuration, whatever it takes. An object that is exactly `{file: PATH}` or `{env: NAME}`
+    /// stands for the content of that file or environment variable, without newlines at its end.
+    #[schemars(extend("default" = {}))]
+    pub config: Option<serde_json::Value>,
+    /// What one instance may use.
+    #[schemars(extend("default" = {}))]
+    pub limits: Option<Limits>,
+    /// What it may read and write. Absent: what its manifest asks for.
+    #[schemars(extend("default" = {}))]
+    pub grants: Option<Grants>,
+    /// What becomes of events on which the plugin fails. Default: `pass`, or `dead_letter` for a plugin whose manifest
+    /// says `fail_closed`.
+    pub on_error: Option<OnError>,
+    /// Whether an instance serves many batches.
+    #[schemars(extend("default" = "shared"))]
+    pub isolation: Option<Isolation>,
+}
+
+/// What one instance of a plugin may use. There is one instance for each worker.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Memory of one instance; from 1MiB to 4GiB.
+    #[schemars(extend("default" = "32MiB"))]
+    pub memory: Option<Text<Size>>,
+    /// CPU time of one call; from 1ms to 60s.
+    #[schemars(extend("default" = "100ms"))]
+    pub deadline: Option<Text<Duration>>,
+    /// Size of one answer.
+    #[schemars(extend("default" = "16MiB"))]
+    pub output: Option<Text<Size>>,
+}
+
+/// What a plugin may read and write of an event.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Grants {
+    /// Fields that it may read, within those that its manifest asks for. Absent: all of them. `[]`: none.
+    pub fields: Option<Vec<Text<FieldPath>>>,
+    /// Fields that it may write, within those that its manifest asks for. Absent: all of them. `[]`: none.
+    pub write: Option<Vec<Text<FieldPath>>>,
+}
+
+/// What becomes of events on which a plugin fails.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnError {
+    /// They go on unchanged.
+    Pass,
+    /// They are dropped and counted.
+    Drop,
+    /// They are kept apart and counted.
+    DeadLetter,
+    /// The pipeline stops reading and keeps the batch until the configuration is loaded again.
+    Hold,
+}
+
+/// Whether an instance serves many batches.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Isolation {
+    /// An instance is used again for the next batch.
+    Shared,
+    /// Every batch has a new instance.
+    Fresh,
+}

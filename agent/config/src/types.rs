@@ -1,0 +1,19 @@
+//! Values that are written as text and mean more: sizes, durations, names, patterns.
+//!
+//! A format is defined once: its parser serves the check with its messages, the conversion from disk and, by name,
+//! pattern and description, the JSON Schema.
+
+mod format;
+mod glob;
+mod name;
+mod pattern;
+mod place;
+mod quantity;
+
+pub(crate) use format::{Format, Known, known};
+pub use glob::Glob;
+pub use name::Name;
+pub(crate) use name::{FieldPath, Label};
+pub use pattern::Pattern;
+pub(crate) use place::{Address, Artifact, FilePath};
+pub use quantity::Size;

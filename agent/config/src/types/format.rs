@@ -1,0 +1,52 @@
+//! The formats of text that the schema may ask for.
+
+use std::time::Duration;
+
+use super::{Address, Artifact, FieldPath, FilePath, Glob, Label, Name, Pattern, Size};
+use crate::error::Complaint;
+
+/// Text with a meaning.
+pub(crate) trait Format: Sized {
+    /// The name of the definition and the `format` in the JSON Schema.
+    const NAME: &'static str;
+    /// What it is and how it is written, for the schema and the reference.
+    const DESCRIPTION: &'static str;
+    /// A regular expression that every valid text matches, for editors; `None` where that would be of no use.
+    const PATTERN: Option<&'static str> = None;
+    /// What is expected, for messages: "a size such as 64MiB".
+    const EXPECTED: &'static str;
+
+    /// The value of a text.
+    fn parse(text: &str) -> Result<Self, Complaint>;
+}
+
+/// A format by its name.
+pub(crate) struct Known {
+    name: &'static str,
+    /// [`Format::EXPECTED`].
+    pub expected: &'static str,
+    /// What is wrong with a text of this format.
+    pub check: fn(&str) -> Result<(), Complaint>,
+}
+
+static FORMATS: [Known; 10] = [
+    entry::<Address>(),
+    entry::<Artifact>(),
+    entry::<Duration>(),
+    entry::<FieldPath>(),
+    entry::<FilePath>(),
+    entry::<Glob>(),
+    entry::<Label>(),
+    entry::<Name>(),
+    entry::<Pattern>(),
+    entry::<Size>(),
+];
+
+/// The format of this name in the schema.
+pub(crate) fn known(name: &str) -> Option<&'static Known> {
+    FORMATS.iter().find(|format| format.name == name)
+}
+
+const fn entry<T: Format>() -> Known {
+    Known { name: T::NAME, expected: T::EXPECTED, check: |text| T::parse(text).map(drop) }
+}

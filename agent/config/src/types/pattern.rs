@@ -1,0 +1,55 @@
+//! Regular expressions for parsing lines.
+
+use regex::RegexBuilder;
+
+use super::Format;
+use crate::error::Complaint;
+
+/// A regular expression that was compiled once to prove it valid, and has at least one named group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(String);
+
+/// The compiled form of one expression may take this much memory.
+const MAX_COMPILED_BYTES: usize = 1024 * 1024;
+
+impl Pattern {
+    /// The expression's text. Compile it with the default options, and [`Pattern::MAX_COMPILED_BYTES`] as its limit.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The size limit under which the expression was found to compile, in bytes.
+    pub const MAX_COMPILED_BYTES: usize = MAX_COMPILED_BYTES;
+}
+
+impl Format for Pattern {
+    const NAME: &'static str = "Pattern";
+    const DESCRIPTION: &'static str = "A regular expression with at least one named group, such as \
+                                       `^(?P<level>[A-Z]+) (?P<message>.*)$`. No look-around, no back references.";
+    const EXPECTED: &'static str = "a regular expression with named groups";
+
+    fn parse(text: &str) -> Result<Pattern, Complaint> {
+        let compiled = RegexBuilder::new(text).size_limit(MAX_COMPILED_BYTES).build().map_err(describe)?;
+        if compiled.capture_names().flatten().next().is_none() {
+            return Err(Complaint::new("the regular expression has no named group")
+                .help("name what is to become a field: (?P<level>[A-Z]+)"));
+        }
+        Ok(Pattern(text.to_string()))
+    }
+}
+
+fn describe(error: regex::Error) -> Complaint {
+    match error {
+        regex::Error::CompiledTooBig(limit) => {
+            Complaint::new(format!("the regular expression needs more than {limit} bytes when compiled"))
+                .help("make its repetitions smaller")
+        }
+        // The error draws the expression over several lines; the reason stands in the last one.
+        error => {
+            let drawn = error.to_string();
+            let reason = drawn.lines().last().unwrap_or_default().trim();
+            let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+            Complaint::new(format!("invalid regular expression: {reason}"))
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! From what is on disk to the checked configuration: defaults, cross references, limits.
+//!
+//! Every part has a function that turns its disk struct into its checked type and reports what is wrong on the way. It
+//! goes on after an error, with a value that nobody gets to see: [`crate::load`] returns nothing if there is any error.
+
+mod memory;
+mod paths;
+mod pipelines;
+mod places;
+mod plugins;
+mod sinks;
+mod sources;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(crate) use places::Places;
+
+use crate::config::{Admin, Config};
+use crate::error::{Complaint, Report};
+use crate::files::Files;
+use crate::host::Host;
+use crate::key_path::KeyPath;
+use crate::raw;
+use crate::types::Name;
+use crate::yaml::Node;
+
+const DEFAULT_DATA_DIR: &str = "/var/lib/weir";
+
+/// What all parts need to know.
+struct Context<'a> {
+    /// The whole configuration as it was written: for places, and for names whose values were invalid.
+    tree: &'a Node,
+    base_dir: &'a Path,
+    host: &'a Host,
+    report: &'a mut Report,
+}
+
+/// The checked configuration. It is of use only if nothing was reported.
+pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut Report) -> Config {
+    let Files { tree, hash, base_dir } = files;
+    let mut context = Context { tree: &tree, base_dir: &base_dir, host, report };
+    let workers =
+        raw.workers.and_then(|count| NonZeroUsize::new(count as usize)).unwrap_or_else(|| host.cpus());
+    let node = raw.node.map(|node| node.0.0).or_else(|| host.node()).unwrap_or_else(|| context.no_node());
+    let sources = context.named(raw.sources, "sources", sources::source);
+    let plugins = context.named(raw.plugins, "plugins", plugins::plugin);
+    let sinks = context.named(raw.sinks, "sinks", sinks::sink);
+    let pipelines = context.named(raw.pipelines, "pipelines", pipelines::pipeline);
+    sinks::check_paths(&sinks, &sources, &mut context);
+    pipelines::check_references(&mut context);
+    pipelines::check_together(&pipelines, &sinks, &mut context);
+    let memory =
+        memory::memory(raw.memory.map(|size| size.0), &plugins, &sources, &sinks, workers, &mut context);
+    let data_dir = raw.data_dir.map_or_else(|| PathBuf::from(DEFAULT_DATA_DIR), |path| path.0.0);
+    let data_dir = context.absolute(&data_dir);
+    Config {
+        version: raw.version.unwrap_or_default(),
+        cluster: raw.cluster.map(|cluster| cluster.0.0).unwrap_or_default(),
+        node,
+        data_dir,
+        memory,
+        workers,
+        sources,
+        plugins,
+        pipelines,
+        sinks,
+        admin: raw.admin.map(|admin| Admin { listen: admin.listen.0.0 }),
+        hash,
+        places: Places::new(tree, report),
+        base_dir,
+    }
+}
+
+// === impl Context ===
+
+impl<'a> Context<'a> {
+    /// Converts the entries of a section.
+    fn named<R, C>(
+        &mut self,
+        raw: impl IntoIterator<Item = (raw::Text<Name>, R)>,
+        section: &str,
+        convert: impl Fn(R, &Name, &KeyPath, &mut Context<'_>) -> C,
+    ) -> std::collections::BTreeMap<Name, C> {
+        let section = KeyPath::of(&[section]);
+        let convert = |(name, value): (raw::Text<Name>, R)| {
+            let checked = convert(value, &name.0, &section.key(&name.0), self);
+            (name.0, checked)
+        };
+        raw.into_iter().map(convert).collect()
+    }
+
+    /// All names of a section, those of entries with errors too.
+    fn names(&self, section: &str) -> Vec<&'a str> {
+        let tree = self.tree;
+        tree.entry(section).map(|entry| entry.value.keys().collect()).unwrap_or_default()
+    }
+
+    /// A path relative to the configuration's folder.
+    fn absolute(&self, path: &Path) -> PathBuf {
+        self.base_dir.join(path).components().collect()
+    }
+
+    fn at_most(&mut self, value: Duration, most: Duration, shown: &str, path: &KeyPath) {
+        if value > most {
+            self.error(path, Complaint::new(format!("must be at most {shown}")));
+        }
+    }
+
+    fn no_node(&mut self) -> String {
+        let complaint = Complaint::new("the node's name is not known");
+        self.error(
+            &KeyPath::default(),
+            complaint.help("give node, or set the environment variable NODE_NAME"),
+        );
+        String::new()
+    }
+
+    fn error(&mut self, path: &KeyPath, complaint: Complaint) {
+        self.report.error(places::locate(self.tree, path), path, complaint);
+    }
+
+    fn warn(&mut self, path: &KeyPath, complaint: Complaint) {
+        self.report.warn(places::locate(self.tree, path), path, complaint);
+    }
+}
+
+fn parser(raw: raw::Parser) -> crate::config::Parser {
+    use crate::config::Parser;
+    match raw {
+        raw::Parser::Auto => Parser::Auto,
+        raw::Parser::Json => Parser::Json,
+        raw::Parser::Logfmt => Parser::Logfmt,
+        raw::Parser::Klog => Parser::Klog,
+        raw::Parser::None => Parser::None,
+        raw::Parser::Regex(pattern) => Parser::Regex(pattern.0),
+    }
+}

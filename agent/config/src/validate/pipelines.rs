@@ -1,0 +1,156 @@
+//! Pipelines, and what several of them do together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Context, parser};
+use crate::config::{Pipeline, Sink, Stage};
+use crate::error::Complaint;
+use crate::key_path::KeyPath;
+use crate::raw;
+use crate::suggest;
+use crate::text::{listed, quoted};
+use crate::types::{Format, Name};
+use crate::yaml::{Node, Value};
+
+pub(super) fn pipeline(raw: raw::Pipeline, _: &Name, _: &KeyPath, _: &mut Context<'_>) -> Pipeline {
+    let mut found_parser = None;
+    let mut stages = Vec::with_capacity(raw.stages.len());
+    for stage in raw.stages {
+        match stage {
+            raw::Stage::Native(raw::NativeStage::Parse(raw)) => found_parser = Some(parser(raw)),
+            raw::Stage::Plugin(name) => stages.push(Stage::Plugin(name.0)),
+        }
+    }
+    Pipeline {
+        from: raw.from.into_iter().map(|name| name.0).collect(),
+        parser: found_parser,
+        stages,
+        to: raw.to.into_iter().map(|name| name.0).collect(),
+        weight: raw.weight.unwrap_or(1),
+    }
+}
+
+/// Complains about names that nothing has and stages out of place.
+///
+/// This looks at what was written and not at what was converted: one wrong stage leaves its pipeline without any, and
+/// the other names in it are to be checked all the same.
+pub(super) fn check_references(context: &mut Context<'_>) {
+    let section = KeyPath::of(&["pipelines"]);
+    let tree = context.tree;
+    for pipeline in tree.entry("pipelines").into_iter().flat_map(|entry| entry.value.entries()) {
+        let path = section.key(&pipeline.key);
+        check_names(&pipeline.value, "from", "source", &path, context);
+        check_names(&pipeline.value, "to", "sink", &path, context);
+        check_stages(items(&pipeline.value, "stages"), &path.key("stages"), context);
+    }
+}
+
+/// Names of one section: each known and given once.
+fn check_names(pipeline: &Node, key: &str, noun: &str, path: &KeyPath, context: &mut Context<'_>) {
+    let path = path.key(key);
+    let mut seen = BTreeSet::new();
+    for (index, item) in items(pipeline, key).iter().enumerate() {
+        let Some(name) = name(item) else { continue };
+        let at = path.index(index);
+        if !seen.insert(name) {
+            context.error(&at, Complaint::new(format!("the {noun} {} is named twice", quoted(name))));
+            continue;
+        }
+        require(name, noun, &at, context);
+    }
+}
+
+fn check_stages(stages: &[Node], path: &KeyPath, context: &mut Context<'_>) {
+    let mut has_parser = false;
+    for (index, stage) in stages.iter().enumerate() {
+        let at = path.index(index);
+        if let Some(name) = name(stage) {
+            check_plugin(name, &at, context);
+        } else if stage.entry("parse").is_some() {
+            if has_parser {
+                context.error(&at, Complaint::new("a second `parse` stage").help("keep one of them"));
+            } else if index > 0 {
+                let complaint = Complaint::new("a `parse` stage must be the first stage");
+                context
+                    .error(&at, complaint.help("what comes before it would see unparsed lines; move it up"));
+            }
+            has_parser = true;
+        }
+    }
+}
+
+fn check_plugin(name: &str, at: &KeyPath, context: &mut Context<'_>) {
+    if name == "parse" && !context.names("plugins").contains(&name) {
+        let complaint = Complaint::new("the native stage \"parse\" needs a value");
+        return context.error(at, complaint.help("write {parse: auto}"));
+    }
+    require(name, "plugin", at, context);
+}
+
+/// Complains about a name that nothing has.
+fn require(name: &str, noun: &str, at: &KeyPath, context: &mut Context<'_>) {
+    let section = format!("{noun}s");
+    let known = context.names(&section);
+    if known.contains(&name) {
+        return;
+    }
+    let help = suggest::help(name, known.iter().copied(), &format!("known {section}"), '"');
+    let complaint = Complaint::new(format!("no {noun} is called {}", quoted(name)));
+    context.error(at, Complaint { help, ..complaint });
+}
+
+fn items<'a>(map: &'a Node, key: &str) -> &'a [Node] {
+    match map.entry(key).map(|entry| &entry.value.value) {
+        Some(Value::List(items)) => items,
+        _ => &[],
+    }
+}
+
+/// The name that stands here; what is none was complained about before.
+fn name(node: &Node) -> Option<&str> {
+    match &node.value {
+        Value::Text(text) => Name::parse(text).is_ok().then_some(text),
+        _ => None,
+    }
+}
+
+/// Warns about what is there for nothing, and about sinks that wait for each other.
+pub(super) fn check_together(
+    pipelines: &BTreeMap<Name, Pipeline>,
+    sinks: &BTreeMap<Name, Sink>,
+    context: &mut Context<'_>,
+) {
+    if pipelines.is_empty() {
+        return context.warn(&KeyPath::default(), Complaint::new("there is no pipeline, so nothing is read"));
+    }
+    let all = || pipelines.values();
+    let plugins = all().flat_map(|pipeline| &pipeline.stages).map(|Stage::Plugin(name)| &**name);
+    warn_unused("source", all().flat_map(|pipeline| &pipeline.from).map(|name| &**name).collect(), context);
+    warn_unused("plugin", plugins.collect(), context);
+    warn_unused("sink", all().flat_map(|pipeline| &pipeline.to).map(|name| &**name).collect(), context);
+    for source in context.names("sources") {
+        let of_source = all().filter(|pipeline| pipeline.from.iter().any(|name| &**name == source));
+        let names: BTreeSet<&Name> = of_source.flat_map(|pipeline| &pipeline.to).collect();
+        let firm = |name: &&&Name| sinks.get(&***name).is_some_and(|sink| !sink.best_effort);
+        let firm: Vec<String> = names.iter().filter(firm).map(|name| quoted(name)).collect();
+        if firm.len() > 1 {
+            let message = format!(
+                "its sinks {} wait for each other: what one has not taken, none forgets",
+                listed(&firm)
+            );
+            let complaint = Complaint::new(message);
+            let help = "if one of them may lose events, give it best_effort: true";
+            context.warn(&KeyPath::of(&["sources", source]), complaint.help(help));
+        }
+    }
+}
+
+fn warn_unused(noun: &str, used: BTreeSet<&str>, context: &mut Context<'_>) {
+    let section = format!("{noun}s");
+    for name in context.names(&section) {
+        if !used.contains(name) {
+            let message = format!("no pipeline uses this {noun}");
+            context.warn(&KeyPath::of(&[&section, name]), Complaint::new(message));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Valid configurations: defaults, folders, surroundings, secrets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use weir_config::{
+    Config, FileFormat, Host, Isolation, Limits, Parser, ReadFrom, SinkKind, SourceKind, Stage, Warning,
+};
+
+const MINIMAL: &str = "
+version: 1
+cluster: dev
+sources:
+  apps: {type: kubernetes_logs}
+  files: {type: file, include: [logs/*.log]}
+plugins:
+  sampler: {artifact: 'file:plugins/sampler.wasm'}
+pipelines:
+  all: {from: [apps, files], stages: [sampler], to: [out]}
+sinks:
+  out: {type: file, path: out.ndjson, rotate: {size: 1MiB}}
+";
+
+fn load_text(text: &str, host: &Host) -> (Config, Vec<Warning>, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("weir.yaml");
+    std::fs::write(&file, text).unwrap();
+    let (config, warnings) = weir_config::load_on(&file, host).unwrap_or_else(|errors| panic!("{errors}"));
+    (config, warnings, folder)
+}
+
+#[test]
+fn what_is_not_given_has_its_default() {
+    let (config, warnings, folder) = load_text(MINIMAL, &common::host());
+    assert_eq!(warnings, []);
+    assert_eq!((config.version, config.cluster.as_str(), config.node.as_str()), (1, "dev", "node-1"));
+    assert_eq!(config.data_dir, Path::new("/var/lib/weir"));
+    assert_eq!(config.admin, None);
+    assert_eq!(config.base_dir, folder.path());
+    let apps = &config.sources["apps"];
+    assert_eq!(apps.linger, Duration::from_millis(200));
+    assert_eq!((apps.read_from, &apps.parser), (ReadFrom::Beginning, &Parser::Json));
+    let SourceKind::KubernetesLogs(logs) = &apps.kind else { panic!("{apps:?}") };
+    assert_eq!(logs.path, Path::new("/var/log/pods"));
+    let SourceKind::File(files) = &config.sources["files"].kind else { panic!() };
+    assert_eq!(files.format, FileFormat::Text);
+    assert!(files.include[0].matcher().is_match(folder.path().join("logs/a.log")));
+    assert!(!files.include[0].matcher().is_match(folder.path().join("logs/deep/a.log")));
+    let sampler = &config.plugins["sampler"];
+    assert_eq!(sampler.artifact, folder.path().join("plugins/sampler.wasm"));
+    assert_eq!((&sampler.config, sampler.on_error, sampler.isolation), (&json!({}), None, Isolation::Shared));
+    assert_eq!(sampler.limits, Limits::default());
+    assert_eq!((&sampler.grants.fields, &sampler.grants.write), (&None, &None));
+    let all = &config.pipelines["all"];
+    assert_eq!((all.weight, &all.parser), (1, &None));
+    assert!(matches!(&all.stages[..], [Stage::Plugin(name)] if &**name == "sampler"));
+    let SinkKind::File(file) = &config.sinks["out"].kind else { panic!() };
+    assert_eq!(file.path, folder.path().join("out.ndjson"));
+    assert_eq!(file.rotate.unwrap().keep, 5);
+    assert!(!config.sinks["out"].best_effort);
+}
+
+/// The defaults that the schema names are those that are applied: to write one out changes nothing.
+#[test]
+fn a_default_that_is_written_out_changes_nothing() {
+    let schema = weir_config::schema();
+    let places = [
+        ("", schema.clone()),
+        ("/sources/apps", variant(&schema, "Source", "kubernetes_logs")),
+        ("/sources/files", variant(&schema, "Source", "file")),
+        ("/plugins/sampler", schema["$defs"]["Plugin"].clone()),
+        ("/plugins/sampler/limits", schema["$defs"]["Limits"].clone()),
+        ("/pipelines/all", schema["$defs"]["Pipeline"].clone()),
+        ("/sinks/out", variant(&schema, "Sink", "file")),
+        ("/sinks/out/rotate", schema["$defs"]["Rotation"].clone()),
+    ];
+    let plain = load_text(MINIMAL, &common::host()).0;
+    let mut tried = 0;
+    for (place, schema) in places {
+        for (key, property) in schema["properties"].as_object().unwrap() {
+            let Some(default) = property.get("default") else { continue };
+            let mut written = minimal_json();
+            let parent = place.rsplit_once('/').map_or("", |(parent, _)| parent);
+            if written.pointer(place).is_none() {
+                let name = place.rsplit('/').next().unwrap();
+                written.pointer_mut(parent).unwrap()[name] = json!({});
+            }
+            written.pointer_mut(place).unwrap()[key] = default.clone();
+            let with_default = load_text(&written.to_string(), &common::host()).0;
+            assert_same(&with_default, &plain, &format!("{place}/{key}"));
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 19);
+}
+
+/// [`MINIMAL`] as JSON.
+fn minimal_json() -> Value {
+    json!({
+        "version": 1, "cluster": "dev",
+        "sources": {"apps": {"type": "kubernetes_logs"}, "files": {"type": "file", "include": ["logs/*.log"]}},
+        "plugins": {"sampler": {"artifact": "file:plugins/sampler.wasm"}},
+        "pipelines": {"all": {"from": ["apps", "files"], "stages": ["sampler"], "to": ["out"]}},
+        "sinks": {"out": {"type": "file", "path": "out.ndjson", "rotate": {"size": "1MiB"}}},
+    })
+}
+
+fn variant(schema: &Value, definition: &str, name: &str) -> Value {
+    let variants = schema["$defs"][definition]["oneOf"].as_array().unwrap();
+    variants.iter().find(|variant| variant["properties"]["type"]["const"] == name).unwrap().clone()
+}
+
+/// The same but for the folder and the hash.
+fn assert_same(left: &Config, right: &Config, what: &str) {
+    let text = |config: &Config| {
+        let shown = format!("{:?} {:?}", config, config.plugins["sampler"].config);
+        shown.replace(&config.base_dir.display().to_string(), "BASE").replace(&config.hash, "HASH")
+    };
+    assert_eq!(text(left), text(right), "{what}");
+}
