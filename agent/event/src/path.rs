@@ -32,6 +32,13 @@ pub enum PathError {
     TooMany,
 }
 
+/// Bits of a node's filter of pairs, in words.
+const PAIR_WORDS: usize = 16;
+
+fn pair_hash(first: u8, second: u8) -> usize {
+    (first as usize ^ ((second as usize) << 4)) % (64 * PAIR_WORDS)
+}
+
 /// What the scanner does at a node.
 #[derive(Clone, Debug, Default)]
 struct Info {
@@ -40,6 +47,8 @@ struct Info {
     /// Children whose name begins with a byte: `first[byte]` is 1 + the index of the first of them in `children`,
     /// which is sorted by name; 0 for none. Empty when there are no children.
     first: Vec<u16>,
+    /// A bit for each pair of first two bytes of a child's name, hashed: most keys are told off here.
+    pairs: [u64; PAIR_WORDS],
     children: Vec<Child>,
     /// Index into the table of values, for what a stage reads.
     field: Option<u16>,
@@ -120,6 +129,7 @@ impl PathTree {
     /// Records the members of a node's object that match none of its children, as members of [`NONE`].
     pub fn record_others(&mut self, node: Node) {
         self.nodes[node as usize].record_others = true;
+        self.nodes[node as usize].pairs = [u64::MAX; PAIR_WORDS];
     }
 
     /// The node of a path, if it was added.
@@ -192,24 +202,35 @@ impl PathTree {
         self.nodes[node as usize].record_others
     }
 
-    /// Matches an unescaped key of an object at `node`. `padded` is where the key begins and at least eight bytes
-    /// long, `len` the key's length.
-    #[inline]
-    pub(crate) fn match_key(&self, node: Node, padded: &[u8], len: usize) -> Match {
-        let info = &self.nodes[node as usize];
-        let Some(&byte) = padded.first() else { return Match::Nothing };
-        let Some(&first) = info.first.get(byte as usize) else { return Match::Nothing };
-        if first == 0 {
-            return Match::Nothing;
-        }
-        self.match_candidates(&info.children[first as usize - 1..], padded, len)
+    /// Whether a key that begins with these two bytes (the second may be its closing quote) can matter in an object
+    /// at `node`.
+    #[inline(always)]
+    pub(crate) fn may_match(&self, node: Node, first: u8, second: u8) -> bool {
+        let pair = pair_hash(first, second);
+        self.nodes.get(node as usize).is_some_and(|info| info.pairs[pair / 64] >> (pair % 64) & 1 != 0)
     }
 
-    fn match_candidates(&self, candidates: &[Child], padded: &[u8], len: usize) -> Match {
+    /// The node to look members up at inside the value of a member: [`NONE`] where there is nothing to find.
+    #[inline(always)]
+    pub(crate) fn inside(&self, node: Node) -> Node {
+        match self.nodes.get(node as usize) {
+            Some(info) if !info.children.is_empty() || info.record_others => node,
+            _ => NONE,
+        }
+    }
+
+    /// Matches an unescaped key of an object at `node`. `padded` is where the key begins and at least eight bytes
+    /// long, `len` the key's length.
+    pub(crate) fn match_key(&self, node: Node, padded: &[u8], len: usize) -> Match {
+        let info = &self.nodes[node as usize];
         let Some(head) = padded.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
             return Match::Nothing;
         };
-        for child in candidates {
+        let first = info.first.get((head & 0xff) as usize).copied().unwrap_or_default() as usize;
+        if first == 0 {
+            return Match::Nothing;
+        }
+        for child in info.children.get(first - 1..).unwrap_or_default() {
             if (head ^ child.head) & 0xff != 0 {
                 break;
             }
@@ -264,12 +285,23 @@ impl PathTree {
         let mut children = std::mem::take(&mut self.nodes[parent as usize].children);
         children.push(child(node, name));
         children.sort_by(|a, b| self.name(a.node).cmp(self.name(b.node)));
-        let mut first = vec![0; 256];
+        let (mut first, mut pairs) = (vec![0; 256], [0; PAIR_WORDS]);
+        for child in &children {
+            let name = self.name(child.node);
+            // A name of one byte is followed by the closing quote or by a dot.
+            for second in name.get(1).map_or([b'"', b'.'], |second| [*second; 2]) {
+                let pair = pair_hash(name.first().copied().unwrap_or_default(), second);
+                pairs[pair / 64] |= 1 << (pair % 64);
+            }
+        }
         for (at, child) in children.iter().enumerate().rev() {
             first[(child.head & 0xff) as usize] = at as u16 + 1;
         }
         self.nodes[parent as usize].children = children;
         self.nodes[parent as usize].first = first;
+        if !self.nodes[parent as usize].record_others {
+            self.nodes[parent as usize].pairs = pairs;
+        }
         Ok(node)
     }
 

@@ -10,11 +10,13 @@
 //! 2. The first pass may differ between implementations in how it classifies bytes that are invalid outside strings;
 //!    what the second pass makes of them is the same. A property test holds both against each other and against
 //!    another parser.
-//! 3. UTF-8 is the caller's to check where [`Facts::non_ascii`] says that there is something to check.
+//! 3. A text that is shaped like one before it is not walked again; see `shape`.
+//! 4. UTF-8 is the caller's to check where [`Facts::non_ascii`] says that there is something to check.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod blocks;
+mod shape;
 mod walk;
 
 use crate::column::Kind;
@@ -77,11 +79,12 @@ pub struct Found {
     pub close: u32,
 }
 
-/// Scans texts; keeps its memory between them.
+/// Scans texts; keeps its memory between them, and the shapes it has seen: a scanner is for one tree.
 #[derive(Debug)]
 pub struct Scanner {
     tokens: Vec<u32>,
     stack: Vec<walk::Frame>,
+    shapes: shape::Shapes,
     level: Level,
 }
 
@@ -121,7 +124,7 @@ impl Scanner {
     pub fn new(level: Level) -> Scanner {
         let supported = level == Level::Portable || Level::detect() == level;
         let level = if supported { level } else { Level::Portable };
-        Scanner { tokens: Vec::new(), stack: Vec::new(), level }
+        Scanner { tokens: Vec::new(), stack: Vec::new(), shapes: shape::Shapes::default(), level }
     }
 
     /// Scans the first `len` bytes of `padded`, which must go on for [`crate::batch::PADDING`] bytes behind them.
@@ -138,16 +141,25 @@ impl Scanner {
         values: &mut [Value],
     ) -> Result<Found, NotAnObject> {
         debug_assert!(padded.len() >= len + crate::batch::PADDING && values.len() >= tree.fields());
-        let facts = match self.level {
-            Level::Portable => blocks::index(blocks::Portable, padded, len, &mut self.tokens)?,
+        let (facts, count) = match self.level {
+            Level::Portable => blocks::index(blocks::Portable::default(), padded, len, &mut self.tokens)?,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::index(padded, len, &mut self.tokens)?,
         };
+        let text = walk::Gaps { padded, len, tokens: self.tokens.get(..count).ok_or(NotAnObject)? };
         if facts.backslash {
             walk::check_escapes(padded.get(..len).ok_or(NotAnObject)?)?;
         }
-        let walk = walk::Walk { padded, len, tokens: &self.tokens, tree, stack: &mut self.stack, hits, values };
+        let signature = shape::signature(text);
+        let known = hits.len();
+        if self.shapes.apply(signature, text, &self.tokens, hits, values) {
+            return Ok(Found { facts, open: 0, close: len as u32 - 1 });
+        }
+        let walk = walk::Walk { text, tree, stack: &mut self.stack, hits, values };
         let (open, close) = if facts.backslash { walk.run::<true>()? } else { walk.run::<false>()? };
+        if !facts.backslash {
+            self.shapes.learn(signature, text, hits.get(known..).unwrap_or_default(), values);
+        }
         Ok(Found { facts, open, close })
     }
 }

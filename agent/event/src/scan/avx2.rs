@@ -2,60 +2,106 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8,
-    _mm256_loadu_si256, _mm256_max_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-    _mm256_setr_epi8, _mm256_shuffle_epi8,
+    __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_blendv_epi8,
+    _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256,
+    _mm256_set1_epi8, _mm256_setr_epi8, _mm256_shuffle_epi8,
 };
 
-use super::blocks::{self, BLOCK, Classify, Masks};
+use super::blocks::{self, BLOCK, Classify, Masks, Seen};
 use super::{Facts, NotAnObject};
 
 /// Whether this CPU has what is needed.
 pub(super) fn is_supported() -> bool {
-    std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("pclmulqdq")
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx2") && has!("pclmulqdq") && has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("popcnt")
 }
 
 /// See [`blocks::index`]. Only for CPUs that [`is_supported`] accepts.
-pub(super) fn index(padded: &[u8], len: usize, tokens: &mut Vec<u32>) -> Result<Facts, NotAnObject> {
+pub(super) fn index(padded: &[u8], len: usize, tokens: &mut Vec<u32>) -> Result<(Facts, usize), NotAnObject> {
     debug_assert!(is_supported());
     // SAFETY: a Scanner is given this level only where is_supported() holds.
     unsafe { index_avx2(padded, len, tokens) }
 }
 
 #[target_feature(enable = "avx2,pclmulqdq,bmi1,bmi2,lzcnt,popcnt")]
-fn index_avx2(padded: &[u8], len: usize, tokens: &mut Vec<u32>) -> Result<Facts, NotAnObject> {
-    blocks::index(Avx2, padded, len, tokens)
+fn index_avx2(
+    padded: &[u8],
+    len: usize,
+    tokens: &mut Vec<u32>,
+) -> Result<(Facts, usize), NotAnObject> {
+    let spaces = _mm256_set1_epi8(b' ' as i8);
+    blocks::index(Avx2 { lowest: spaces, all: spaces }, padded, len, tokens)
 }
 
-#[derive(Clone, Copy)]
-struct Avx2;
+/// Only made in [`index_avx2`], so every method runs on a CPU that has what it needs.
+struct Avx2 {
+    /// The lowest byte at each place of the vectors so far, as unsigned numbers.
+    lowest: __m256i,
+    /// All bytes at each place, or-ed.
+    all: __m256i,
+}
+
+/// 32 bytes that take, then 32 that leave: a window onto it at 32 - n takes the first n.
+static WINDOW: [u8; 64] = {
+    let mut window = [0; 64];
+    let mut at = 0;
+    while at < 32 {
+        window[at] = 0xff;
+        at += 1;
+    }
+    window
+};
 
 impl Classify for Avx2 {
     #[inline(always)]
-    fn masks(self, block: &[u8; BLOCK]) -> Masks {
-        // SAFETY: only reached from index_avx2; both loads lie inside the block and need no alignment.
+    fn masks(&mut self, block: &[u8; BLOCK]) -> Masks {
+        // SAFETY: see Avx2; both loads lie inside the block and need no alignment.
         unsafe {
             let low = _mm256_loadu_si256(block.as_ptr().cast::<__m256i>());
             let high = _mm256_loadu_si256(block.as_ptr().add(32).cast::<__m256i>());
-            masks(low, high)
+            masks(self, low, high)
         }
     }
 
     #[inline(always)]
-    fn prefix_xor(self, mask: u64) -> u64 {
-        // SAFETY: only reached from index_avx2.
+    fn masks_of_tail(&mut self, block: &[u8; BLOCK], len: usize) -> Masks {
+        // SAFETY: see Avx2; the window's offset is at most 32, so 32 bytes are left behind it.
         unsafe {
-            let product =
-                _mm_clmulepi64_si128::<0>(_mm_set_epi64x(0, mask as i64), _mm_set1_epi8(-1));
+            let spaces = _mm256_set1_epi8(b' ' as i8);
+            let cut = |at: usize, count: usize| {
+                let vector = _mm256_loadu_si256(block.as_ptr().add(at).cast::<__m256i>());
+                let taken = _mm256_loadu_si256(WINDOW.as_ptr().add(32 - count).cast::<__m256i>());
+                _mm256_blendv_epi8(spaces, vector, taken)
+            };
+            masks(self, cut(0, len.min(32)), cut(32, len.saturating_sub(32).min(32)))
+        }
+    }
+
+    #[inline(always)]
+    fn prefix_xor(&self, mask: u64) -> u64 {
+        // SAFETY: see Avx2.
+        unsafe {
+            let product = _mm_clmulepi64_si128::<0>(_mm_set_epi64x(0, mask as i64), _mm_set1_epi8(-1));
             _mm_cvtsi128_si64(product) as u64
+        }
+    }
+
+    #[inline(always)]
+    fn seen(&self) -> Seen {
+        // SAFETY: see Avx2.
+        unsafe {
+            let last_control = _mm256_set1_epi8(0x1f);
+            let control = _mm256_cmpeq_epi8(_mm256_min_epu8(self.lowest, last_control), self.lowest);
+            Seen { control: _mm256_movemask_epi8(control) != 0, non_ascii: _mm256_movemask_epi8(self.all) != 0 }
         }
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn masks(low: __m256i, high: __m256i) -> Masks {
-    let equal = |byte: u8| bits(low, high, |v| _mm256_cmpeq_epi8(v, _mm256_set1_epi8(byte as i8)));
+fn masks(seen: &mut Avx2, low: __m256i, high: __m256i) -> Masks {
+    seen.lowest = _mm256_min_epu8(seen.lowest, _mm256_min_epu8(low, high));
+    seen.all = _mm256_or_si256(seen.all, _mm256_or_si256(low, high));
     // A shuffle looks a byte's low four bits up: the byte is of the class if the table has the byte itself there.
     // Bytes from 0x80 look up zero.
     #[rustfmt::skip]
@@ -71,23 +117,22 @@ fn masks(low: __m256i, high: __m256i) -> Masks {
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 58, 123, 44, 125, 0, 0,
     );
     let bit_5 = _mm256_set1_epi8(0x20);
-    let last_control = _mm256_set1_epi8(0x1f);
+    let quote = _mm256_set1_epi8(b'"' as i8);
+    let slash = _mm256_set1_epi8(b'\\' as i8);
+    let (slash_low, slash_high) = (_mm256_cmpeq_epi8(low, slash), _mm256_cmpeq_epi8(high, slash));
+    let any_slash = _mm256_movemask_epi8(_mm256_or_si256(slash_low, slash_high)) != 0;
+    let structural = |v| _mm256_cmpeq_epi8(_mm256_shuffle_epi8(structurals, v), _mm256_or_si256(v, bit_5));
+    let space = |v| _mm256_cmpeq_epi8(_mm256_shuffle_epi8(spaces, v), v);
     Masks {
-        quote: equal(b'"'),
-        backslash: equal(b'\\'),
-        structural: bits(low, high, |v| {
-            _mm256_cmpeq_epi8(_mm256_shuffle_epi8(structurals, v), _mm256_or_si256(v, bit_5))
-        }),
-        space: bits(low, high, |v| _mm256_cmpeq_epi8(_mm256_shuffle_epi8(spaces, v), v)),
-        control: bits(low, high, |v| _mm256_cmpeq_epi8(_mm256_max_epu8(v, last_control), last_control)),
-        non_ascii: bits(low, high, |v| v),
+        quote: bits(_mm256_cmpeq_epi8(low, quote), _mm256_cmpeq_epi8(high, quote)),
+        backslash: if any_slash { bits(slash_low, slash_high) } else { 0 },
+        structural: bits(structural(low), structural(high)),
+        space: bits(space(low), space(high)),
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn bits(low: __m256i, high: __m256i, test: impl Fn(__m256i) -> __m256i) -> u64 {
-    let low = _mm256_movemask_epi8(test(low)) as u32;
-    let high = _mm256_movemask_epi8(test(high)) as u32;
-    u64::from(low) | u64::from(high) << 32
+fn bits(low: __m256i, high: __m256i) -> u64 {
+    u64::from(_mm256_movemask_epi8(low) as u32) | u64::from(_mm256_movemask_epi8(high) as u32) << 32
 }

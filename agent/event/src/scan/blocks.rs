@@ -4,6 +4,8 @@ use super::{Facts, NotAnObject};
 
 /// Bytes of a block, and bits of a mask.
 pub(super) const BLOCK: usize = 64;
+/// There is always room for so many tokens, so that an index of eight bits needs no check.
+pub(super) const MIN_TOKENS: usize = 256;
 
 /// One bit per byte of a block.
 #[derive(Clone, Copy, Default)]
@@ -14,22 +16,34 @@ pub(super) struct Masks {
     pub structural: u64,
     /// Space, tab, line feed, carriage return.
     pub space: u64,
-    /// Below 0x20.
-    pub control: u64,
-    /// 0x80 and above.
-    pub non_ascii: u64,
 }
 
-/// How the masks of a block are made.
-pub(super) trait Classify: Copy {
-    fn masks(self, block: &[u8; BLOCK]) -> Masks;
+/// What is somewhere in the text.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// A byte below 0x20.
+    pub control: bool,
+    /// A byte from 0x80.
+    pub non_ascii: bool,
+}
+
+/// How the masks of a block are made. Remembers what it has seen.
+pub(super) trait Classify {
+    /// A block of which all bytes count.
+    fn masks(&mut self, block: &[u8; BLOCK]) -> Masks;
+    /// A block of which only the first `len` bytes count; the others are taken for spaces.
+    fn masks_of_tail(&mut self, block: &[u8; BLOCK], len: usize) -> Masks;
     /// Bit i of the answer is the exclusive or of bits 0 to i.
-    fn prefix_xor(self, mask: u64) -> u64;
+    fn prefix_xor(&self, mask: u64) -> u64;
+    /// What was in all blocks.
+    fn seen(&self) -> Seen;
 }
 
 /// Works on every CPU.
-#[derive(Clone, Copy)]
-pub(super) struct Portable;
+#[derive(Default)]
+pub(super) struct Portable {
+    classes: u8,
+}
 
 const QUOTE: u8 = 1;
 const BACKSLASH: u8 = 2;
@@ -60,25 +74,36 @@ const fn classes() -> [u8; 256] {
 }
 
 impl Classify for Portable {
-    fn masks(self, block: &[u8; BLOCK]) -> Masks {
+    fn masks(&mut self, block: &[u8; BLOCK]) -> Masks {
         let mut masks = Masks::default();
         for (at, byte) in block.iter().enumerate() {
             let class = CLASS[*byte as usize];
+            self.classes |= class;
             masks.quote |= u64::from(class & QUOTE != 0) << at;
             masks.backslash |= u64::from(class & BACKSLASH != 0) << at;
             masks.structural |= u64::from(class & STRUCTURAL != 0) << at;
             masks.space |= u64::from(class & SPACE != 0) << at;
-            masks.control |= u64::from(class & CONTROL != 0) << at;
-            masks.non_ascii |= u64::from(class & NON_ASCII != 0) << at;
         }
         masks
     }
 
-    fn prefix_xor(self, mut mask: u64) -> u64 {
+    fn masks_of_tail(&mut self, block: &[u8; BLOCK], len: usize) -> Masks {
+        let mut copy = [b' '; BLOCK];
+        for (to, from) in copy.iter_mut().zip(block).take(len) {
+            *to = *from;
+        }
+        self.masks(&copy)
+    }
+
+    fn prefix_xor(&self, mut mask: u64) -> u64 {
         for shift in [1, 2, 4, 8, 16, 32] {
             mask ^= mask << shift;
         }
         mask
+    }
+
+    fn seen(&self) -> Seen {
+        Seen { control: self.classes & CONTROL != 0, non_ascii: self.classes & NON_ASCII != 0 }
     }
 }
 
@@ -91,63 +116,87 @@ struct Carry {
     in_string: u64,
     /// 1 when the last byte belonged to a number, a literal or nothing valid.
     scalar: u64,
+    /// Whether a value began since the last structural character.
+    value: bool,
+    /// Bits of what must not be: a value right behind another.
+    refused: u64,
 }
 
-/// Lists where tokens begin in the first `len` bytes of `padded`. Refuses an unterminated string and a control
-/// character inside one (RFC 8259 section 7).
+/// Lists where the structural characters are in the first `len` bytes of `padded`, and says how many there are; what
+/// stands behind them in `tokens` means nothing. Refuses an unterminated string, a
+/// control character inside one (RFC 8259 section 7), and two values without a structural character between them:
+/// whatever stands between two structural characters is then white space and at most one value.
 #[inline(always)]
 pub(super) fn index<C: Classify>(
-    classify: C,
+    mut classify: C,
     padded: &[u8],
     len: usize,
     tokens: &mut Vec<u32>,
-) -> Result<Facts, NotAnObject> {
+) -> Result<(Facts, usize), NotAnObject> {
     // A token per byte at the most; flattening writes whole groups of eight behind the last one.
-    if tokens.len() < len + 2 * BLOCK {
-        tokens.resize(len + 2 * BLOCK, 0);
+    if tokens.len() < len + MIN_TOKENS {
+        tokens.resize(len + MIN_TOKENS, 0);
     }
-    let (mut carry, mut count) = (Carry::default(), 0);
-    let (mut backslash, mut non_ascii, mut refused) = (0, 0, 0);
+    let (mut carry, mut count, mut backslash) = (Carry::default(), 0, 0);
     let mut at = 0;
     while at < len {
         let block = padded.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()).ok_or(NotAnObject)?;
-        let mut masks = classify.masks(block);
-        if len - at < BLOCK {
-            let inside = (1 << (len - at)) - 1;
-            masks.quote &= inside;
-            masks.backslash &= inside;
-            masks.structural &= inside;
-            masks.space |= !inside;
-            masks.control &= inside;
-            masks.non_ascii &= inside;
-        }
+        let rest = len - at;
+        let masks = if rest < BLOCK { classify.masks_of_tail(block, rest) } else { classify.masks(block) };
         backslash |= masks.backslash;
-        non_ascii |= masks.non_ascii;
-        let (starts, bad) = starts(classify, &masks, &mut carry);
-        refused |= bad;
-        count = flatten(starts, at as u32, tokens, count).ok_or(NotAnObject)?;
+        let structural = carry.step(&classify, &masks);
+        count = flatten(structural, at as u32, tokens, count).ok_or(NotAnObject)?;
         at += BLOCK;
     }
-    if refused != 0 || carry.in_string != 0 {
+    if carry.refused | carry.in_string != 0 {
         return Err(NotAnObject);
     }
-    tokens.truncate(count);
-    Ok(Facts { backslash: backslash != 0, non_ascii: non_ascii != 0 })
+    let Seen { control, non_ascii } = classify.seen();
+    if control && has_control_in_string(padded.get(..len).unwrap_or_default()) {
+        return Err(NotAnObject);
+    }
+    Ok((Facts { backslash: backslash != 0, non_ascii }, count))
 }
 
-/// Where tokens begin in a block, and where a control character lies in a string.
-#[inline(always)]
-fn starts<C: Classify>(classify: C, masks: &Masks, carry: &mut Carry) -> (u64, u64) {
-    let escaped = escaped(masks.backslash, &mut carry.escaped);
-    let quote = masks.quote & !escaped;
-    let in_string = classify.prefix_xor(quote) ^ carry.in_string;
-    carry.in_string = ((in_string as i64) >> 63) as u64;
-    let scalar = !(masks.structural | masks.space);
-    let plain_scalar = scalar & !quote;
-    let follows = (plain_scalar << 1) | carry.scalar;
-    carry.scalar = plain_scalar >> 63;
-    let tail = in_string ^ quote;
-    ((masks.structural | (scalar & !follows)) & !tail, masks.control & in_string)
+/// Whether a control character stands in a string; for the few texts that have one anywhere.
+#[cold]
+fn has_control_in_string(text: &[u8]) -> bool {
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text {
+        match byte {
+            0..0x20 if in_string => return true,
+            b'"' if !escaped => in_string = !in_string,
+            _ => {}
+        }
+        escaped = *byte == b'\\' && !escaped;
+    }
+    false
+}
+
+impl Carry {
+    /// The structural characters of a block that stand outside strings.
+    #[inline(always)]
+    fn step<C: Classify>(&mut self, classify: &C, masks: &Masks) -> u64 {
+        let quote = masks.quote & !escaped(masks.backslash, &mut self.escaped);
+        let in_string = classify.prefix_xor(quote) ^ self.in_string;
+        self.in_string = ((in_string as i64) >> 63) as u64;
+        // What lies behind an opening quote, up to and with the closing one.
+        let tail = in_string ^ quote;
+        let structural = masks.structural & !tail;
+        let scalar = !(masks.structural | masks.space);
+        let plain_scalar = scalar & !quote;
+        let follows = (plain_scalar << 1) | self.scalar;
+        self.scalar = plain_scalar >> 63;
+        let values = scalar & !follows & !tail;
+        // Between structural characters everything is ones: the first value's bit, added, turns the ones from there
+        // on to zeros, up to the next structural character that takes the carry. A second value meets zeros and
+        // leaves its bit standing.
+        let (sum, first) = (!structural).overflowing_add(values);
+        let (sum, second) = sum.overflowing_add(u64::from(self.value));
+        self.value = first | second;
+        self.refused |= sum & values;
+        structural
+    }
 }
 
 /// The bytes that a backslash escapes. Of a run of backslashes every second one is escaped itself.
@@ -169,16 +218,16 @@ fn escaped(backslash: u64, carry: &mut u64) -> u64 {
 
 /// Appends the places of the set bits. The usual few are written without a branch for each.
 #[inline(always)]
-fn flatten(mut starts: u64, at: u32, tokens: &mut [u32], count: usize) -> Option<usize> {
-    let total = starts.count_ones() as usize;
+fn flatten(mut bits: u64, at: u32, tokens: &mut [u32], count: usize) -> Option<usize> {
+    let total = bits.count_ones() as usize;
     let out = tokens.get_mut(count..)?.first_chunk_mut::<BLOCK>()?;
     for group in 0..8 {
-        if group * 8 >= total {
-            break;
-        }
         for slot in &mut out[group * 8..group * 8 + 8] {
-            *slot = at.wrapping_add(starts.trailing_zeros());
-            starts &= starts.wrapping_sub(1);
+            *slot = at.wrapping_add(bits.trailing_zeros());
+            bits &= bits.wrapping_sub(1);
+        }
+        if bits == 0 {
+            break;
         }
     }
     Some(count + total)

@@ -17,10 +17,20 @@ fn levels() -> Vec<Level> {
 type Answer = Result<(Found, Vec<Hit>, Vec<Value>), NotAnObject>;
 
 fn scan_at(level: Level, text: &[u8], padding: u8, tree: &PathTree) -> Answer {
+    let mut scanner = Scanner::new(level);
+    let walked = scan_with(&mut scanner, text, padding, tree);
+    // The second time its shape is learnt, the third time used.
+    for _ in 0..2 {
+        assert_eq!(scan_with(&mut scanner, text, padding, tree), walked, "{:?}", String::from_utf8_lossy(text));
+    }
+    walked
+}
+
+fn scan_with(scanner: &mut Scanner, text: &[u8], padding: u8, tree: &PathTree) -> Answer {
     let mut padded = text.to_vec();
     padded.resize(text.len() + PADDING, padding);
     let (mut hits, mut values) = (Vec::new(), vec![Value::default(); tree.fields()]);
-    let found = Scanner::new(level).scan(&padded, text.len(), tree, &mut hits, &mut values)?;
+    let found = scanner.scan(&padded, text.len(), tree, &mut hits, &mut values)?;
     Ok((found, hits, values))
 }
 
@@ -236,6 +246,33 @@ proptest! {
     ) {
         let text = pieces.concat();
         prop_assert!(serde_says(text.as_bytes()) == is_object(text.as_bytes()), "{}", text);
+    }
+
+    #[test]
+    fn what_was_seen_before_changes_no_answer(
+        base in "\\{(\"(user|email|a|bcdefghijklmnop)\":(1|-2.5|\"[a-z\\\\\\\\]{0,3}\"|true|\\[1,2\\]|\\{\"email\":[12]\\}),){1,5}\"z\":0\\}",
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..4_u8), 0..12),
+    ) {
+        let tree = tree(&["user.email", "email", "a"], &["user", "bcdefghijklmnop", "user.email"]);
+        for level in levels() {
+            let mut scanner = Scanner::new(level);
+            let mut text = base.clone().into_bytes();
+            for (at, with, how) in &edits {
+                for _ in 0..3 {
+                    let fresh = scan_with(&mut Scanner::new(level), &text, b' ', &tree);
+                    prop_assert_eq!(scan_with(&mut scanner, &text, b' ', &tree), fresh, "{}", String::from_utf8_lossy(&text));
+                }
+                if text.is_empty() { break }
+                let at = at.index(text.len());
+                let byte = *with.get(b"{}[]:,\"\\ 012a.-tue\t");
+                match how {
+                    0 => text[at] = byte,
+                    1 => { text.remove(at); }
+                    2 => text.insert(at, byte),
+                    _ => text = base.clone().into_bytes(),
+                }
+            }
+        }
     }
 
     #[test]

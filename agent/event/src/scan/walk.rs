@@ -17,139 +17,140 @@ pub(super) struct Frame {
     value: u16,
 }
 
-/// One walk over one text.
-pub(super) struct Walk<'a> {
+/// A text and its structural characters, with the gaps between them.
+#[derive(Clone, Copy)]
+pub(super) struct Gaps<'a> {
     pub padded: &'a [u8],
     pub len: usize,
     pub tokens: &'a [u32],
+}
+
+/// One walk over one text.
+pub(super) struct Walk<'a> {
+    pub text: Gaps<'a>,
     pub tree: &'a PathTree,
     pub stack: &'a mut Vec<Frame>,
     pub hits: &'a mut Vec<Hit>,
     pub values: &'a mut [Value],
 }
 
-/// A key that was read.
+/// A key that somebody wants; [`Match::Nothing`] for one of an object whose others are recorded.
 #[derive(Clone, Copy)]
 struct Key {
     at: u32,
     fits: Match,
-    /// Recorded only because the object's others are.
-    other: bool,
 }
 
 impl Walk<'_> {
     /// Where the object begins and ends. `BACKSLASH`: whether keys may be escaped.
+    ///
+    /// The first pass has listed the structural characters and proved that between two of them there is at most one
+    /// value, so what remains is to look at each gap once.
     pub fn run<const BACKSLASH: bool>(mut self) -> Result<(u32, u32), NotAnObject> {
         self.stack.clear();
-        let mut next = 0;
-        let (open, byte) = self.token(&mut next)?;
-        if byte != b'{' {
+        let mut tokens = self.text.tokens.iter();
+        let (open, byte) = self.token(&mut tokens)?;
+        if byte != b'{' || !self.text.is_blank(0, open) {
             return Err(NotAnObject);
         }
         let mut frame = Frame { node: ROOT, is_object: true, hit: 0, value: 0 };
-        let mut first = true;
-        loop {
-            let (at, byte) = self.token(&mut next)?;
-            let close = if frame.is_object { b'}' } else { b']' };
-            if first && byte == close {
-                self.end(frame, at);
-                let Some(outer) = self.stack.pop() else { return self.finish(next, open, at) };
-                frame = outer;
-                // As behind any value.
-            } else {
-                let opened = if frame.is_object {
-                    self.member::<BACKSLASH>(&mut next, frame, at, byte)?
-                } else {
-                    self.element(&next, frame, at, byte)?
-                };
-                if let Some(inner) = opened {
-                    if self.stack.len() + 1 >= MAX_DEPTH {
+        // `before` is the structural character before a member or element.
+        let (mut before, mut just_opened) = (open, true);
+        'value: loop {
+            let (at, byte) = self.token(&mut tokens)?;
+            let mut end = at;
+            if !(just_opened && byte == frame.close() && self.text.is_blank(before + 1, at)) {
+                let mut key = None;
+                let (mut start, mut byte) = (before + 1, byte);
+                if frame.is_object {
+                    if byte != b':' {
                         return Err(NotAnObject);
                     }
+                    key = self.key::<BACKSLASH>(frame.node, start, at)?;
+                    start = at + 1;
+                    (end, byte) = self.token(&mut tokens)?;
+                }
+                if byte == b'{' || byte == b'[' {
+                    if self.stack.len() + 1 >= MAX_DEPTH || !self.text.is_blank(start, end) {
+                        return Err(NotAnObject);
+                    }
+                    let is_object = byte == b'{';
                     self.stack.push(frame);
-                    frame = inner;
-                    first = true;
+                    frame = self.open(frame, key, is_object, end);
+                    (before, just_opened) = (end, true);
                     continue;
                 }
-            }
-            // Behind a value: a comma, or the end of what it lies in, or of that again.
-            loop {
-                let (at, byte) = self.token(&mut next)?;
+                self.scalar(key, start, end)?;
                 if byte == b',' {
-                    first = false;
-                    break;
+                    (before, just_opened) = (end, false);
+                    continue;
                 }
-                let close = if frame.is_object { b'}' } else { b']' };
-                if byte != close {
+                if byte != frame.close() {
                     return Err(NotAnObject);
                 }
-                self.end(frame, at);
-                let Some(outer) = self.stack.pop() else { return self.finish(next, open, at) };
+            }
+            // What ended may end what it lies in, and that again.
+            loop {
+                self.close(frame, end);
+                let Some(outer) = self.stack.pop() else {
+                    let at_end = tokens.next().is_none() && self.text.is_blank(end + 1, self.text.len as u32);
+                    return if at_end { Ok((open, end)) } else { Err(NotAnObject) };
+                };
                 frame = outer;
+                let (at, byte) = self.token(&mut tokens)?;
+                if !self.text.is_blank(end + 1, at) {
+                    return Err(NotAnObject);
+                }
+                if byte == b',' {
+                    (before, just_opened) = (at, false);
+                    continue 'value;
+                }
+                if byte != frame.close() {
+                    return Err(NotAnObject);
+                }
+                end = at;
             }
         }
     }
 
-    fn finish(&self, next: usize, open: u32, close: u32) -> Result<(u32, u32), NotAnObject> {
-        if next == self.tokens.len() { Ok((open, close)) } else { Err(NotAnObject) }
+    #[inline(always)]
+    fn token(&self, tokens: &mut std::slice::Iter<'_, u32>) -> Result<(u32, u8), NotAnObject> {
+        let at = *tokens.next().ok_or(NotAnObject)?;
+        Ok((at, self.text.byte(at)))
     }
 
+    /// The key in the gap before a colon, `None` where nobody wants its member.
     #[inline(always)]
-    fn token(&self, next: &mut usize) -> Result<(u32, u8), NotAnObject> {
-        let at = *self.tokens.get(*next).ok_or(NotAnObject)?;
-        *next += 1;
-        let byte = *self.padded.get(at as usize).ok_or(NotAnObject)?;
-        Ok((at, byte))
+    fn key<const BACKSLASH: bool>(&self, node: Node, start: u32, colon: u32) -> Result<Option<Key>, NotAnObject> {
+        let (mut at, mut end) = (start, colon);
+        if self.text.byte(at) != b'"' || self.text.byte(end - 1) != b'"' {
+            at = self.text.skip_space(start, colon);
+            end = self.text.trim_end(at, colon);
+            if end - at < 2 || self.text.byte(at) != b'"' {
+                return Err(NotAnObject);
+            }
+        }
+        if node == NONE {
+            return Ok(None);
+        }
+        if !BACKSLASH && !self.tree.may_match(node, self.text.byte(at + 1), self.text.byte(at + 2)) {
+            return Ok(None);
+        }
+        self.wanted_key::<BACKSLASH>(node, at, end)
     }
 
-    /// Where the token behind begins, the end of the text when there is none.
-    #[inline(always)]
-    fn following(&self, next: usize) -> usize {
-        self.tokens.get(next).map_or(self.len, |at| *at as usize)
-    }
-
-    /// A member of an object from its key on. Returns what its value opens.
-    #[inline(always)]
-    fn member<const BACKSLASH: bool>(
-        &mut self,
-        next: &mut usize,
-        frame: Frame,
-        at: u32,
-        byte: u8,
-    ) -> Result<Option<Frame>, NotAnObject> {
-        if byte != b'"' {
-            return Err(NotAnObject);
-        }
-        let (colon, byte) = self.token(next)?;
-        if byte != b':' {
-            return Err(NotAnObject);
-        }
-        let key = if frame.node == NONE {
-            Key { at, fits: Match::Nothing, other: false }
-        } else {
-            self.key::<BACKSLASH>(frame.node, at, colon)
-        };
-        let (value, byte) = self.token(next)?;
-        match key.fits {
-            Match::Nothing if !key.other => self.plain(*next, value, byte, NONE),
-            _ => self.wanted(*next, key, value, byte),
-        }
-    }
-
-    #[inline(always)]
-    fn key<const BACKSLASH: bool>(&self, node: Node, at: u32, colon: u32) -> Key {
-        let start = at as usize + 1;
-        let mut end = colon as usize - 1;
-        while self.padded.get(end).is_some_and(|b| *b != b'"') {
-            end -= 1;
-        }
-        let padded = self.padded.get(start..).unwrap_or_default();
-        let len = end - start;
+    #[inline(never)]
+    fn wanted_key<const BACKSLASH: bool>(&self, node: Node, at: u32, end: u32) -> Result<Option<Key>, NotAnObject> {
+        let padded = self.text.padded.get(at as usize + 1..).unwrap_or_default();
+        let len = (end - at) as usize - 2;
         let fits = match padded.get(..len) {
             Some(key) if BACKSLASH && key.contains(&b'\\') => self.escaped_key(node, key),
             _ => self.tree.match_key(node, padded, len),
         };
-        Key { at, fits, other: fits == Match::Nothing && self.tree.records_others(node) }
+        if fits == Match::Nothing && !self.tree.records_others(node) {
+            return Ok(None);
+        }
+        Ok(Some(Key { at, fits }))
     }
 
     #[cold]
@@ -161,58 +162,63 @@ impl Walk<'_> {
         self.tree.match_key(node, &plain, len)
     }
 
-    /// An element of an array. Paths pass through arrays, so objects inside are looked up at the array's node.
+    /// The frame of an object or array that begins at `at`. Paths pass through arrays: objects inside are looked up
+    /// at the array's node.
     #[inline(always)]
-    fn element(&mut self, next: &usize, frame: Frame, at: u32, byte: u8) -> Result<Option<Frame>, NotAnObject> {
-        self.plain(*next, at, byte, frame.node)
-    }
-
-    /// A value that nobody wants for itself.
-    #[inline(always)]
-    fn plain(&self, next: usize, at: u32, byte: u8, node: Node) -> Result<Option<Frame>, NotAnObject> {
-        match byte {
-            b'"' => Ok(None),
-            b'{' | b'[' => Ok(Some(Frame { node, is_object: byte == b'{', hit: 0, value: 0 })),
-            _ => self.scalar(next, at, byte).map(|_| None),
-        }
-    }
-
-    /// A value that is read, recorded, or on the way to one that is.
-    fn wanted(&mut self, next: usize, key: Key, at: u32, byte: u8) -> Result<Option<Frame>, NotAnObject> {
-        let (kind, end) = match byte {
-            b'{' => (Kind::Object, at),
-            b'[' => (Kind::Array, at),
-            b'"' => (Kind::String, self.trimmed(self.following(next))),
-            _ => self.scalar(next, at, byte)?,
+    fn open(&mut self, outer: Frame, key: Option<Key>, is_object: bool, at: u32) -> Frame {
+        let Some(key) = key else {
+            let node = if outer.is_object { NONE } else { outer.node };
+            return Frame { node, is_object, hit: 0, value: 0 };
         };
+        let kind = if is_object { Kind::Object } else { Kind::Array };
+        // The stack holds the outer frame already.
+        let (node, hit, value) = self.found(key, kind, at, at, self.stack.len() == 1);
+        Frame { node, is_object, hit, value }
+    }
+
+    /// A string, number or literal in a gap.
+    #[inline(always)]
+    fn scalar(&mut self, key: Option<Key>, start: u32, end: u32) -> Result<(), NotAnObject> {
+        let at = self.text.skip_space(start, end);
+        let end = self.text.trim_end(at, end);
+        let byte = self.text.byte(at);
+        let kind = if byte == b'"' && end > at { Kind::String } else { self.text.plain_scalar(byte, at, end)? };
+        if let Some(key) = key {
+            self.found(key, kind, at, end, self.stack.is_empty());
+        }
+        Ok(())
+    }
+
+    /// A member that is read, recorded, or on the way to one that is: the node inside it, and which hit and value
+    /// end where it ends.
+    fn found(&mut self, key: Key, kind: Kind, at: u32, end: u32, top: bool) -> (Node, u32, u16) {
         let (node, beyond) = match key.fits {
             Match::Exact(node) => (node, false),
             Match::Beyond(node) => (node, true),
             Match::Nothing => (NONE, false),
         };
         let mut hit = 0;
-        if key.other || self.tree.is_recorded(node) {
-            let top = self.stack.is_empty();
+        if node == NONE || self.tree.is_recorded(node) {
             self.hits.push(Hit { node, beyond, kind, top, key: key.at, value: at, end });
             hit = self.hits.len() as u32;
         }
-        let inner = if beyond { NONE } else { node };
+        if beyond || node == NONE {
+            return (NONE, hit, 0);
+        }
         let mut value = 0;
-        if inner != NONE
-            && let Some(field) = self.tree.field(inner)
+        if let Some(field) = self.tree.field(node)
             && let Some(place) = self.values.get_mut(field as usize)
         {
             let inside = u32::from(kind == Kind::String);
             *place = Value { start: at + inside, end: end - inside, kind };
             value = field + 1;
         }
-        let opens = matches!(kind, Kind::Object | Kind::Array);
-        Ok(opens.then_some(Frame { node: inner, is_object: kind == Kind::Object, hit, value }))
+        (self.tree.inside(node), hit, value)
     }
 
     /// An object or array ended: so do the hit and the value that it is.
     #[inline(always)]
-    fn end(&mut self, frame: Frame, at: u32) {
+    fn close(&mut self, frame: Frame, at: u32) {
         if frame.hit != 0
             && let Some(hit) = self.hits.get_mut(frame.hit as usize - 1)
         {
@@ -224,62 +230,100 @@ impl Walk<'_> {
             value.end = at + 1;
         }
     }
-
-    /// A number or literal: its kind and end.
-    #[inline(always)]
-    fn scalar(&self, next: usize, at: u32, byte: u8) -> Result<(Kind, u32), NotAnObject> {
-        let end = self.trimmed(self.following(next));
-        let text = self.padded.get(at as usize..end as usize).ok_or(NotAnObject)?;
-        let kind = match byte {
-            b'-' | b'0'..=b'9' if is_number(text) => Kind::Number,
-            b't' if text == b"true" => Kind::Bool,
-            b'f' if text == b"false" => Kind::Bool,
-            b'n' if text == b"null" => Kind::Null,
-            _ => return Err(NotAnObject),
-        };
-        Ok((kind, end))
-    }
-
-    /// The place behind the last byte before `end` that is not white space.
-    #[inline(always)]
-    fn trimmed(&self, mut end: usize) -> u32 {
-        while end > 0 && self.padded.get(end - 1).is_some_and(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r')) {
-            end -= 1;
-        }
-        end as u32
-    }
 }
 
-/// RFC 8259 section 6.
-#[inline(always)]
-fn is_number(text: &[u8]) -> bool {
-    let digits = |mut at: usize| {
-        while text.get(at).is_some_and(u8::is_ascii_digit) {
+impl Gaps<'_> {
+    /// The byte at a place inside the text. Every place that is asked for is a token, lies between two tokens, or is
+    /// the first byte of the text or of its padding.
+    #[inline(always)]
+    #[allow(unsafe_code)]
+    pub fn byte(&self, at: u32) -> u8 {
+        debug_assert!((at as usize) < self.padded.len());
+        // SAFETY: the first pass lists tokens inside the text only, and `Scanner::scan` makes sure that the text is
+        // followed by its padding.
+        unsafe { *self.padded.get_unchecked(at as usize) }
+    }
+
+    /// Whether there is only white space from `start` up to `end`.
+    #[inline(always)]
+    fn is_blank(&self, start: u32, end: u32) -> bool {
+        start >= end || self.skip_space(start, end) == end
+    }
+
+    #[inline(always)]
+    fn skip_space(&self, mut start: u32, end: u32) -> u32 {
+        while start < end && is_space(self.byte(start)) {
+            start += 1;
+        }
+        start
+    }
+
+    /// The place behind the last byte from `start` up to `end` that is not white space.
+    #[inline(always)]
+    fn trim_end(&self, start: u32, mut end: u32) -> u32 {
+        while end > start && is_space(self.byte(end - 1)) {
+            end -= 1;
+        }
+        end
+    }
+
+    #[inline(always)]
+    pub fn plain_scalar(&self, byte: u8, at: u32, end: u32) -> Result<Kind, NotAnObject> {
+        if matches!(byte, b'-' | b'0'..=b'9') {
+            return if self.number_end(at) == Some(end) { Ok(Kind::Number) } else { Err(NotAnObject) };
+        }
+        match self.padded.get(at as usize..end as usize) {
+            Some(b"true" | b"false") => Ok(Kind::Bool),
+            Some(b"null") => Ok(Kind::Null),
+            _ => Err(NotAnObject),
+        }
+    }
+
+    /// Where the number that begins here ends (RFC 8259 section 6). A structural character stands somewhere behind
+    /// it, so no digit is looked for beyond the text.
+    #[inline(always)]
+    fn number_end(&self, start: u32) -> Option<u32> {
+        let start = start + u32::from(self.byte(start) == b'-');
+        let mut at = self.digits_end(start);
+        if at == start || (at > start + 1 && self.byte(start) == b'0') {
+            return None;
+        }
+        if self.byte(at) == b'.' {
+            let fraction = at + 1;
+            at = self.digits_end(fraction);
+            if at == fraction {
+                return None;
+            }
+        }
+        if self.byte(at) | 0x20 == b'e' {
+            let exponent = at + 1 + u32::from(matches!(self.byte(at + 1), b'+' | b'-'));
+            at = self.digits_end(exponent);
+            if at == exponent {
+                return None;
+            }
+        }
+        Some(at)
+    }
+
+    #[inline(always)]
+    fn digits_end(&self, mut at: u32) -> u32 {
+        while self.byte(at).is_ascii_digit() {
             at += 1;
         }
         at
-    };
-    let start = usize::from(text.first() == Some(&b'-'));
-    let mut at = digits(start);
-    if at == start || (at > start + 1 && text.get(start) == Some(&b'0')) {
-        return false;
     }
-    if text.get(at) == Some(&b'.') {
-        let end = digits(at + 1);
-        if end == at + 1 {
-            return false;
-        }
-        at = end;
+}
+
+impl Frame {
+    #[inline(always)]
+    fn close(self) -> u8 {
+        if self.is_object { b'}' } else { b']' }
     }
-    if matches!(text.get(at), Some(b'e' | b'E')) {
-        let sign = usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
-        let end = digits(at + 1 + sign);
-        if end == at + 1 + sign {
-            return false;
-        }
-        at = end;
-    }
-    at == text.len()
+}
+
+#[inline(always)]
+fn is_space(byte: u8) -> bool {
+    byte <= b' ' && matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// RFC 8259 section 7: what may stand behind a backslash. A lone surrogate (`\ud800`) is allowed by the grammar.
