@@ -1,9 +1,9 @@
 //! One line of a container's log as kubelet's container runtimes write it:
 //! `<RFC 3339 time> <stdout|stderr> <P|F[:tags]> <content>`.
 //!
-//! `P` marks a piece of a record that goes on in the next line of the same output stream, `F` a whole record or
-//! the last piece of one. Runtimes split records at 16 KiB (containerd) or 8 KiB (CRI-O). More tags may follow
-//! the first, behind colons; only the first one means anything so far.
+//! `P` marks a piece of a record that goes on in the next line of the same output stream, `F` a whole record
+//! or the last piece of one. Runtimes split records at 16 KiB (containerd) or 8 KiB (CRI-O). More tags may
+//! follow the first, behind colons; only the first one means anything so far.
 
 use crate::time::{RFC3339_LEN, Rfc3339Reader};
 
@@ -53,9 +53,9 @@ pub enum Malformed {
     Tag,
 }
 
-/// Reads what stands before the content of one line, which comes without its newline. The content is not looked
-/// at: it may be empty, hold any bytes and end in a carriage return. `reader` is the stream's own, or at least
-/// one used for lines that lie close to each other in time.
+/// Reads what stands before the content of one line, which comes without its newline. The content is not
+/// looked at: it may be empty, hold any bytes and end in a carriage return. `reader` is the stream's own, or
+/// at least one used for lines that lie close to each other in time.
 #[inline]
 pub fn parse_line(line: &[u8], reader: &mut Rfc3339Reader) -> Result<CriLine, Malformed> {
     let (stamp, behind) = split_stamp(line);

@@ -1,5 +1,7 @@
 //! Writing JSON text.
 
+use crate::swar;
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends `text` as a JSON string with quotes (RFC 8259 section 7). Everything beyond the required escapes is
@@ -10,45 +12,61 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// Appends a name that is known to be UTF-8 as a JSON string with quotes.
+pub(crate) fn write_name(out: &mut Vec<u8>, name: &[u8]) {
+    out.push(b'"');
+    write_escaped(out, name);
+    out.push(b'"');
+}
+
 /// Appends the bytes of a string's content, escaping what RFC 8259 section 7 requires. Does not look at UTF-8.
 pub fn write_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.reserve(bytes.len());
     let mut rest = bytes;
     loop {
-        let (clean, unclean) = rest.split_at(clean_len(rest));
-        out.extend_from_slice(clean);
-        let Some((byte, behind)) = unclean.split_first() else { return };
+        rest = write_clean(out, rest);
+        let Some((byte, behind)) = rest.split_first() else { return };
         write_escape(out, *byte);
         rest = behind;
     }
 }
 
-fn needs_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
-/// How many bytes come before the first that needs an escape.
-fn clean_len(bytes: &[u8]) -> usize {
-    let (chunks, tail) = bytes.as_chunks::<8>();
-    for (index, chunk) in chunks.iter().enumerate() {
-        let found = escapes_in(u64::from_le_bytes(*chunk));
-        if found != 0 {
-            return index * 8 + found.trailing_zeros() as usize / 8;
-        }
+/// Appends what comes before the first byte that needs an escape; returns what begins with it.
+#[inline]
+fn write_clean<'a>(out: &mut Vec<u8>, bytes: &'a [u8]) -> &'a [u8] {
+    let mut rest = bytes;
+    while let Some((block, behind)) = rest.split_first_chunk::<32>()
+        && is_clean(block)
+    {
+        out.extend_from_slice(block);
+        rest = behind;
     }
-    let clean = tail.iter().position(|byte| needs_escape(*byte)).unwrap_or(tail.len());
-    chunks.len() * 8 + clean
+    while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
+        let clean = swar::lowest(escapes_in(u64::from_le_bytes(*chunk)));
+        out.extend_from_slice(chunk);
+        if clean < 8 {
+            out.truncate(out.len() - 8 + clean);
+            return &rest[clean..];
+        }
+        rest = behind;
+    }
+    // Zeros are behind the last bytes, and are found at the latest.
+    let word = swar::load_few(rest);
+    let clean = swar::lowest(escapes_in(word));
+    out.extend_from_slice(&word.to_le_bytes());
+    out.truncate(out.len() - 8 + clean);
+    &rest[clean..]
 }
 
-/// Sets the high bit of each byte that needs an escape. Bytes above such a one may be marked wrongly (a borrow
-/// runs into them), the lowest mark is always right.
+/// The compiler makes vector instructions of this; told to stop at the first, it would not.
+#[inline]
+fn is_clean(block: &[u8; 32]) -> bool {
+    !block.iter().fold(false, |any, byte| any | (*byte < b' ') | (*byte == b'"') | (*byte == b'\\'))
+}
+
+/// Marks the bytes that need an escape, as [`swar`] does.
+#[inline]
 fn escapes_in(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    let (quote, backslash) = (word ^ ONES * 0x22, word ^ ONES * 0x5c);
-    let is_quote = quote.wrapping_sub(ONES) & !quote;
-    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
-    (below_space | is_quote | is_backslash) & (ONES * 0x80)
+    swar::below(word, b' ') | swar::equal(word, b'"') | swar::equal(word, b'\\')
 }
 
 fn write_escape(out: &mut Vec<u8>, byte: u8) {

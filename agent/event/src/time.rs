@@ -1,8 +1,8 @@
 //! Time stamps of RFC 3339, read and written to the nanosecond, without allocation.
 //!
-//! Times are nanoseconds since the Unix epoch in UTC, as `i64`. The log lines of one stream come in order, many
-//! of them within a minute: [`Rfc3339Reader`] and [`Rfc3339Writer`] remember the last minute, so that only its
-//! seconds and their fraction are looked at again.
+//! Times are nanoseconds since the Unix epoch in UTC, as `i64`. The log lines of one stream come in order,
+//! many of them within a minute: [`Rfc3339Reader`] and [`Rfc3339Writer`] remember the last minute, so that
+//! only its seconds and their fraction are looked at again.
 
 #[cfg(test)]
 mod tests;
@@ -21,8 +21,8 @@ const YEARS: std::ops::RangeInclusive<u32> = 1678..=2261;
 /// Days from 0000-03-01 to 1970-01-01. Counted from a first of March, a leap day is the last of its year.
 const EPOCH_DAYS: u32 = 719_468;
 
-/// Reads one time stamp: a date, `T` or a space, a time, a fraction of any length or none, and `Z` or an offset
-/// such as `+02:00`; nothing before or behind it. See [`Rfc3339Reader::read`].
+/// Reads one time stamp: a date, `T` or a space, a time, a fraction of any length or none, and `Z` or an
+/// offset such as `+02:00`; nothing before or behind it. See [`Rfc3339Reader::read`].
 pub fn parse_rfc3339(bytes: &[u8]) -> Option<i64> {
     Rfc3339Reader::default().read(bytes)
 }
@@ -53,9 +53,9 @@ impl Default for Rfc3339Reader {
 }
 
 impl Rfc3339Reader {
-    /// Nanoseconds since the Unix epoch, or `None` for what is no time stamp or lies outside the years 1678 to
-    /// 2261. Digits beyond the ninth of the fraction are cut. A leap second (`:60`) is the last nanosecond of
-    /// its minute. `T` and `Z` may be written small.
+    /// Nanoseconds since the Unix epoch, or `None` for what is no time stamp or lies outside the years 1678
+    /// to 2261. Digits beyond the ninth of the fraction are cut. A leap second (`:60`) is the last nanosecond
+    /// of its minute. `T` and `Z` may be written small.
     #[inline]
     pub fn read(&mut self, bytes: &[u8]) -> Option<i64> {
         let (minute, rest) = bytes.split_first_chunk::<MINUTE_LEN>()?;
@@ -71,7 +71,8 @@ impl Rfc3339Reader {
     }
 }
 
-/// The usual end of a stamp, `:00.123456789Z`, in nanoseconds. `None` sends everything else to [`seconds_ns`].
+/// The usual end of a stamp, `:00.123456789Z`, in nanoseconds. `None` sends everything else to
+/// [`seconds_ns`].
 #[inline]
 fn full_seconds_ns(text: &[u8; 14]) -> Option<i64> {
     let [b':', tens, ones, b'.', a, b, c, d, e, f, g, h, ninth, b'Z'] = *text else {
@@ -85,7 +86,8 @@ fn full_seconds_ns(text: &[u8; 14]) -> Option<i64> {
     Some(i64::from(tens * 10 + ones) * NS_PER_SECOND + fraction)
 }
 
-/// The number that eight decimal digits make, all at once: the bytes become four pairs, two fours and one eight.
+/// The number that eight decimal digits make, all at once: the bytes become four pairs, two fours and one
+/// eight.
 #[inline]
 fn eight_digits(digits: [u8; 8]) -> Option<i64> {
     let text = u64::from_le_bytes(digits);
@@ -193,7 +195,8 @@ fn days_before(year: u32, month: u32, day: u32) -> u32 {
 /// The date so many days behind 0000-03-01: the inverse of [`days_before`].
 fn date_after(days: u32) -> (u32, u32, u32) {
     let (cycle, day_of_cycle) = (days / 146_097, days % 146_097);
-    // Take the leap days out (the last one of four years, of a hundred, of four hundred), then years are equal.
+    // Take the leap days out (the last one of four years, of a hundred, of four hundred), then years are
+    // equal.
     let year_of_cycle =
         (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
     let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
@@ -266,8 +269,8 @@ fn two(number: u32) -> [u8; 2] {
     [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
-/// The eight decimal digits of a number below 100,000,000: the inverse of [`eight_digits`], halves, quarters and
-/// eighths all at once, each division done by a multiplication that is exact in its range.
+/// The eight decimal digits of a number below 100,000,000: the inverse of [`eight_digits`], halves, quarters
+/// and eighths all at once, each division done by a multiplication that is exact in its range.
 #[inline]
 fn eight(number: u32) -> [u8; 8] {
     let halves = u64::from(number / 10_000) | u64::from(number % 10_000) << 32;

@@ -1,3 +1,5 @@
+//! Times against another implementation, jiff.
+
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -100,6 +102,24 @@ fn every_time_can_be_written() {
         (4_107_542_400_000_000_000, "2100-03-01T00:00:00.000000000Z"),
     ] {
         assert_eq!(written(ns), text);
+    }
+}
+
+#[test]
+fn eight_digits_are_written_and_read() {
+    // The halves are worked on apart from each other, so that this is all there is.
+    for half in 0..10_000 {
+        for number in [half * 10_000 + half, half, half * 10_000 + 9_999 - half] {
+            assert_eq!(eight(number), *format!("{number:08}").as_bytes());
+            assert_eq!(eight_digits(eight(number)), Some(i64::from(number)));
+        }
+    }
+    for at in 0..8 {
+        for byte in (0..=255u8).filter(|byte| !byte.is_ascii_digit()) {
+            let mut digits = *b"90909090";
+            digits[at] = byte;
+            assert_eq!(eight_digits(digits), None, "{}", digits.escape_ascii());
+        }
     }
 }
 
