@@ -4,11 +4,15 @@
 pub mod batch;
 pub mod column;
 pub mod cri;
+pub mod edit;
 pub mod identity;
 pub mod json;
 pub mod parse;
 pub mod path;
 pub mod scan;
+pub mod sheet;
+mod splice;
 pub mod stream;
+mod swar;
 pub mod time;
 pub mod transform;

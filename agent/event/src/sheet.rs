@@ -1,0 +1,218 @@
+//! The sheet: what one pipeline makes of a batch. Where every row's event lies, what was found in it, and what the
+//! stages said of it, beside the batch, which does not change.
+//!
+//! A row is loaded once: a JSON object stays where it is in the batch's arena, anything else gets a document from the
+//! parser in the sheet's own arena. Stages then see columns, and answer with verdicts and edits that wait for the
+//! encoder ([`crate::edit`]). A sheet belongs to one worker and keeps its memory between batches.
+
+mod apply;
+mod encode;
+mod load;
+
+use crate::batch::{Arena, Batch, Flags, Span};
+use crate::edit::{Compiled, Read};
+use crate::scan::{Hit, Scanner, Value};
+use crate::splice::{RowEdit, Scratch};
+use crate::time::Rfc3339Writer;
+use crate::transform::{Call, Context};
+
+pub use apply::{Applied, Drops, MAX_NEW_EVENTS, OnFault};
+pub use encode::{Encoded, Finished};
+
+/// Where an event's text lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Batch,
+    Sheet,
+}
+
+/// What became of a row so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Live,
+    Gone,
+    /// Goes to the dead letters.
+    Dead,
+}
+
+/// One event on its way through a pipeline.
+#[derive(Clone, Copy, Debug)]
+struct Event {
+    place: Place,
+    text: Span,
+    open: u32,
+    close: u32,
+    first_hit: u32,
+    hits: u32,
+    /// The batch's row that it is, or that it was made of.
+    row: u32,
+    /// 0 for the row itself, else its place among the events made of it.
+    ordinal: u32,
+    /// Bytes of an event that a stage made.
+    made_of: u32,
+    flags: Flags,
+    /// How many passes are applied to the text.
+    applied: u8,
+    /// Edits of its own wait for the encoder.
+    waits: bool,
+    state: State,
+}
+
+/// What one pipeline makes of a batch.
+#[derive(Debug, Default)]
+pub struct Sheet {
+    scanner: Scanner,
+    /// Texts that are not in the batch.
+    arena: Arena,
+    events: Vec<Event>,
+    hits: Vec<Hit>,
+    /// As many for each event as the tree has fields.
+    values: Vec<Value>,
+    /// Sorted by event.
+    waiting: Vec<RowEdit>,
+    /// The call's rows, as events.
+    live: Vec<u32>,
+    call: Call,
+    scratch: Scratch,
+    text: Vec<u8>,
+    clock: Rfc3339Writer,
+}
+
+impl Sheet {
+    /// An empty sheet.
+    pub fn new() -> Sheet {
+        Sheet::default()
+    }
+
+    /// How many events there are, with those that are gone.
+    pub fn events(&self) -> usize {
+        self.events.len()
+    }
+
+    /// How many events are still on their way.
+    pub fn live(&self) -> usize {
+        self.events.iter().filter(|event| event.state == State::Live).count()
+    }
+
+    /// Lays the columns out that a stage reads, over the events that are still there. `None` when there are none.
+    pub fn call(&mut self, compiled: &Compiled, stage: usize, batch: &Batch) -> Option<&Call> {
+        let parts = compiled.stages.get(stage)?;
+        self.live.clear();
+        for index in 0..self.events.len() {
+            let Some(event) = self.events.get(index).filter(|event| event.state == State::Live) else { continue };
+            let stale = (event.applied as usize) < parts.reads_need;
+            if stale || (parts.reads_need_row_edits && event.waits) {
+                self.splice_in_place(compiled, batch, index, parts.first_pass);
+            }
+            self.live.push(index as u32);
+        }
+        if self.live.is_empty() {
+            return None;
+        }
+        let mut call = std::mem::take(&mut self.call);
+        self.fill_rows(&mut call, batch);
+        call.columns.resize_with(parts.reads.len(), Default::default);
+        for (column, read) in call.columns.iter_mut().zip(&parts.reads) {
+            column.clear();
+            match read {
+                Read::Field(field) => self.fill_column(column, compiled, batch, *field),
+                Read::Whole => self.fill_whole(column, batch),
+            }
+        }
+        self.call = call;
+        Some(&self.call)
+    }
+
+    fn fill_rows(&self, call: &mut Call, batch: &Batch) {
+        call.rows = self.live.len() as u32;
+        call.streams.clear();
+        call.times.clear();
+        for event in self.live.iter().filter_map(|index| self.events.get(*index as usize)) {
+            let Some(row) = batch.rows().get(event.row as usize) else { continue };
+            call.streams.push(row.stream);
+            call.times.push(row.time);
+        }
+    }
+
+    fn fill_column(&self, column: &mut crate::column::Column, compiled: &Compiled, batch: &Batch, field: u16) {
+        use crate::column::Kind;
+        let fields = compiled.tree.fields();
+        for index in &self.live {
+            let index = *index as usize;
+            let value = self.values.get(index * fields + field as usize).copied().unwrap_or_default();
+            let text = match self.events.get(index) {
+                Some(event) if value.kind != Kind::Absent => self.text_of(event, batch),
+                _ => &[],
+            };
+            let text = text.get(value.start as usize..value.end as usize).unwrap_or_default();
+            if value.kind == Kind::String && text.contains(&b'\\') {
+                crate::json::unescape(text, &mut column.data);
+                column.push(value.kind, &[]);
+            } else {
+                column.push(value.kind, text);
+            }
+        }
+    }
+
+    fn fill_whole(&self, column: &mut crate::column::Column, batch: &Batch) {
+        for event in self.live.iter().filter_map(|index| self.events.get(*index as usize)) {
+            let text = self.text_of(event, batch);
+            let object = text.get(event.open as usize..=event.close as usize).unwrap_or_default();
+            column.push(crate::column::Kind::Object, object);
+        }
+    }
+
+    /// The attributes that a stage asked for, one value for each of the batch's streams.
+    pub fn context(compiled: &Compiled, stage: usize, batch: &Batch, context: &mut Context) {
+        use crate::column::Kind;
+        let wanted = compiled.stages.get(stage).map(|parts| parts.attributes.as_slice()).unwrap_or_default();
+        context.attributes.resize_with(wanted.len(), Default::default);
+        for (column, name) in context.attributes.iter_mut().zip(wanted) {
+            column.clear();
+            for stream in batch.streams() {
+                match stream.attribute(name) {
+                    Some(value) => column.push(Kind::String, value.as_bytes()),
+                    None => column.push(Kind::Absent, &[]),
+                }
+            }
+        }
+    }
+
+    fn text_of<'a>(&'a self, event: &Event, batch: &'a Batch) -> &'a [u8] {
+        let bytes = match event.place {
+            Place::Batch => batch.bytes(),
+            Place::Sheet => self.arena.filled(),
+        };
+        bytes.get(event.text.range()).unwrap_or_default()
+    }
+
+    fn hits_of(&self, event: &Event) -> &[Hit] {
+        let first = event.first_hit as usize;
+        self.hits.get(first..first + event.hits as usize).unwrap_or_default()
+    }
+
+    /// The edits that wait for an event.
+    fn waiting_for(&self, index: usize) -> &[RowEdit] {
+        if !self.events.get(index).is_some_and(|event| event.waits) {
+            return &[];
+        }
+        let index = index as u32;
+        let start = self.waiting.partition_point(|edit| edit.event < index);
+        let end = self.waiting.partition_point(|edit| edit.event <= index);
+        self.waiting.get(start..end).unwrap_or_default()
+    }
+}
+
+impl Event {
+    /// The bytes that the ledger books for it.
+    fn booked(&self, batch: &Batch) -> u64 {
+        match self.ordinal {
+            0 => batch.rows().get(self.row as usize).map_or(0, |row| u64::from(row.raw.len)),
+            _ => u64::from(self.made_of),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

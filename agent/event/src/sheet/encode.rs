@@ -1,0 +1,141 @@
+//! Encoding: the documents of what is left, with the envelope, all edits and the ids.
+//!
+//! A document is `{"@timestamp":…,"cluster":…,"node":…,"kubernetes":{…},"stream":…,"log":{…},` and behind it the
+//! event's own members, spliced. Members of the envelope's names are the envelope's alone: an event's own go into the
+//! object `event`, in every spelling.
+
+use super::{Sheet, State};
+use crate::batch::{Batch, Flags};
+use crate::edit::Compiled;
+use crate::identity::EventId;
+use crate::splice::Splice;
+
+/// What is known of a finished document beside its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The event's id.
+    pub id: EventId,
+    /// Nanoseconds since the Unix epoch.
+    pub time: i64,
+    /// Index into the batch's streams.
+    pub stream: u32,
+    /// Bytes of the event as it was read, or as a stage made it.
+    pub bytes: u64,
+}
+
+/// Where a document goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoded {
+    /// To the sinks.
+    Kept,
+    /// To the dead letters.
+    Dead,
+}
+
+impl Sheet {
+    /// Writes the documents of all events of one fate to `out`, in order, each with a newline behind it, and tells
+    /// `each` of them with the place where its bytes end.
+    pub fn encode(
+        &mut self,
+        compiled: &Compiled,
+        batch: &Batch,
+        which: Encoded,
+        out: &mut Vec<u8>,
+        mut each: impl FnMut(Finished, usize),
+    ) {
+        let wanted = match which {
+            Encoded::Kept => State::Live,
+            Encoded::Dead => State::Dead,
+        };
+        for index in 0..self.events.len() {
+            if self.events.get(index).is_none_or(|event| event.state != wanted) {
+                continue;
+            }
+            let Some(finished) = self.encode_one(compiled, batch, index, out) else { continue };
+            each(finished, out.len());
+            out.push(b'\n');
+        }
+    }
+
+    fn encode_one(
+        &mut self,
+        compiled: &Compiled,
+        batch: &Batch,
+        index: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Finished> {
+        self.prepare(compiled, batch, index);
+        let event = self.events.get(index).copied()?;
+        let row = batch.rows().get(event.row as usize)?;
+        let stream = batch.streams().get(row.stream as usize)?;
+        out.extend_from_slice(b"{\"@timestamp\":\"");
+        self.clock.write(out, row.time);
+        out.extend_from_slice(b"\",");
+        out.extend_from_slice(stream.envelope());
+        write_number(out, row.offset);
+        write_flags(out, event.flags);
+        out.extend_from_slice(b"},");
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let splice = Splice {
+            tree: &compiled.tree,
+            text: self.text_of(&event, batch),
+            open: event.open,
+            close: event.close,
+            hits: self.hits_of(&event),
+            program: compiled.program(event.applied as usize, compiled.passes()).0,
+            row: self.waiting_for(index),
+            reserved: &compiled.reserved,
+        };
+        splice.write(out, &mut scratch);
+        self.scratch = scratch;
+        let id = EventId::new(stream.incarnation(), row.offset, batch.raw(row));
+        let id = if event.ordinal == 0 { id } else { id.child(event.ordinal - 1) };
+        Some(Finished { id, time: row.time, stream: row.stream, bytes: event.booked(batch) })
+    }
+
+    /// Applies all passes but those that the encoder's own splice can apply.
+    fn prepare(&mut self, compiled: &Compiled, batch: &Batch, index: usize) {
+        let passes = compiled.passes();
+        while let Some(event) = self.events.get(index).copied() {
+            let (_, upto) = compiled.program(event.applied as usize, passes);
+            if upto >= passes {
+                return;
+            }
+            self.splice_in_place(compiled, batch, index, upto);
+        }
+    }
+}
+
+fn write_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        if let Some(digit) = digits.get_mut(at) {
+            *digit = b'0' + (number % 10) as u8;
+        }
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(at..).unwrap_or_default());
+}
+
+fn write_flags(out: &mut Vec<u8>, flags: Flags) {
+    if flags == Flags::default() {
+        return;
+    }
+    out.extend_from_slice(b",\"flags\":[");
+    for (bit, name) in Flags::NAMES.iter().enumerate() {
+        if flags.has(Flags(1 << bit)) {
+            if out.last() != Some(&b'[') {
+                out.push(b',');
+            }
+            out.push(b'"');
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'"');
+        }
+    }
+    out.push(b']');
+}

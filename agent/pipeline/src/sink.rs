@@ -1,0 +1,108 @@
+//! Sinks: where documents go, and the driver that brings them there.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::Rng as _;
+use tokio::sync::watch;
+use weir_buffer::memory::{Lease, MemoryTier};
+use weir_buffer::segment::{Documents, Receipt};
+
+/// Pause after the first failure; doubled for each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause between two tries.
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// A delivery that takes longer has failed.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A delivery under way.
+pub type Delivery<'a> = Pin<Box<dyn Future<Output = Receipt> + Send + 'a>>;
+
+/// Where documents go. One task drives it, one segment after the other, so order is kept.
+pub trait Sink: Send {
+    /// Brings all documents of a segment to their place. A repeat after [`Receipt::Retry`] may find part of them there
+    /// already. Dropping the future must leave the sink usable.
+    fn deliver<'a>(&'a mut self, documents: &'a Arc<Documents>) -> Delivery<'a>;
+
+    /// Called once behind the last segment, to flush and to say what there is to say.
+    fn finish(&mut self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
+    }
+}
+
+/// What the driver counts for a sink.
+#[derive(Debug, Default)]
+pub struct SinkMetrics {
+    /// Segments delivered.
+    pub segments: AtomicU64,
+    /// Documents delivered.
+    pub events: AtomicU64,
+    /// Bytes of documents delivered.
+    pub bytes: AtomicU64,
+    /// Deliveries that failed and were tried again.
+    pub retries: AtomicU64,
+    /// 1 while the last try failed.
+    pub failing: AtomicU64,
+    /// How far the driver is in giving up: 1 when it ended with segments undelivered.
+    pub abandoned: AtomicU64,
+}
+
+/// Drives a sink until its buffer is closed and empty, or until `give_up` says true and a try fails.
+pub async fn drive(
+    name: &str,
+    mut sink: Box<dyn Sink>,
+    buffer: Arc<MemoryTier>,
+    metrics: Arc<SinkMetrics>,
+    mut give_up: watch::Receiver<bool>,
+) {
+    while let Some(lease) = buffer.take().await {
+        let Some(lease) = deliver(name, &mut *sink, lease, &metrics, &mut give_up).await else {
+            metrics.abandoned.store(1, Ordering::Relaxed);
+            return;
+        };
+        let documents = lease.documents();
+        metrics.segments.fetch_add(1, Ordering::Relaxed);
+        metrics.events.fetch_add(documents.records.len() as u64, Ordering::Relaxed);
+        metrics.bytes.fetch_add(documents.ndjson.len() as u64, Ordering::Relaxed);
+        lease.delivered();
+    }
+    sink.finish().await;
+}
+
+/// Tries until the segment is delivered; `None` when it was given up, which leaves its batch unacked.
+async fn deliver(
+    name: &str,
+    sink: &mut dyn Sink,
+    lease: Lease,
+    metrics: &SinkMetrics,
+    give_up: &mut watch::Receiver<bool>,
+) -> Option<Lease> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match tokio::time::timeout(DELIVERY_TIMEOUT, sink.deliver(lease.documents())).await {
+            Ok(Receipt::Delivered) => {
+                if metrics.failing.swap(0, Ordering::Relaxed) == 1 {
+                    tracing::info!(sink = name, "the sink takes documents again");
+                }
+                return Some(lease);
+            }
+            Ok(Receipt::Retry(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", DELIVERY_TIMEOUT.as_secs()),
+        };
+        metrics.retries.fetch_add(1, Ordering::Relaxed);
+        if metrics.failing.swap(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(sink = name, %error, "the sink does not take documents; trying again");
+        }
+        let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
+        pause = (pause * 2).min(LAST_PAUSE);
+        if *give_up.borrow() {
+            tracing::error!(sink = name, %error, "stopped with undelivered documents; they are read again at the next start");
+            return None;
+        }
+        // A stop cuts the pause short: one more try, then the end.
+        let _ = tokio::time::timeout(jittered, give_up.wait_for(|stop| *stop)).await;
+    }
+}
