@@ -1,0 +1,368 @@
+//! Loading a plugin: from bytes and configuration to something that workers can run, or an error that tells the
+//! operator which of the two to change.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component, Linker};
+use weir_event::transform::Plan;
+use weir_manifest::{MAX_ARTEFACT_BYTES, Manifest, ManifestError, Refusal, read_manifest};
+
+use crate::bindings::TransformPre;
+use crate::cache::Cache;
+use crate::compile::{CompileError, Compiler};
+use crate::deadline::{Deadline, Moment};
+use crate::engine::{Engine, hex};
+use crate::fault::{Cause, Fault, FaultLog, FaultReport, capped};
+use crate::instance::Instance;
+use crate::limiter::State;
+use crate::live::{Live, Program, StartError};
+use crate::metrics::Metrics;
+use crate::plan;
+use crate::spec::{
+    Artifact, DEFAULT_DEADLINE, DEFAULT_MEMORY_BYTES, DEFAULT_OUTPUT_BYTES, Isolation, OnError, PluginSpec,
+};
+use crate::world::{TRANSFORMER, missing_transformer, unknown_imports};
+
+/// The world that this host runs.
+const WORLD: &str = "transform";
+
+/// Why a plugin is not loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The artefact's file.
+    #[error("failed to read the artefact {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The artefact's manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The plugin wants what no configuration can give it.
+    #[error("it wants the capability `{capability}`, which this agent does not have")]
+    Capability {
+        /// The first of them.
+        capability: String,
+    },
+    /// `on_error: pass` for a plugin that must not be passed by.
+    #[error(
+        "its manifest says fail_closed, so `on_error: pass` would let through what it is there to hold back; \
+        use dead_letter, drop or hold"
+    )]
+    FailClosed,
+    /// A limit that does not fit.
+    #[error("limits.{limit}: {problem}")]
+    Limit {
+        /// `memory`, `deadline` or `output`.
+        limit: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// Compiling, or loading what was compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The component needs what nobody provides.
+    #[error("it imports {}, which this agent does not provide: build it without WASI, for wasm32-unknown-unknown", imports.join(", "))]
+    Imports {
+        /// The first few names.
+        imports: Vec<String>,
+    },
+    /// The component is not of the world that its manifest names.
+    #[error("it does not implement the world `{WORLD}`: {problem}")]
+    World {
+        /// What it has instead.
+        problem: String,
+    },
+    /// Its `configure` refused the configuration.
+    #[error("it refused its config: {message}")]
+    Config {
+        /// What it says.
+        message: String,
+    },
+    /// It failed before or in `configure`.
+    #[error("it failed to start ({cause}): {detail}")]
+    Start {
+        /// How.
+        cause: Cause,
+        /// What happened.
+        detail: String,
+    },
+    /// Its plan makes no sense.
+    #[error("its plan is not valid: {}", problems.join("; "))]
+    Plan {
+        /// Everything that is wrong.
+        problems: Vec<String>,
+    },
+    /// Its plan goes beyond its manifest or its grants.
+    #[error("it {}", join(refusals))]
+    Refused {
+        /// Everything that it wants and must not have.
+        refusals: Vec<Refusal>,
+    },
+}
+
+/// A loaded plugin, shared by its instances.
+pub struct Plugin {
+    name: String,
+    digest: String,
+    manifest: Manifest,
+    plan: Plan,
+    on_error: OnError,
+    isolation: Isolation,
+    deadline: Duration,
+    program: Program,
+    faults: FaultLog,
+    /// While somebody holds it the cache gives it to the next who asks.
+    _code: Arc<Component>,
+}
+
+// === impl Plugin ===
+
+impl Plugin {
+    /// Loads a plugin: reads its manifest, compiles it or takes it from the cache, configures one instance under the
+    /// limits it will have, and holds the plan to the manifest and the grants.
+    pub fn load(
+        engine: &Engine,
+        cache: &Cache,
+        compiler: &Compiler,
+        spec: PluginSpec,
+    ) -> Result<Arc<Plugin>, LoadError> {
+        let wasm = read_artifact(&spec.artifact)?;
+        let manifest = read_manifest(&wasm)?;
+        check_manifest(&manifest)?;
+        let on_error = on_error(&manifest, spec.on_error)?;
+        let deadline = deadline(&manifest, &spec)?;
+        let (memory, output) = (memory(engine, &manifest, &spec)?, output(&spec)?);
+
+        let digest: [u8; 32] = Sha256::digest(&wasm).into();
+        let code = cache.component(engine, compiler, &wasm, digest)?;
+        let component = link(engine, &code)?;
+        let program = Program {
+            engine: engine.clone(),
+            component,
+            config: spec.config,
+            memory,
+            output,
+            metrics: Arc::default(),
+        };
+        let plan = configure(&program, deadline)?;
+        manifest.admit(&plan, &spec.grants).map_err(|refusals| LoadError::Refused { refusals })?;
+        Ok(Arc::new(Plugin {
+            name: spec.name,
+            digest: hex(&digest),
+            manifest,
+            plan,
+            on_error,
+            isolation: spec.isolation,
+            deadline,
+            program,
+            faults: FaultLog::default(),
+            _code: code,
+        }))
+    }
+
+    /// The instance for one worker. Costs nothing until its first call.
+    pub fn instance(self: &Arc<Self>) -> Instance {
+        Instance::new(Arc::clone(self))
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// SHA-256 of the artefact, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// What the artefact says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What it reads, writes, drops and edits, as configured.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What becomes of the rows that it cannot handle.
+    pub fn on_error(&self) -> OnError {
+        self.on_error
+    }
+
+    /// Whether the calls of a worker share an instance.
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    /// CPU time of one call.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Linear memory of one instance at most, in bytes: what the memory budget sets aside for each worker.
+    pub fn memory_limit(&self) -> u64 {
+        self.program.memory as u64
+    }
+
+    /// What it has done.
+    pub fn metrics(&self) -> &Metrics {
+        &self.program.metrics
+    }
+
+    /// Its last fault.
+    pub fn last_fault(&self) -> Option<FaultReport> {
+        self.faults.last()
+    }
+
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub(crate) fn tell(&self, fault: &Fault) {
+        self.faults.tell(&self.name, fault);
+    }
+
+    pub(crate) fn refused_writes(&self, count: u64) {
+        self.metrics().fault(Cause::UndeclaredWrite, count);
+        let detail = format!("{count} writes to paths that its plan does not declare were refused");
+        self.tell(&Fault::new(Cause::UndeclaredWrite, detail));
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Plugin")
+            .field("name", &self.name)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read_artifact(artifact: &Artifact) -> Result<Arc<[u8]>, LoadError> {
+    match artifact {
+        Artifact::Bytes(bytes) => Ok(Arc::clone(bytes)),
+        Artifact::File(path) => {
+            let read = read_capped(path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
+            Ok(read.into())
+        }
+    }
+}
+
+/// One byte more than allowed is enough for the manifest's reader to refuse it.
+fn read_capped(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_ARTEFACT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn check_manifest(manifest: &Manifest) -> Result<(), LoadError> {
+    if !manifest.worlds.iter().any(|world| world == WORLD) {
+        let problem = format!("its manifest names {}", manifest.worlds.join(", "));
+        return Err(LoadError::World { problem });
+    }
+    match manifest.capabilities.first() {
+        Some(capability) => Err(LoadError::Capability { capability: capability.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn on_error(manifest: &Manifest, wanted: Option<OnError>) -> Result<OnError, LoadError> {
+    match (wanted, manifest.fail_closed) {
+        (Some(OnError::Pass), true) => Err(LoadError::FailClosed),
+        (Some(wanted), _) => Ok(wanted),
+        (None, true) => Ok(OnError::DeadLetter),
+        (None, false) => Ok(OnError::Pass),
+    }
+}
+
+fn memory(engine: &Engine, manifest: &Manifest, spec: &PluginSpec) -> Result<usize, LoadError> {
+    let limit = |problem| LoadError::Limit { limit: "memory", problem };
+    let (wanted, default) = (manifest.limits.memory, DEFAULT_MEMORY_BYTES);
+    let memory = resolve(spec.limits.memory, wanted, default).map_err(|wanted| {
+        limit(format!(
+            "its manifest asks for {wanted} bytes, more than the {default} of the default; allow them here"
+        ))
+    })?;
+    if memory > engine.memory() {
+        return Err(limit(format!(
+            "{memory} bytes are more than the {} that the engine has room for",
+            engine.memory()
+        )));
+    }
+    usize::try_from(memory)
+        .map_err(|_| limit(format!("{memory} bytes are more than this machine has addresses for")))
+}
+
+fn deadline(manifest: &Manifest, spec: &PluginSpec) -> Result<Duration, LoadError> {
+    let limit = |problem| LoadError::Limit { limit: "deadline", problem };
+    let (wanted, default) = (manifest.limits.deadline, DEFAULT_DEADLINE);
+    let deadline = resolve(spec.limits.deadline, wanted, default).map_err(|wanted| {
+        limit(format!(
+            "its manifest asks for {wanted:?}, more than the {default:?} of the default; allow it here"
+        ))
+    })?;
+    if deadline.is_zero() {
+        return Err(limit("must not be zero".to_owned()));
+    }
+    Ok(deadline)
+}
+
+fn output(spec: &PluginSpec) -> Result<usize, LoadError> {
+    let output = spec.limits.output.unwrap_or(DEFAULT_OUTPUT_BYTES);
+    let problem =
+        || LoadError::Limit { limit: "output", problem: format!("{output} bytes are not possible") };
+    usize::try_from(output).ok().filter(|bytes| *bytes > 0).ok_or_else(problem)
+}
+
+/// The operator's word, else the manifest's up to the default. A manifest that asks for more is an error, since running
+/// it with less than it needs would only show as faults later.
+fn resolve<T: PartialOrd + Copy>(allowed: Option<T>, wanted: Option<T>, default: T) -> Result<T, T> {
+    match (allowed, wanted) {
+        (Some(allowed), _) => Ok(allowed),
+        (None, Some(wanted)) if wanted > default => Err(wanted),
+        (None, wanted) => Ok(wanted.unwrap_or(default)),
+    }
+}
+
+fn link(engine: &Engine, component: &Component) -> Result<TransformPre<State>, LoadError> {
+    if let Some(exports) = missing_transformer(component) {
+        let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+        return Err(LoadError::World { problem: format!("it exports {exports}, not {TRANSFORMER}") });
+    }
+    let imports = unknown_imports(component);
+    if !imports.is_empty() {
+        return Err(LoadError::Imports { imports });
+    }
+    let linked = Linker::new(engine.inner()).instantiate_pre(component).and_then(TransformPre::new);
+    linked.map_err(|error| LoadError::World { problem: capped(&format!("{error:#}")) })
+}
+
+fn configure(program: &Program, deadline: Duration) -> Result<Plan, LoadError> {
+    let started = Live::start(program, Deadline::after(Moment::now(), deadline));
+    let plan = match started {
+        Ok((_, plan)) => plan,
+        Err(StartError::Refused(message)) => return Err(LoadError::Config { message }),
+        Err(StartError::Type(problem)) => return Err(LoadError::World { problem }),
+        Err(StartError::Fault(fault)) => {
+            return Err(LoadError::Start { cause: fault.cause, detail: fault.detail() });
+        }
+    };
+    let problems = plan::problems(&plan);
+    if problems.is_empty() { Ok(plan) } else { Err(LoadError::Plan { problems }) }
+}
+
+fn join(refusals: &[Refusal]) -> String {
+    let texts: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
+    texts.join("; ")
+}

@@ -1,0 +1,31 @@
+(func $recurse (call $recurse))
+
+;; 60,000 columns that are all the first one.
+(func $alias_columns (param $columns i32)
+  (local $at i32) (local $end i32)
+  (local.set $at (call $allocate (i32.mul (i32.const 28) (i32.const 60000))))
+  (i32.store (i32.const 520) (local.get $at))
+  (i32.store (i32.const 524) (i32.const 60000))
+  (local.set $end (global.get $top))
+  (loop $next
+    (i32.store (local.get $at) (i32.const 0))
+    (memory.copy (i32.add (local.get $at) (i32.const 4)) (local.get $columns) (i32.const 24))
+    (local.set $at (i32.add (local.get $at) (i32.const 28)))
+    (br_if $next (i32.lt_u (local.get $at) (local.get $end)))))
+
+(data (i32.const 800) "secret")
+(func $write_undeclared (param $row i32) (param $columns i32)
+  (local $patch i32) (local $column i32)
+  ;; row, then the edit: its case at 4 (0: remove), its payload at 8
+  (local.set $patch (call $allocate (i32.const 24)))
+  (memory.fill (local.get $patch) (i32.const 0) (i32.const 24))
+  (i32.store (local.get $patch) (local.get $row))
+  (i32.store offset=8 (local.get $patch) (i32.const 800))
+  (i32.store offset=12 (local.get $patch) (i32.const 6))
+  (i32.store (i32.const 528) (local.get $patch))
+  (i32.store (i32.const 532) (i32.const 1))
+  (local.set $column (call $allocate (i32.const 28)))
+  (i32.store (local.get $column) (i32.const 7))
+  (memory.copy (i32.add (local.get $column) (i32.const 4)) (local.get $columns) (i32.const 24))
+  (i32.store (i32.const 520) (local.get $column))
+  (i32.store (i32.const 524) (i32.const 1)))
