@@ -260,3 +260,6 @@ fn required(schema: &Json) -> impl Iterator<Item = &str> {
 fn is_whole(number: &Number) -> bool {
     number.is_i64() || number.is_u64()
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,7 @@ pub struct Config {
 /// Where events come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Where to begin in a file that is seen for the first time.
+    /// Where to begin when the source starts for the first time.
     pub read_from: ReadFrom,
     /// How long events may wait for others, so that they are handed on together.
     pub linger: Duration,
@@ -71,8 +71,8 @@ pub enum SourceKind {
 pub struct KubernetesLogs {
     /// The folder of the pods' logs.
     pub path: PathBuf,
-    /// Namespaces whose logs are not read.
-    pub exclude_namespaces: Vec<String>,
+    /// Patterns of the names of namespaces whose logs are not read.
+    pub exclude_namespaces: Vec<Glob>,
     /// Patterns of the names of pods whose logs are not read.
     pub exclude_pods: Vec<Glob>,
 }
@@ -99,12 +99,12 @@ pub enum FileFormat {
     Text,
 }
 
-/// Where to begin in a file that is seen for the first time.
+/// Where to begin when a source starts for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadFrom {
-    /// With what it already holds.
+    /// All files are read whole.
     Beginning,
-    /// With what is added from now on.
+    /// What the files hold by then is not read; files that appear later are read whole.
     End,
 }
 

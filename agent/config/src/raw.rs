@@ -48,15 +48,19 @@ pub(crate) struct Config {
     pub workers: Option<u32>,
     /// Where events come from, by name.
     #[serde(default)]
+    #[schemars(extend("default" = {}))]
     pub sources: BTreeMap<Text<Name>, Source>,
     /// Sandboxed stages, by name.
     #[serde(default)]
+    #[schemars(extend("default" = {}))]
     pub plugins: BTreeMap<Text<Name>, Plugin>,
     /// What is done with the events of which sources, by name.
     #[serde(default)]
+    #[schemars(extend("default" = {}))]
     pub pipelines: BTreeMap<Text<Name>, Pipeline>,
     /// Where events go, by name.
     #[serde(default)]
+    #[schemars(extend("default" = {}))]
     pub sinks: BTreeMap<Text<Name>, Sink>,
     /// The agent's own HTTP address. Without it, no port is opened.
     pub admin: Option<Admin>,

@@ -49,6 +49,7 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     let sinks = context.named(raw.sinks, "sinks", sinks::sink);
     let pipelines = context.named(raw.pipelines, "pipelines", pipelines::pipeline);
     sinks::check_paths(&sinks, &sources, &mut context);
+    plugins::check_secrets(&mut context);
     pipelines::check_references(&mut context);
     pipelines::check_together(&pipelines, &sinks, &mut context);
     let memory =

@@ -5,12 +5,14 @@
 //! expand to is counted before it is copied, so that a few lines cannot fill the memory, 4. depth is bounded, so that
 //! walking the tree cannot exhaust the stack.
 
+mod budget;
 mod builder;
 mod scalar;
 
 use serde_json::Number;
 
-pub(crate) use builder::{Budget, parse};
+pub(crate) use budget::Budget;
+pub(crate) use builder::parse;
 
 /// Where something stands. Orders by file, then by place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -18,6 +18,7 @@ pub(crate) struct Pipeline {
     pub from: Vec<Text<Name>>,
     /// What is done with the events, in this order: names of plugins, and native stages.
     #[serde(default)]
+    #[schemars(extend("default" = []))]
     pub stages: Vec<Stage>,
     /// Names of sinks. Each of them gets every event that the stages keep.
     #[schemars(length(min = 1))]
@@ -43,20 +44,21 @@ pub(crate) enum NativeStage {
 }
 
 /// How a line that is not a JSON object becomes an event. A line that is one is the event itself, except with `none`.
+/// The text of other lines stands under `message` whatever the parser; the members that it adds are strings.
 #[derive(Clone, Debug, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Parser {
-    /// Recognises logfmt and klog, else the text goes under `message`.
+    /// As `klog` or `logfmt` where the text is surely one of them.
     Auto,
-    /// The text goes under `message`.
+    /// Adds nothing.
     Json,
-    /// Pairs of `key=value` become members.
+    /// Adds the pairs `key=value`.
     Logfmt,
-    /// Kubernetes' own log format: severity, time, thread, file and line become members.
+    /// Kubernetes' own log format. Adds `level`, `thread`, `source` and, of structured records, `msg` and the pairs.
     Klog,
-    /// Every line is text and goes under `message`, JSON objects too.
+    /// Adds nothing, and takes JSON objects for text too.
     None,
-    /// The named groups of a regular expression become members; a line that does not match goes under `message`.
+    /// Adds the named groups of a regular expression where it matches.
     Regex(Text<Pattern>),
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::time::Duration;
 
 use super::{Parser, Text};
-use crate::types::{FilePath, Glob, Label};
+use crate::types::{FilePath, Glob};
 
 /// Where events come from.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -23,13 +23,15 @@ pub(crate) struct KubernetesLogs {
     /// The folder of the pods' logs.
     #[schemars(extend("default" = "/var/log/pods"))]
     pub path: Option<Text<FilePath>>,
-    /// Namespaces whose logs are not read.
+    /// Namespaces whose logs are not read, as patterns of their names.
     #[serde(default)]
-    pub exclude_namespaces: Vec<Text<Label>>,
+    #[schemars(extend("default" = []))]
+    pub exclude_namespaces: Vec<Text<Glob>>,
     /// Pods whose logs are not read, as patterns of their names.
     #[serde(default)]
+    #[schemars(extend("default" = []))]
     pub exclude_pods: Vec<Text<Glob>>,
-    /// Where to begin in a file that is seen for the first time.
+    /// Where to begin when the source starts for the first time.
     #[schemars(extend("default" = "beginning"))]
     pub read_from: Option<ReadFrom>,
     /// How long events may wait for others, so that they are handed on together; at most 60s.
@@ -49,11 +51,12 @@ pub(crate) struct FileSource {
     pub include: Vec<Text<Glob>>,
     /// Patterns of paths that are not read although `include` finds them.
     #[serde(default)]
+    #[schemars(extend("default" = []))]
     pub exclude: Vec<Text<Glob>>,
     /// What a line is.
     #[schemars(extend("default" = "text"))]
     pub format: Option<FileFormat>,
-    /// Where to begin in a file that is seen for the first time.
+    /// Where to begin when the source starts for the first time.
     #[schemars(extend("default" = "beginning"))]
     pub read_from: Option<ReadFrom>,
     /// How long events may wait for others, so that they are handed on together; at most 60s.
@@ -76,12 +79,12 @@ pub(crate) enum FileFormat {
     Text,
 }
 
-/// Where to begin in a file that is seen for the first time.
+/// Where to begin when a source starts for the first time.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ReadFrom {
-    /// Read what it already holds.
+    /// All files are read whole.
     Beginning,
-    /// Read only what is added from now on.
+    /// What the files hold by then is not read; files that appear later are read whole.
     End,
 }

@@ -14,7 +14,7 @@ use crate::text::quoted;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
-/// A cluster, node or namespace: letters, digits, `.`, `_` and `-`, as Kubernetes has them.
+/// A cluster or node: letters, digits, `.`, `_` and `-`, as Kubernetes has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Label(pub String);
 
@@ -78,7 +78,7 @@ impl fmt::Debug for Name {
 
 impl Format for Label {
     const NAME: &'static str = "Label";
-    const DESCRIPTION: &'static str = "The name of a cluster, node or namespace: letters, digits, `.`, `_` and `-`, \
+    const DESCRIPTION: &'static str = "The name of a cluster or node: letters, digits, `.`, `_` and `-`, \
                                        beginning with a letter or digit, at most 253 characters.";
     const PATTERN: Option<&'static str> = Some("^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$");
     const EXPECTED: &'static str = "a name such as dev-1";

@@ -12,14 +12,14 @@ pub struct Pattern(String);
 /// The compiled form of one expression may take this much memory.
 const MAX_COMPILED_BYTES: usize = 1024 * 1024;
 
+/// A document may have 128 members, `message` among them.
+const MAX_NAMED_GROUPS: usize = 127;
+
 impl Pattern {
-    /// The expression's text. Compile it with the default options, and [`Pattern::MAX_COMPILED_BYTES`] as its limit.
+    /// The expression's text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The size limit under which the expression was found to compile, in bytes.
-    pub const MAX_COMPILED_BYTES: usize = MAX_COMPILED_BYTES;
 }
 
 impl Format for Pattern {
@@ -30,9 +30,19 @@ impl Format for Pattern {
 
     fn parse(text: &str) -> Result<Pattern, Complaint> {
         let compiled = RegexBuilder::new(text).size_limit(MAX_COMPILED_BYTES).build().map_err(describe)?;
-        if compiled.capture_names().flatten().next().is_none() {
+        let names: Vec<&str> = compiled.capture_names().flatten().collect();
+        if names.is_empty() {
             return Err(Complaint::new("the regular expression has no named group")
-                .help("name what is to become a field: (?P<level>[A-Z]+)"));
+                .help("name what is to become a member: (?P<level>[A-Z]+)"));
+        }
+        if names.len() > MAX_NAMED_GROUPS {
+            let message = format!("the regular expression has {} named groups", names.len());
+            return Err(Complaint::new(message).help(format!("take at most {MAX_NAMED_GROUPS}")));
+        }
+        // The text itself is `message`, so a group of that name becomes the member `regex.message`.
+        if names.contains(&"message") && names.contains(&"regex.message") {
+            let complaint = Complaint::new("the groups message and regex.message are the same member");
+            return Err(complaint.help("rename one of them"));
         }
         Ok(Pattern(text.to_string()))
     }

@@ -18,9 +18,6 @@ const MAX_DEADLINE: Duration = Duration::from_secs(60);
 
 pub(super) fn plugin(raw: raw::Plugin, _: &Name, path: &KeyPath, context: &mut Context<'_>) -> Plugin {
     let config = raw.config.filter(|config| !config.is_null()).unwrap_or_else(|| serde_json::json!({}));
-    for (at, error) in secret::find_missing(&config, context.base_dir, context.host, &path.key("config")) {
-        context.error(&at, Complaint::new(error.reason()));
-    }
     let grants = raw.grants.unwrap_or_default();
     Plugin {
         artifact: context.absolute(&raw.artifact.0.0),
@@ -37,6 +34,20 @@ pub(super) fn plugin(raw: raw::Plugin, _: &Name, path: &KeyPath, context: &mut C
             Some(raw::Isolation::Shared) | None => Isolation::Shared,
             Some(raw::Isolation::Fresh) => Isolation::Fresh,
         },
+    }
+}
+
+/// Complains about secrets that cannot be had, whatever else may be wrong with their plugins.
+pub(super) fn check_secrets(context: &mut Context<'_>) {
+    let section = KeyPath::of(&["plugins"]);
+    let tree = context.tree;
+    for plugin in tree.entry("plugins").into_iter().flat_map(|entry| entry.value.entries()) {
+        let Some(config) = plugin.value.entry("config") else { continue };
+        let at = section.key(&plugin.key).key("config");
+        for (at, error) in secret::find_missing(&config.value.to_json(), context.base_dir, context.host, &at)
+        {
+            context.error(&at, Complaint::new(error.reason()));
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn source(raw: raw::Source, _: &Name, path: &KeyPath, context: &mut C
             kind: SourceKind::KubernetesLogs(KubernetesLogs {
                 path: context
                     .absolute(raw.path.as_ref().map_or(Path::new(DEFAULT_LOGS_DIR), |path| &path.0.0)),
-                exclude_namespaces: raw.exclude_namespaces.into_iter().map(|name| name.0.0).collect(),
+                exclude_namespaces: raw.exclude_namespaces.into_iter().map(|glob| glob.0).collect(),
                 exclude_pods: raw.exclude_pods.into_iter().map(|glob| glob.0).collect(),
             }),
         },

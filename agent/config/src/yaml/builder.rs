@@ -5,29 +5,11 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
+use super::budget::{Budget, MAX_DEPTH, Weight};
 use super::{Entry, Node, Position, Value, scalar};
 use crate::error::{Complaint, Report};
 use crate::key_path::{KeyPath, Step};
 use crate::text::quoted;
-
-/// Maps and lists inside each other; the configuration itself needs about eight, plugins may have their own.
-const MAX_DEPTH: usize = 64;
-/// Nodes of all files together, with what aliases expand to.
-const MAX_NODES: usize = 100_000;
-/// Bytes of scalars and keys of all files together, with what aliases expand to.
-const MAX_TEXT_BYTES: usize = 8 * 1024 * 1024;
-
-/// What is left of the bounds on the size of the whole configuration.
-#[derive(Debug)]
-pub(crate) struct Budget(Weight);
-
-/// What a node costs.
-#[derive(Clone, Copy, Debug, Default)]
-struct Weight {
-    nodes: usize,
-    text_bytes: usize,
-    depth: usize,
-}
 
 /// A map or list that is not finished yet.
 struct Frame {
@@ -84,30 +66,6 @@ pub(crate) fn parse(text: &str, file: u32, budget: &mut Budget, report: &mut Rep
             builder.report.error(at, &path, complaint);
             None
         }
-    }
-}
-
-// === impl Budget ===
-
-impl Default for Budget {
-    fn default() -> Budget {
-        Budget(Weight { nodes: MAX_NODES, text_bytes: MAX_TEXT_BYTES, depth: MAX_DEPTH })
-    }
-}
-
-impl Budget {
-    fn take(&mut self, cost: Weight, at: Position) -> Outcome {
-        let nodes = self.0.nodes.checked_sub(cost.nodes);
-        let text_bytes = self.0.text_bytes.checked_sub(cost.text_bytes);
-        let (Some(nodes), Some(text_bytes)) = (nodes, text_bytes) else {
-            let message = format!(
-                "the configuration is too large: more than {MAX_NODES} values or {} MiB of text, aliases expanded",
-                MAX_TEXT_BYTES / (1024 * 1024)
-            );
-            return Err(Fatal(at, Complaint::new(message)));
-        };
-        self.0 = Weight { nodes, text_bytes, ..self.0 };
-        Ok(())
     }
 }
 
@@ -171,7 +129,7 @@ impl Builder<'_> {
             Content::List(items) => Value::List(items),
             Content::Map { entries, .. } => Value::Map(entries),
         };
-        self.budget.take(Weight { nodes: 1, ..Weight::default() }, frame.at)?;
+        self.take(Weight { nodes: 1, ..Weight::default() }, frame.at)?;
         self.place(Node { at: frame.at, value }, frame.anchor)
     }
 
@@ -183,7 +141,7 @@ impl Builder<'_> {
         tag: Option<&Cow<'_, Tag>>,
         at: Position,
     ) -> Outcome {
-        self.budget.take(Weight { nodes: 1, text_bytes: text.len(), depth: 0 }, at)?;
+        self.take(Weight { nodes: 1, text_bytes: text.len(), depth: 0 }, at)?;
         if self.expects_key() {
             self.set_key(text, at);
             return Ok(());
@@ -209,7 +167,7 @@ impl Builder<'_> {
         };
         let weight = *weight;
         self.fit(weight.depth, at)?;
-        self.budget.take(weight, at)?;
+        self.take(weight, at)?;
         let Some((node, _)) = self.anchors.get(&anchor) else { return Ok(()) };
         let node = Node { at, value: node.value.clone() };
         self.place(node, 0)
@@ -219,7 +177,7 @@ impl Builder<'_> {
     fn place(&mut self, node: Node, anchor: usize) -> Outcome {
         if anchor > 0 {
             let weight = Weight::of(&node);
-            self.budget.take(weight, node.at)?;
+            self.take(weight, node.at)?;
             self.anchors.insert(anchor, (node.clone(), weight));
         }
         match self.frames.last_mut().map(|frame| &mut frame.content) {
@@ -252,6 +210,10 @@ impl Builder<'_> {
                 self.report.error(at, &path, Complaint::new(message).help(help));
             }
         }
+    }
+
+    fn take(&mut self, cost: Weight, at: Position) -> Outcome {
+        self.budget.take(cost).map_err(|complaint| Fatal(at, complaint))
     }
 
     fn expects_key(&self) -> bool {
@@ -293,35 +255,6 @@ impl Builder<'_> {
             }
         }
         path
-    }
-}
-
-// === impl Weight ===
-
-impl Weight {
-    fn of(node: &Node) -> Weight {
-        let mut weight = Weight { nodes: 1, ..Weight::default() };
-        match &node.value {
-            Value::Text(text) => weight.text_bytes += text.len(),
-            Value::List(items) => items.iter().for_each(|item| weight.add(Weight::of(item))),
-            Value::Map(entries) => {
-                for entry in entries {
-                    weight.text_bytes += entry.key.len();
-                    weight.add(Weight::of(&entry.value));
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-        if matches!(node.value, Value::List(_) | Value::Map(_)) {
-            weight.depth += 1;
-        }
-        weight
-    }
-
-    fn add(&mut self, inner: Weight) {
-        self.nodes += inner.nodes;
-        self.text_bytes += inner.text_bytes;
-        self.depth = self.depth.max(inner.depth);
     }
 }
 

@@ -1,10 +1,8 @@
 //! The JSON Schema, as it is published.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod common;
-
 use serde_json::Value;
+
+use crate::common;
 
 #[test]
 fn the_schema_is_the_one_that_is_kept() {

@@ -1,0 +1,136 @@
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::*;
+use crate::raw;
+use crate::schema;
+use crate::yaml::{self, Budget};
+
+/// A configuration with every key there is.
+fn full() -> Json {
+    json!({
+        "version": 1, "cluster": "dev", "node": "n", "data_dir": "/d", "memory": "1GiB", "workers": 2,
+        "sources": {
+            "k": {"type": "kubernetes_logs", "path": "/p", "exclude_namespaces": ["a"], "exclude_pods": ["b*"],
+                  "read_from": "end", "linger": "1s", "parse": "auto"},
+            "f": {"type": "file", "include": ["*.log"], "exclude": ["x"], "format": "cri", "read_from": "beginning",
+                  "linger": "1ms", "parse": {"regex": "(?P<a>.)"}},
+        },
+        "plugins": {"p": {"artifact": "file:x", "config": {"a": [1]}, "on_error": "hold", "isolation": "fresh",
+                          "limits": {"memory": "1MiB", "deadline": "1s", "output": "1MiB"},
+                          "grants": {"fields": ["a"], "write": []}}},
+        "pipelines": {"l": {"from": ["k", "f"], "stages": [{"parse": "klog"}, "p"], "to": ["o"], "weight": 7}},
+        "sinks": {"o": {"type": "file", "path": "/o", "best_effort": true, "rotate": {"size": "1MiB", "keep": 2}},
+                  "c": {"type": "console", "best_effort": false}, "b": {"type": "blackhole", "best_effort": true}},
+        "admin": {"listen": "127.0.0.1:0"},
+    })
+}
+
+/// What is valid of a configuration, and whether there was an error.
+fn checked(config: &Json) -> (Json, bool) {
+    let mut report = Report::default();
+    let file = report.add_file(String::new());
+    let tree = yaml::parse(&config.to_string(), file, &mut Budget::default(), &mut report).unwrap();
+    let valid = check(&tree, schema::shared(), &mut report);
+    (valid, report.finish(Some(())).is_err())
+}
+
+/// All places of a value, by their JSON pointers.
+fn places(value: &Json, at: &str, all: &mut Vec<String>) {
+    all.push(at.to_string());
+    match value {
+        Json::Object(members) => {
+            members.iter().for_each(|(key, value)| places(value, &format!("{at}/{key}"), all))
+        }
+        Json::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| places(item, &format!("{at}/{index}"), all));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_full_configuration_is_valid_and_kept_as_it_is() {
+    assert_eq!(checked(&full()), (full(), false));
+    assert!(raw::Config::deserialize(&full()).is_ok());
+}
+
+/// `full` has every key of the schema, or the test below would miss some.
+#[test]
+fn the_full_configuration_is_full() {
+    let mut keys = Vec::new();
+    collect_keys(schema::shared(), &mut keys);
+    let text = full().to_string();
+    for key in keys {
+        assert!(text.contains(&format!("{key:?}:")), "{key} is missing");
+    }
+}
+
+fn collect_keys(schema: &Json, keys: &mut Vec<String>) {
+    match schema {
+        Json::Object(members) => {
+            if let Some(properties) = members.get("properties").and_then(Json::as_object) {
+                keys.extend(properties.keys().cloned());
+            }
+            members.values().for_each(|inner| collect_keys(inner, keys));
+        }
+        Json::Array(items) => items.iter().for_each(|inner| collect_keys(inner, keys)),
+        _ => {}
+    }
+}
+
+/// Values to put where they may not belong.
+fn odd_values() -> Vec<Json> {
+    let texts = ["", "x", "auto", "file", "1MiB", "1s", "a.b", "[", "file:x", "127.0.0.1:1", "0B"];
+    let mut values: Vec<Json> = texts.into_iter().map(Json::from).collect();
+    values.extend([
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(1),
+        json!(-1),
+        json!(300),
+        json!(1.5),
+        json!(1e300),
+    ]);
+    values.extend([
+        json!([]),
+        json!({}),
+        json!(["x"]),
+        json!({"x": 1}),
+        json!({"type": "file"}),
+        json!([null]),
+    ]);
+    values
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// The schema and the structs agree: what is left after the check can always be converted, and a configuration
+    /// that is converted as it was had no error. Only the top level's required keys may be missing afterwards.
+    #[test]
+    fn what_the_check_leaves_can_be_converted(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(odd_values())), 1..4),
+        removed in any::<Option<prop::sample::Index>>(),
+    ) {
+        let mut config = full();
+        for (place, value) in changes {
+            let mut all = Vec::new();
+            places(&config, "", &mut all);
+            all.remove(0);
+            *config.pointer_mut(place.get::<String>(&all)).unwrap() = value;
+        }
+        let mut all = Vec::new();
+        places(&config, "", &mut all);
+        if let Some(place) = removed {
+            let (parent, key) = place.get::<String>(&all[1..]).rsplit_once('/').unwrap();
+            config.pointer_mut(parent).unwrap().as_object_mut().map(|members| members.remove(key));
+        }
+        let (valid, is_wrong) = checked(&config);
+        prop_assert!(raw::Config::deserialize(&valid).is_ok(), "{valid}");
+        let is_incomplete = config.get("version").is_none() || config.get("cluster").is_none();
+        prop_assert_eq!(is_wrong, is_incomplete || valid != config, "{} {}", valid, config);
+    }
+}
