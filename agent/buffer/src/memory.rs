@@ -71,13 +71,14 @@ impl MemoryTier {
         true
     }
 
-    /// Gives a reservation back.
-    pub fn cancel(&self, reserved: u64) {
-        self.lock().used -= reserved;
-        self.tell_room();
+    /// Gives a reservation back, without telling anybody: for who looks for room itself.
+    pub fn unreserve(&self, reserved: u64) {
+        let mut state = self.lock();
+        state.used = state.used.saturating_sub(reserved);
     }
 
-    /// Queues a segment in place of a reservation. The caller holds [`Ledger::moving`].
+    /// Queues a segment in place of a reservation. The caller holds [`Ledger::moving`], and looks for room again
+    /// itself where the segment is smaller than the reservation.
     pub fn push(&self, segment: Segment, account: &Arc<Account>, reserved: u64) {
         account.enter_memory(segment.amount);
         let memory = segment.documents.memory();
@@ -86,9 +87,6 @@ impl MemoryTier {
         state.queue.push_back((segment, Arc::clone(account)));
         drop(state);
         self.arrived.notify_one();
-        if memory < reserved {
-            self.tell_room();
-        }
     }
 
     /// The next segment; `None` once the tier is closed and empty. Cancel-safe. For one caller at a time.
@@ -176,7 +174,10 @@ impl Lease {
             ack.book(&account, entry, amount);
         }
         ack.release();
-        tier.lock().used -= memory;
+        {
+            let mut state = tier.lock();
+            state.used = state.used.saturating_sub(memory);
+        }
         tier.tell_room();
     }
 }
@@ -218,7 +219,7 @@ mod tests {
         tier.push(segment(40, &acks), &account, 60);
         assert_eq!(tier.used(), 40);
         assert!(tier.reserve(60));
-        tier.cancel(60);
+        tier.unreserve(60);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let lease = runtime.block_on(tier.take()).unwrap();
         assert_eq!(tier.used(), 40);

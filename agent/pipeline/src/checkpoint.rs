@@ -114,6 +114,23 @@ struct Versioned {
     version: u64,
 }
 
+impl State {
+    fn post(&mut self, entries: Vec<Posting>) {
+        for Posting { account, entry, amount } in entries {
+            let (pipeline, sink) = (account.pipeline(), account.sink());
+            let found = self.ledger.iter().position(|a| a.pipeline == pipeline && a.sink == sink);
+            let at = found.unwrap_or_else(|| {
+                let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
+                self.ledger.push(AccountState { pipeline, sink, counts: Counts::default() });
+                self.ledger.len() - 1
+            });
+            if let Some(account) = self.ledger.get_mut(at) {
+                account.counts.book(&entry, amount);
+            }
+        }
+    }
+}
+
 // === impl Checkpoints ===
 
 impl Checkpoints {
@@ -179,18 +196,14 @@ impl Checkpoints {
                 files.insert(file, position);
             }
         }
-        for Posting { account, entry, amount } in entries {
-            let (pipeline, sink) = (account.pipeline(), account.sink());
-            let found = state.ledger.iter().position(|a| a.pipeline == pipeline && a.sink == sink);
-            let at = found.unwrap_or_else(|| {
-                let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
-                state.ledger.push(AccountState { pipeline, sink, counts: Counts::default() });
-                state.ledger.len() - 1
-            });
-            if let Some(account) = state.ledger.get_mut(at) {
-                account.counts.book(&entry, amount);
-            }
-        }
+        state.post(entries);
+        guard.version += 1;
+    }
+
+    /// Books entries that belong to no position.
+    pub(crate) fn settle_counts(&self, entries: Vec<Posting>) {
+        let mut guard = self.lock();
+        guard.state.post(entries);
         guard.version += 1;
     }
 

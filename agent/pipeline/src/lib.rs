@@ -4,5 +4,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod checkpoint;
+pub mod pipeline;
+mod process;
 pub mod sink;
 pub mod source;
+pub mod workers;

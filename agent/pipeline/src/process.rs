@@ -1,0 +1,155 @@
+//! Processing: one batch through the stages of one pipeline to finished documents, on one worker.
+
+use std::sync::Arc;
+
+use weir_buffer::ack::Ack;
+use weir_buffer::ledger::{Amount, Entry};
+use weir_buffer::segment::{Documents, Record};
+use weir_event::batch::Batch;
+use weir_event::json::write_string;
+use weir_event::parse::Parser;
+use weir_event::sheet::{Applied, Encoded, OnFault, Sheet};
+use weir_event::transform::{Context, Handled, ReasonClass, Transform};
+
+use crate::pipeline::{FaultPolicy, Pipeline};
+
+/// A batch on its way into one pipeline.
+pub(crate) struct Job {
+    pub batch: Arc<Batch>,
+    pub parser: Arc<Parser>,
+    pub amount: Amount,
+    pub ack: Ack,
+}
+
+/// What one worker keeps for one pipeline.
+pub(crate) struct Processor {
+    pipeline: Arc<Pipeline>,
+    stages: Vec<Box<dyn Transform>>,
+    sheet: Sheet,
+    context: Context,
+    /// How large the last documents were, to make room for the next.
+    expected: usize,
+}
+
+/// What came of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Processed {
+    pub documents: Documents,
+    pub kept: Amount,
+    pub dead_letters: Documents,
+    /// What else is to be booked, in each account of the pipeline.
+    pub entries: Vec<(Entry, Amount)>,
+}
+
+/// A stage that holds the pipeline met rows that it cannot handle.
+pub(crate) struct Held {
+    pub stage: Arc<str>,
+    pub suspects: u64,
+}
+
+impl Processor {
+    pub fn new(pipeline: &Arc<Pipeline>) -> Processor {
+        let stages = pipeline.stages.iter().map(|stage| (stage.make)()).collect();
+        let pipeline = Arc::clone(pipeline);
+        Processor { pipeline, stages, sheet: Sheet::new(), context: Context::default(), expected: 0 }
+    }
+
+    /// Source → **stages → encode** → buffer. `now` in nanoseconds since the Unix epoch.
+    pub fn run(&mut self, batch: &Batch, parser: &Parser, now: i64) -> Result<Processed, Held> {
+        let pipeline = Arc::clone(&self.pipeline);
+        let compiled = &pipeline.compiled;
+        let mut done = Processed::default();
+        self.context.now = now;
+        self.context.pressure = pipeline.pressure();
+        self.sheet.load(compiled, parser, batch);
+        for (index, stage) in pipeline.stages.iter().enumerate() {
+            Sheet::context(compiled, index, batch, &mut self.context);
+            let Some(transform) = self.stages.get_mut(index) else { continue };
+            let Some(call) = self.sheet.call(compiled, index, batch) else { break };
+            let handled = transform.transform(call, &self.context);
+            let on_fault = on_fault(stage.on_fault, &stage.name, &handled)?;
+            let applied = self.sheet.apply(compiled, index, batch, &handled, on_fault);
+            book(&mut done.entries, &stage.name, &applied, on_fault);
+            if applied.suspects.0 > 0 && on_fault == OnFault::DeadLetter {
+                self.write_dead_letters(&pipeline, &stage.name, batch, &mut done);
+            }
+        }
+        self.encode(&pipeline, batch, &mut done);
+        Ok(done)
+    }
+
+    fn encode(&mut self, pipeline: &Pipeline, batch: &Batch, done: &mut Processed) {
+        let (mut ndjson, mut records) = (Vec::with_capacity(self.expected), Vec::with_capacity(self.sheet.live()));
+        let mut kept = Amount::default();
+        self.sheet.encode(&pipeline.compiled, batch, Encoded::Kept, &mut ndjson, |finished, end| {
+            kept += Amount::one(finished.bytes);
+            let (id, time, stream) = (finished.id, finished.time, finished.stream);
+            records.push(Record { id, time, stream, end: end as u32 });
+        });
+        self.expected = ndjson.len() + ndjson.len() / 16;
+        done.kept = kept;
+        done.documents = Documents { ndjson, records, streams: batch.streams().to_vec() };
+    }
+
+    /// What the stage could not handle, each as an object with the reason, the id and the document.
+    fn write_dead_letters(&mut self, pipeline: &Pipeline, stage: &str, batch: &Batch, done: &mut Processed) {
+        let mut plain = Vec::new();
+        let mut ends = Vec::new();
+        self.sheet.encode(&pipeline.compiled, batch, Encoded::Dead, &mut plain, |finished, end| {
+            ends.push((finished, end));
+        });
+        let letters = &mut done.dead_letters;
+        letters.streams = batch.streams().to_vec();
+        let mut start = 0;
+        for (finished, end) in ends {
+            let out = &mut letters.ndjson;
+            out.extend_from_slice(b"{\"reason\":\"plugin_error\",\"pipeline\":");
+            write_string(out, &pipeline.name);
+            out.extend_from_slice(b",\"stage\":");
+            write_string(out, stage);
+            out.extend_from_slice(b",\"id\":");
+            write_string(out, &finished.id.text());
+            out.extend_from_slice(b",\"document\":");
+            out.extend_from_slice(plain.get(start..end).unwrap_or_default());
+            out.push(b'}');
+            let (id, time, stream) = (finished.id, finished.time, finished.stream);
+            letters.records.push(Record { id, time, stream, end: out.len() as u32 });
+            out.push(b'\n');
+            start = end + 1;
+        }
+    }
+}
+
+fn on_fault(policy: FaultPolicy, stage: &Arc<str>, handled: &Handled) -> Result<OnFault, Held> {
+    match policy {
+        FaultPolicy::Handle(on_fault) => Ok(on_fault),
+        FaultPolicy::Hold if handled.suspects.is_empty() => Ok(OnFault::Pass),
+        FaultPolicy::Hold => Err(Held { stage: Arc::clone(stage), suspects: handled.suspects.len() as u64 }),
+    }
+}
+
+/// Books what a stage did, under `stage.reason`.
+fn book(entries: &mut Vec<(Entry, Amount)>, stage: &str, applied: &Applied, on_fault: OnFault) {
+    for drops in &applied.drops {
+        let reason: Arc<str> = format!("{stage}.{}", drops.reason).into();
+        let entry = match drops.class {
+            ReasonClass::Sampled => Entry::Sampled(reason),
+            ReasonClass::Dropped => Entry::Dropped(reason),
+        };
+        entries.push((entry, Amount { events: drops.events, bytes: drops.bytes }));
+    }
+    let amount = |(events, bytes)| Amount { events, bytes };
+    if applied.created.0 > 0 {
+        entries.push((Entry::Created, amount(applied.created)));
+    }
+    let reason = || format!("{stage}.plugin_error").into();
+    match on_fault {
+        OnFault::Drop if applied.suspects.0 > 0 => {
+            entries.push((Entry::Dropped(reason()), amount(applied.suspects)));
+        }
+        OnFault::DeadLetter if applied.suspects.0 > 0 => {
+            entries.push((Entry::DeadLettered(reason()), amount(applied.suspects)));
+        }
+        _ => {}
+    }
+}
