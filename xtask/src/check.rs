@@ -107,6 +107,8 @@ fn format(repository: &Repository) -> Result<Vec<Finished>> {
         let mut command = Command::new(cargo::program());
         command.current_dir(repository.root());
         command.args(["fmt", "--all", "--check", "--manifest-path"]).arg(manifest);
+        // The names of the files are enough: nobody mends this by hand.
+        command.args(["--", "-l"]);
         steps.push(run(&format!("format {name}"), "cargo fmt mends it", &mut command));
     }
     Ok(steps)
