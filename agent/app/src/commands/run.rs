@@ -1,0 +1,242 @@
+//! `weir run`: the agent's life from its configuration to its last checkpoint.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use weir_buffer::ledger::Statement;
+use weir_config::Config;
+use weir_pipeline::checkpoint::Checkpoints;
+use weir_pipeline::sink::{SinkMetrics, drive};
+use weir_pipeline::source::{Mode, Stop};
+
+use crate::assemble::{Agent, Driven, Ready, assemble, create_data_dir};
+use crate::commands::ledger;
+use crate::{admin, plugins};
+
+/// How often positions and counts become durable.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// After a SIGTERM: how long batches that were read may find room, and documents their sinks. Together below the 20 s
+/// after which the agent must be gone.
+const WORKERS_PATIENCE: Duration = Duration::from_secs(8);
+const SINKS_PATIENCE: Duration = Duration::from_secs(8);
+/// In a single run there is no hurry, but a sink that takes nothing for so long fails the run.
+const ONCE_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Why an agent cannot run.
+enum Refusal {
+    Config(weir_config::Errors),
+    Other(String),
+}
+
+/// Runs the agent on a configuration, until it is told to stop, or `once` over what is there.
+pub fn run(config_path: &Path, once: bool) -> ExitCode {
+    let mode = if once { Mode::Once } else { Mode::Follow };
+    match start(config_path, mode) {
+        Ok(code) => code,
+        Err(Refusal::Config(errors)) => {
+            eprint!("{errors}");
+            ExitCode::FAILURE
+        }
+        Err(Refusal::Other(message)) => {
+            eprintln!("weir: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(config_path: &Path, mode: Mode) -> Result<ExitCode, Refusal> {
+    let (config, warnings) = weir_config::load(config_path).map_err(Refusal::Config)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let data_dir = &config.data_dir;
+    create_data_dir(data_dir)
+        .map_err(|error| Refusal::Other(format!("cannot make data_dir {}: {error}", data_dir.display())))?;
+    let _lock = lock(data_dir)?;
+    let checkpoints = Checkpoints::open(data_dir).map_err(|error| Refusal::Other(error.to_string()))?;
+    let checkpoints = Arc::new(checkpoints);
+    let plugins = plugins::load(&config, Some(&data_dir.join("plugins"))).map_err(Refusal::Config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.workers.get().min(2))
+        .thread_name("io")
+        .enable_all()
+        .build()
+        .map_err(|error| Refusal::Other(format!("cannot start the runtime: {error}")))?;
+    let stop = Stop::default();
+    let agent = assemble(&config, &plugins, &checkpoints, mode, &stop).map_err(Refusal::Config)?;
+    let code = runtime.block_on(live(&config, agent, checkpoints, mode, stop))?;
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(code)
+}
+
+/// One agent per data directory. The lock goes with the process, so a dead agent's stops no start.
+fn lock(data_dir: &Path) -> Result<File, Refusal> {
+    let path = data_dir.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|error| Refusal::Other(format!("cannot open {}: {error}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => Err(Refusal::Other(format!(
+            "another agent runs with data_dir {}; stop it, or give this one a data_dir of its own",
+            data_dir.display()
+        ))),
+    }
+}
+
+async fn live(
+    config: &Config,
+    agent: Agent,
+    checkpoints: Arc<Checkpoints>,
+    mode: Mode,
+    stop: Stop,
+) -> Result<ExitCode, Refusal> {
+    let Agent { sources, workers, sinks, state } = agent;
+    let admin = match &config.admin {
+        Some(admin) => Some(admin::start(admin.listen, &config.data_dir, Arc::clone(&state)).await.map_err(|error| {
+            Refusal::Other(format!("cannot open the admin address {}: {error}", admin.listen))
+        })?),
+        None => None,
+    };
+    let (give_up, _) = watch::channel(false);
+    let buffers: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.buffer)).collect();
+    let sink_metrics: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.metrics)).collect();
+    let mut drivers = JoinSet::new();
+    for Driven { name, sink, buffer, metrics } in sinks {
+        let give_up = give_up.subscribe();
+        drivers.spawn(async move { drive(&name, sink, buffer, metrics, give_up).await });
+    }
+    let mut threads = Vec::new();
+    for source in sources {
+        threads.push(spawn_source(source)?);
+    }
+    state.readiness.set_ready();
+    tracing::info!(config_hash = %config.hash, sources = threads.len(), pipelines = config.pipelines.len(), "weir runs");
+
+    let saver = tokio::spawn(save_forever(Arc::clone(&checkpoints)));
+    let read = wait_for_sources(threads, mode, &stop);
+    let patience = read.await;
+    state.readiness.set_draining();
+    tracing::info!("draining");
+    let held = tokio::task::spawn_blocking(move || {
+        let held = workers.held();
+        workers.finish(patience.workers);
+        held
+    });
+    let held = held.await.unwrap_or_default();
+    for buffer in &buffers {
+        buffer.close();
+    }
+    finish_sinks(drivers, patience.sinks, &give_up).await;
+    saver.abort();
+    let saved = tokio::task::spawn_blocking(move || checkpoints.save()).await;
+    if let Some(admin) = admin {
+        admin.stop().await;
+    }
+    let statements = state.ledger.statements();
+    let mut good = all_is_well(&statements, &sink_metrics) && held.is_empty();
+    if let Ok(Err(error)) = saved {
+        tracing::error!(%error, "the last checkpoint is not saved; events are read again at the next start");
+        good = false;
+    }
+    if mode == Mode::Once {
+        ledger::print_statements(&statements);
+    }
+    tracing::info!("stopped");
+    Ok(if good || mode == Mode::Follow { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How long the parts may take to finish.
+struct Patience {
+    workers: Duration,
+    sinks: Duration,
+}
+
+fn spawn_source(Ready { source, context }: Ready) -> Result<JoinHandle<()>, Refusal> {
+    let name = format!("src-{}", context.name);
+    let spawned = std::thread::Builder::new().name(name).spawn(move || source.run(context));
+    spawned.map_err(|error| Refusal::Other(format!("cannot start a source: {error}")))
+}
+
+/// Returns when every source has ended: by itself in a single run, else after a signal.
+async fn wait_for_sources(threads: Vec<JoinHandle<()>>, mode: Mode, stop: &Stop) -> Patience {
+    let joined = tokio::task::spawn_blocking(move || {
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a source failed; what it had not sent is read at the next start");
+            }
+        }
+    });
+    tokio::pin!(joined);
+    let hurried = Patience { workers: WORKERS_PATIENCE, sinks: SINKS_PATIENCE };
+    tokio::select! {
+        _ = &mut joined => match mode {
+            Mode::Once => return Patience { workers: ONCE_PATIENCE, sinks: ONCE_PATIENCE },
+            Mode::Follow => return hurried,
+        },
+        () = stop_signal() => {}
+    }
+    tracing::info!("asked to stop");
+    stop.stop();
+    // A source waits for its pipelines at the most; workers end that wait when they close.
+    let _ = tokio::time::timeout(Duration::from_secs(2), joined).await;
+    hurried
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+async fn save_forever(checkpoints: Arc<Checkpoints>) {
+    let mut ticks = tokio::time::interval(SAVE_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        ticks.tick().await;
+        let checkpoints = Arc::clone(&checkpoints);
+        let saved = tokio::task::spawn_blocking(move || checkpoints.save()).await;
+        let Ok(saved) = saved else { continue };
+        match saved {
+            Err(error) if !failing => tracing::error!(%error, "checkpoints are not saved; trying again"),
+            Ok(()) if failing => tracing::info!("checkpoints are saved again"),
+            _ => {}
+        }
+        failing = saved.is_err();
+    }
+}
+
+/// Waits for the sinks to empty their buffers; those that are not done in time give up.
+async fn finish_sinks(mut drivers: JoinSet<()>, patience: Duration, give_up: &watch::Sender<bool>) {
+    let all = async { while drivers.join_next().await.is_some() {} };
+    if tokio::time::timeout(patience, all).await.is_ok() {
+        return;
+    }
+    give_up.send_replace(true);
+    let rest = async { while drivers.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(Duration::from_secs(2), rest).await;
+    drivers.shutdown().await;
+}
+
+/// Nothing lost, nothing undelivered, every account balanced.
+fn all_is_well(statements: &[Statement], sinks: &[Arc<SinkMetrics>]) -> bool {
+    let delivered = statements.iter().all(|statement| {
+        statement.balanced
+            && statement.counts.lost.is_empty()
+            && statement.in_flight.events == 0
+            && statement.buffered.values().all(|amount| amount.events == 0)
+    });
+    delivered && sinks.iter().all(|sink| sink.abandoned.load(std::sync::atomic::Ordering::Relaxed) == 0)
+}

@@ -1,0 +1,69 @@
+//! What the admin address shows of a running agent.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use weir_buffer::ledger::Ledger;
+use weir_buffer::memory::MemoryTier;
+use weir_host::Plugin;
+use weir_pipeline::sink::SinkMetrics;
+use weir_pipeline::source::SourceMetrics;
+
+/// What the admin address shows.
+pub struct AgentState {
+    /// When the agent started.
+    pub started: SystemTime,
+    /// The configuration's hash.
+    pub config_hash: String,
+    /// The accounts.
+    pub ledger: Arc<Ledger>,
+    /// By name.
+    pub sources: Vec<(String, Arc<SourceMetrics>)>,
+    /// By name; with the buffer in front of each.
+    pub sinks: Vec<(String, Arc<SinkMetrics>, Arc<MemoryTier>)>,
+    /// All plugins that are loaded.
+    pub plugins: Vec<Arc<Plugin>>,
+    /// How they hang together.
+    pub pipelines: Vec<PipelineView>,
+    /// Whether it does its work.
+    pub readiness: Readiness,
+}
+
+/// A pipeline by the names of its parts.
+#[derive(Clone, Debug)]
+pub struct PipelineView {
+    /// Its name.
+    pub name: String,
+    /// Where it reads.
+    pub sources: Vec<String>,
+    /// Its stages, in order.
+    pub stages: Vec<String>,
+    /// Where it leads.
+    pub sinks: Vec<String>,
+}
+
+/// Whether the agent does its work.
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicU8);
+
+impl Readiness {
+    /// The sources run.
+    pub fn set_ready(&self) {
+        self.0.store(1, Ordering::Release);
+    }
+
+    /// The agent is stopping.
+    pub fn set_draining(&self) {
+        self.0.store(2, Ordering::Release);
+    }
+
+    /// Why the agent is not ready; `None` when it is.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self.0.load(Ordering::Acquire) {
+            1 => None,
+            2 => Some("draining"),
+            _ => Some("starting"),
+        }
+    }
+}
