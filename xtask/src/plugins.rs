@@ -92,18 +92,22 @@ pub fn main(repository: &Repository, mut arguments: Arguments) -> Result<()> {
         (false, false) => Selection::Named(names),
         (true, false) => return Err(Error::Usage("--all and names exclude each other".to_owned())),
     };
+    let folders = select(repository, &selection)?;
     let _hold = repository.hold()?;
-    print(&build(repository, &selection)?, output);
+    print(&build_folders(repository, &folders)?, output);
     Ok(())
 }
 
 /// Builds what is selected and says so.
 pub fn build(repository: &Repository, selection: &Selection) -> Result<Vec<Plugin>> {
-    let folders = select(repository, selection)?;
+    build_folders(repository, &select(repository, selection)?)
+}
+
+fn build_folders(repository: &Repository, folders: &[PathBuf]) -> Result<Vec<Plugin>> {
     let toolchain = Toolchain::choose(repository)?;
-    let step = Step::start("plugins", format!("{} to WebAssembly; {}", listed(&folders), toolchain.why));
+    let step = Step::start("plugins", format!("{} to WebAssembly; {}", listed(folders), toolchain.why));
     let mut plugins = Vec::new();
-    for folder in &folders {
+    for folder in folders {
         match build_one(repository, &toolchain, folder) {
             Ok(plugin) => plugins.push(plugin),
             Err(error) => {
