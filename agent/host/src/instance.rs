@@ -20,7 +20,7 @@ const CALLS_PER_STORE: u64 = 10_000;
 /// that needs so much from the start.
 const CALLS_BEFORE_SIZE_COUNTS: u64 = 16;
 
-/// The instance of one worker. The store behind it is made at the first call.
+/// The instance of one worker, whose thread needs a stack of 2 MiB, Rust's default: guests have 512 KiB of it. The store behind it is made at the first call.
 pub struct Instance {
     plugin: Arc<Plugin>,
     live: Option<Live>,

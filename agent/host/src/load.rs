@@ -128,7 +128,7 @@ pub struct Plugin {
 
 impl Plugin {
     /// Loads a plugin: reads its manifest, compiles it or takes it from the cache, configures one instance under the
-    /// limits it will have, and holds the plan to the manifest and the grants.
+    /// limits it will have, and holds the plan to the manifest and the grants. Blocks while it compiles.
     pub fn load(
         engine: &Engine,
         cache: &Cache,

@@ -148,7 +148,8 @@ mod tests {
             change(&mut plan);
             problems(&plan)
         };
-        let cases: [(fn(&mut Plan), &str); 14] = [
+        type Case = (fn(&mut Plan), &'static str);
+        let cases: [Case; 14] = [
             (|p| p.reads = numbered(257), "reads has 257 paths, more than 256"),
             (|p| p.reads = strings(&["a", "a"]), "reads has `a` twice"),
             (|p| p.writes = strings(&["a."]), "writes has `a.`: a path must not have empty parts"),

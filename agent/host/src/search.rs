@@ -67,6 +67,9 @@ impl Search<'_> {
 
     /// Tries these rows, and keeps the answer to them.
     fn clear(&mut self, rows: Range<u32>) -> bool {
+        if self.budget.is_used_up() {
+            return false;
+        }
         let part = slice(self.call, rows.clone());
         let (budget, halvings) = (self.budget, part.rows.next_power_of_two().trailing_zeros());
         let usual = self.instance.usual(part.rows);

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use weir_event::transform::Handled;
-use weir_host::{Cause, Plugin};
+use weir_host::{Cache, Cause, Compiler, Engine, EngineConfig, Plugin};
 
 use crate::guest::Guest;
-use crate::support::{deadline, load, load_with, messages, run};
+use crate::support::{deadline, load, load_with, messages, run, spec};
 
 const TICK: Duration = Duration::from_millis(10);
 
@@ -179,6 +179,19 @@ fn a_plugin_goes_on_after_a_fault() {
     let mut instance = plugin.instance();
     assert_eq!(run(&mut instance, &["trap"]).suspects, [0]);
     assert_eq!(run(&mut instance, &["drop", "keep"]).outcome.verdicts, [1, 0]);
+}
+
+#[test]
+fn where_no_instance_can_be_made_every_row_is_suspect() {
+    let engine = Engine::new(EngineConfig { instances: 1, memory: 32 << 20 }).unwrap();
+    let spec = spec(Guest::by_row().build());
+    let plugin = Plugin::load(&engine, &Cache::in_memory(), &Compiler::InProcess, spec).unwrap();
+    let (mut first, mut second) = (plugin.instance(), plugin.instance());
+    assert!(run(&mut first, &["keep", "drop"]).suspects.is_empty());
+    assert_eq!(run(&mut second, &["keep", "drop"]).suspects, [0, 1]);
+    assert_eq!(faults(&plugin), [(Cause::Instantiate, 2)]);
+    drop(first);
+    assert_eq!(run(&mut second, &["keep", "drop"]).outcome.verdicts, [0, 1]);
 }
 
 #[test]
