@@ -205,6 +205,9 @@ pub struct Pipeline {
 pub enum Stage {
     /// One of [`Config::plugins`].
     Plugin(Name),
+    /// The logic of the benchmark's plugin, built in.
+    #[cfg(feature = "bench-native")]
+    BenchW1,
 }
 
 /// Where events go.

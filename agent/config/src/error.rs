@@ -102,8 +102,11 @@ impl Complaint {
 impl Report {
     /// A file that positions can then refer to.
     pub fn add_file(&mut self, name: String) -> u32 {
-        self.files.push(name);
-        (self.files.len() - 1) as u32
+        let known = self.files.iter().position(|file| *file == name);
+        known.unwrap_or_else(|| {
+            self.files.push(name);
+            self.files.len() - 1
+        }) as u32
     }
 
     /// The name of a file.

@@ -39,11 +39,11 @@ pub(crate) struct Config {
     /// The folder of the agent's own state: checkpoints, ledger, plugin cache, `admin.json`.
     #[schemars(extend("default" = "/var/lib/weir"))]
     pub data_dir: Option<Text<FilePath>>,
-    /// The memory that queues, sinks and plugins may use together. Default: 60 % of the container's memory limit;
-    /// where there is none 256MiB, or what the configuration needs if that is more.
+    /// The memory that queues, sinks and plugins may use together. Default: 60 % of the container's memory limit,
+    /// 256MiB where there is none.
     pub memory: Option<Text<Size>>,
     /// The number of threads that parse, run plugins and encode. Default: the container's CPU limit rounded up, else
-    /// the number of CPUs.
+    /// the number of CPUs, and no more than there is memory for.
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
     /// Where events come from, by name.

@@ -41,8 +41,6 @@ struct Context<'a> {
 pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut Report) -> Config {
     let Files { tree, hash, base_dir } = files;
     let mut context = Context { tree: &tree, base_dir: &base_dir, host, report };
-    let workers =
-        raw.workers.and_then(|count| NonZeroUsize::new(count as usize)).unwrap_or_else(|| host.cpus());
     let node = raw.node.map(|node| node.0.0).or_else(|| host.node()).unwrap_or_else(|| context.no_node());
     let sources = context.named(raw.sources, "sources", sources::source);
     let plugins = context.named(raw.plugins, "plugins", plugins::plugin);
@@ -52,8 +50,10 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     plugins::check_secrets(&mut context);
     pipelines::check_references(&mut context);
     pipelines::check_together(&pipelines, &sinks, &mut context);
-    let memory =
-        memory::memory(raw.memory.map(|size| size.0), &plugins, &sources, &sinks, workers, &mut context);
+    let workers = raw.workers.and_then(|count| NonZeroUsize::new(count as usize));
+    let given = memory::Given { memory: raw.memory.map(|size| size.0), workers };
+    let parts = memory::Parts::of(&plugins, &sources, &sinks);
+    let (memory, workers) = memory::share_out(&given, &parts, &mut context);
     let data_dir = raw.data_dir.map_or_else(|| PathBuf::from(DEFAULT_DATA_DIR), |path| path.0.0);
     let data_dir = context.absolute(&data_dir);
     Config {

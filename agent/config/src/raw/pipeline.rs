@@ -41,7 +41,16 @@ pub(crate) enum Stage {
 pub(crate) enum NativeStage {
     /// How lines that are not JSON objects become events; only as the first stage, in place of the source's `parse`.
     Parse(Parser),
+    /// The logic of the benchmark's plugin, built in.
+    #[cfg(feature = "bench-native")]
+    BenchW1(NoKeys),
 }
+
+/// A stage without settings.
+#[cfg(feature = "bench-native")]
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoKeys {}
 
 /// How a line that is not a JSON object becomes an event. A line that is one is the event itself, except with `none`.
 /// The text of other lines stands under `message` whatever the parser; the members that it adds are strings.

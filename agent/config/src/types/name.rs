@@ -110,3 +110,19 @@ impl Format for FieldPath {
         Ok(FieldPath(text.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn names_and_labels_are_what_their_patterns_match(text in "([a-zA-Z0-9._é -]{0,4}|[a-z0-9]{60,66}|[a-z]{250,256})") {
+            let matches = |pattern: Option<&str>| regex::Regex::new(pattern.unwrap()).unwrap().is_match(&text);
+            prop_assert_eq!(Name::parse(&text).is_ok(), matches(Name::PATTERN));
+            prop_assert_eq!(Label::parse(&text).is_ok(), matches(Label::PATTERN));
+        }
+    }
+}

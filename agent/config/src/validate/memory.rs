@@ -1,4 +1,4 @@
-//! The one memory budget, and whether what is configured fits into it.
+//! The one memory budget, what is configured to share it, and how many workers that leaves room for.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -18,55 +18,99 @@ const SOURCE_MEMORY: Size = Size::of_mib(4);
 /// Documents that wait for one sink.
 const SINK_MEMORY: Size = Size::of_mib(16);
 
-/// The memory that was given, else a share of the container's limit.
-pub(super) fn memory(
-    given: Option<Size>,
-    plugins: &BTreeMap<Name, Plugin>,
-    sources: &BTreeMap<Name, Source>,
-    sinks: &BTreeMap<Name, Sink>,
-    workers: NonZeroUsize,
-    context: &mut Context<'_>,
-) -> Size {
+/// What `memory` and `workers` were given as, if they were.
+pub(super) struct Given {
+    pub memory: Option<Size>,
+    pub workers: Option<NonZeroUsize>,
+}
+
+/// What the parts of the configuration take, in bytes.
+pub(super) struct Parts {
+    plugins_per_worker: u64,
+    sources: u64,
+    sinks: u64,
+}
+
+/// The memory, and the number of workers whose plugins fit into it.
+pub(super) fn share_out(given: &Given, parts: &Parts, context: &mut Context<'_>) -> (Size, NonZeroUsize) {
     let limit = context.host.memory_limit();
-    let at = KeyPath::of(&["memory"]);
-    let of_plugins = plugins.values().map(|plugin| plugin.limits.memory.bytes());
-    let of_plugins = of_plugins.fold(0, u64::saturating_add).saturating_mul(workers.get() as u64);
-    let of_sources = SOURCE_MEMORY.bytes().saturating_mul(sources.len() as u64);
-    let of_sinks = SINK_MEMORY.bytes().saturating_mul(sinks.len() as u64);
-    let needed = Size::of_bytes(of_plugins.saturating_add(of_sources).saturating_add(of_sinks));
+    let share = limit.map(|limit| Size::of_bytes(limit / 100 * DEFAULT_SHARE_PERCENT));
+    let memory = given.memory.or(share).unwrap_or(DEFAULT_MEMORY);
+    check_limit(given.memory, limit, context);
+    // A value that is not valid was complained about already, and says nothing about what fits.
+    let is_invalid = |key, is_given: bool| context.tree.entry(key).is_some() && !is_given;
+    if is_invalid("memory", given.memory.is_some()) || is_invalid("workers", given.workers.is_some()) {
+        return (memory, NonZeroUsize::MIN);
+    }
+    let workers = given.workers.unwrap_or_else(|| workers_that_fit(memory, parts, context));
+    check_fit(memory, workers, parts, context);
+    (memory, workers)
+}
+
+/// One worker for each CPU, but no more than there is memory for: a limit of memory without one of CPU is common, and
+/// nodes have many CPUs.
+fn workers_that_fit(memory: Size, parts: &Parts, context: &mut Context<'_>) -> NonZeroUsize {
+    let cpus = context.host.cpus();
+    let left = memory.bytes().saturating_sub(parts.sources.saturating_add(parts.sinks));
+    let fitting = left.checked_div(parts.plugins_per_worker).unwrap_or(u64::MAX);
+    let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
+    let workers = NonZeroUsize::new(fitting.min(cpus.get())).unwrap_or(NonZeroUsize::MIN);
+    if workers < cpus {
+        let message =
+            format!("memory of {} is enough for {workers} of {cpus} workers", shown(memory.bytes()));
+        let help = "raise memory, or give workers if so many are meant";
+        context.warn(&KeyPath::of(&["memory"]), Complaint::new(message).help(help));
+    }
+    workers
+}
+
+fn check_fit(memory: Size, workers: NonZeroUsize, parts: &Parts, context: &mut Context<'_>) {
+    let plugins = parts.plugins_per_worker.saturating_mul(workers.get() as u64);
+    let needed = plugins.saturating_add(parts.sources).saturating_add(parts.sinks);
+    if needed <= memory.bytes() {
+        return;
+    }
+    let message = format!(
+        "{} is too small: {} for plugins (limits.memory × {workers} workers), {} for sources and {} for sinks make {}",
+        shown(memory.bytes()),
+        shown(plugins),
+        shown(parts.sources),
+        shown(parts.sinks),
+        shown(needed),
+    );
+    let help = "raise memory or the container's limit, or lower workers or the plugins' limits.memory";
+    context.error(&KeyPath::of(&["memory"]), Complaint::new(message).help(help));
+}
+
+fn check_limit(given: Option<Size>, limit: Option<u64>, context: &mut Context<'_>) {
     if let (Some(given), Some(limit)) = (given, limit)
         && given.bytes() > limit
     {
-        let message = format!("more than the container's memory limit of {}", rounded(limit));
-        context.warn(
-            &at,
-            Complaint::new(message).help("the kernel would end the agent before it uses that much"),
-        );
+        let message = format!("more than the container's memory limit of {}", shown(limit));
+        let complaint =
+            Complaint::new(message).help("the kernel would end the agent before it uses that much");
+        context.warn(&KeyPath::of(&["memory"]), complaint);
     }
-    let memory = match (given, limit) {
-        (Some(given), _) => given,
-        (None, Some(limit)) => Size::of_bytes(limit / 100 * DEFAULT_SHARE_PERCENT),
-        (None, None) => return DEFAULT_MEMORY.max(needed),
-    };
-    // A `memory` that is not valid was complained about already.
-    let is_known = given.is_some() || context.tree.entry("memory").is_none();
-    if memory < needed && is_known {
-        let message = format!(
-            "{} is too small: {} for plugins (limits.memory × {workers} workers), {} for sources and {} for sinks make {}",
-            rounded(memory.bytes()),
-            rounded(of_plugins),
-            rounded(of_sources),
-            rounded(of_sinks),
-            rounded(needed.bytes()),
-        );
-        let help = "raise memory or the container's limit, or lower workers or the plugins' limits.memory";
-        context.error(&at, Complaint::new(message).help(help));
+}
+
+impl Parts {
+    pub fn of(
+        plugins: &BTreeMap<Name, Plugin>,
+        sources: &BTreeMap<Name, Source>,
+        sinks: &BTreeMap<Name, Sink>,
+    ) -> Parts {
+        Parts {
+            plugins_per_worker: plugins
+                .values()
+                .fold(0, |sum, plugin| sum.saturating_add(plugin.limits.memory.bytes())),
+            sources: SOURCE_MEMORY.bytes().saturating_mul(sources.len() as u64),
+            sinks: SINK_MEMORY.bytes().saturating_mul(sinks.len() as u64),
+        }
     }
-    memory
 }
 
 /// In whole MiB where it is that large: a share of a limit is seldom a round number.
-fn rounded(bytes: u64) -> String {
+fn shown(bytes: u64) -> String {
     match bytes >> 20 {
         0 => format!("{bytes}B"),
         mib => format!("{mib}MiB"),

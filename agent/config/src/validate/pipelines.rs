@@ -18,6 +18,8 @@ pub(super) fn pipeline(raw: raw::Pipeline, _: &Name, _: &KeyPath, _: &mut Contex
     for stage in raw.stages {
         match stage {
             raw::Stage::Native(raw::NativeStage::Parse(raw)) => found_parser = Some(parser(raw)),
+            #[cfg(feature = "bench-native")]
+            raw::Stage::Native(raw::NativeStage::BenchW1(_)) => stages.push(Stage::BenchW1),
             raw::Stage::Plugin(name) => stages.push(Stage::Plugin(name.0)),
         }
     }
@@ -124,7 +126,7 @@ pub(super) fn check_together(
         return context.warn(&KeyPath::default(), Complaint::new("there is no pipeline, so nothing is read"));
     }
     let all = || pipelines.values();
-    let plugins = all().flat_map(|pipeline| &pipeline.stages).map(|Stage::Plugin(name)| &**name);
+    let plugins = all().flat_map(|pipeline| &pipeline.stages).filter_map(plugin_name);
     warn_unused("source", all().flat_map(|pipeline| &pipeline.from).map(|name| &**name).collect(), context);
     warn_unused("plugin", plugins.collect(), context);
     warn_unused("sink", all().flat_map(|pipeline| &pipeline.to).map(|name| &**name).collect(), context);
@@ -142,6 +144,14 @@ pub(super) fn check_together(
             let help = "if one of them may lose events, give it best_effort: true";
             context.warn(&KeyPath::of(&["sources", source]), complaint.help(help));
         }
+    }
+}
+
+fn plugin_name(stage: &Stage) -> Option<&str> {
+    match stage {
+        Stage::Plugin(name) => Some(name),
+        #[cfg(feature = "bench-native")]
+        Stage::BenchW1 => None,
     }
 }
 

@@ -124,3 +124,10 @@ fn assert_same(left: &Config, right: &Config, what: &str) {
     };
     assert_eq!(text(left), text(right), "{what}");
 }
+
+#[cfg(feature = "bench-native")]
+#[test]
+fn the_benchmarks_stage_is_there_when_it_is_built_in() {
+    let text = MINIMAL.replace("[sampler]", "[sampler, {bench_w1: {}}]");
+    assert_eq!(load_text(&text, &common::host()).0.pipelines["all"].stages.last(), Some(&Stage::BenchW1));
+}

@@ -53,10 +53,32 @@ fn memory_is_a_share_of_the_limit() {
 }
 
 #[test]
-fn without_a_limit_memory_is_enough_for_what_is_configured() {
-    let memory = |workers: u32| load(&format!("{BASE}workers: {workers}\n"), &[]).unwrap().0.memory;
-    assert_eq!(memory(2), Size::of_mib(256));
-    assert_eq!(memory(64), Size::of_mib(64 * 32 + 4 + 16));
+fn without_a_limit_memory_is_256_mib() {
+    assert_eq!(load(BASE, &[]).unwrap().0.memory, Size::of_mib(256));
+}
+
+#[test]
+fn workers_are_no_more_than_there_is_memory_for() {
+    let cpus = [("sys/fs/cgroup/cpu.max", "6400000 100000\n")];
+    let (config, warnings) = load(BASE, &cpus).unwrap();
+    assert_eq!((config.memory, config.workers.get()), (Size::of_mib(256), 7));
+    assert_eq!(
+        warnings,
+        [
+            "x.yaml:1:1: memory: memory of 256MiB is enough for 7 of 64 workers; raise memory, or give workers if so many \
+         are meant"
+        ]
+    );
+    let (config, warnings) =
+        load(&BASE.replace("[p]", "[]").replace("  p: {artifact: 'file:p.wasm'}", "  {}"), &cpus).unwrap();
+    assert_eq!((config.workers.get(), warnings.len()), (64, 0));
+    let errors = load(&(BASE.to_string() + "workers: 8\n"), &cpus).unwrap_err();
+    assert!(
+        errors.contains("256MiB is too small: 256MiB for plugins (limits.memory × 8 workers)"),
+        "{errors}"
+    );
+    let errors = load(&(BASE.to_string() + "memory: 50MiB\n"), &cpus).unwrap_err();
+    assert!(errors.contains("50MiB is too small: 32MiB for plugins (limits.memory × 1 workers)"), "{errors}");
 }
 
 #[test]
