@@ -135,15 +135,31 @@ fn unit_tests(repository: &Repository) -> Finished {
     run("unit", &format!("tests of {}", PURE_CRATES.join(", ")), command.arg("--quiet"))
 }
 
-/// cargo-deny takes minutes to build, so it is used where it is and never installed.
-fn deny(repository: &Repository) -> Option<Finished> {
-    let mut ask = Command::new(cargo::program());
-    ask.args(["deny", "--version"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if !ask.status().is_ok_and(|status| status.success()) {
+/// cargo-deny takes minutes to build, so it is used where it is and never installed. What it knows of advisories
+/// has to be fetched, which not every network allows.
+fn deny(repository: &Repository) -> Vec<Finished> {
+    let quietly = |arguments: &[&str]| {
+        let mut command = Command::new(cargo::program());
+        command.current_dir(repository.root()).arg("deny").args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !quietly(&["--version"]) {
         ui::note("deny: skipped, cargo-deny is not installed (cargo install --locked cargo-deny)");
-        return None;
+        return Vec::new();
     }
-    let mut command = Command::new(cargo::program());
-    command.current_dir(repository.root()).args(["deny", "--workspace", "check"]);
-    Some(run("deny", "licences, advisories, doubled dependencies", &mut command))
+    let check = |name: &str, why: &str, what: &[&str]| {
+        let mut command = Command::new(cargo::program());
+        command.current_dir(repository.root());
+        command.args(["deny", "--workspace", "check", "--hide-inclusion-graph"]).args(what);
+        run(name, why, &mut command)
+    };
+    let mut steps =
+        vec![check("deny", "licences, doubled and banned crates", &["bans", "licenses", "sources"])];
+    if quietly(&["fetch", "db"]) {
+        steps.push(check("advisories", "known vulnerabilities of dependencies", &["advisories"]));
+    } else {
+        ui::note("advisories: skipped, their database cannot be fetched");
+    }
+    steps
 }
