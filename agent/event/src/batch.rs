@@ -107,6 +107,7 @@ impl Arena {
     }
 
     /// The bytes in use.
+    #[inline]
     pub fn filled(&self) -> &[u8] {
         &self.bytes[..self.filled]
     }
@@ -227,6 +228,7 @@ impl BatchBuilder {
     }
 
     /// Adds a row.
+    #[inline]
     pub fn push(&mut self, row: Row) {
         debug_assert!(row.content.end() <= self.arena.len() && row.raw.end() <= self.arena.len());
         debug_assert!((row.stream as usize) < self.streams.len());
@@ -234,6 +236,7 @@ impl BatchBuilder {
     }
 
     /// The number of rows so far.
+    #[inline]
     pub fn rows(&self) -> usize {
         self.rows.len()
     }
