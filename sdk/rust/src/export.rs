@@ -23,6 +23,10 @@ macro_rules! export_transform {
     ($plugin:ty, manifest = $manifest:literal $(,)?) => {
         $crate::embed_manifest!($manifest);
 
+        // Elsewhere the plugin is only held against the trait.
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn($crate::Json) -> $crate::export::Built<$plugin> = $crate::export::build::<$plugin>;
+
         #[cfg(target_family = "wasm")]
         #[allow(unsafe_code)]
         const _: () = {
@@ -48,7 +52,7 @@ macro_rules! export_transform {
                 }
             }
 
-    $crate::bindings::export!(Component with_types_in $crate::bindings);
+            $crate::bindings::export! { Component with_types_in $crate::bindings }
         };
     };
 }
@@ -72,8 +76,12 @@ macro_rules! embed_manifest {
     };
 }
 
+#[doc(hidden)]
+pub type Built<T> = Result<(T, bindings::Plan), ConfigError>;
+
 /// Makes the plugin that a configuration asks for.
-pub(crate) fn build<T: Transform>(config: Value) -> Result<(T, bindings::Plan), ConfigError> {
+#[doc(hidden)]
+pub fn build<T: Transform>(config: Value) -> Built<T> {
     let config = serde_path_to_error::deserialize(config).map_err(|error| {
         let path = error.path().to_string();
         ConfigError::at(if path == "." { String::new() } else { path }, error.into_inner().to_string())

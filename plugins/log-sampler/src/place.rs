@@ -1,0 +1,126 @@
+//! Where an event falls among 2^64 places: the same for all events of a trace, in every process and at every re-read.
+//! A share s of the events is kept by keeping the places below s × 2^64.
+
+use weir_sdk::{Attribute, Batch, Column, Kind, Plan, Read};
+use xxhash_rust::xxh64::xxh64;
+
+use crate::config::{Config, Method};
+
+/// The hex digits of a trace id that are random: W3C Trace Context Level 2, "random trace id flag".
+const RANDOM_DIGITS: usize = 14;
+
+/// What of an event decides on its place.
+pub(crate) struct Placing {
+    key: Option<Read>,
+    method: Method,
+    origin: [Attribute; 4],
+}
+
+impl Placing {
+    pub(crate) fn new(config: &Config, plan: &mut Plan) -> Placing {
+        Placing {
+            key: config.key.as_deref().map(|path| plan.read(path)),
+            method: config.method,
+            origin: ["namespace", "pod", "container", "path"].map(|name| plan.attribute(name)),
+        }
+    }
+
+    pub(crate) fn of_batch<'a>(&'a self, batch: &Batch<'a>) -> Places<'a> {
+        Places {
+            placing: self,
+            batch: *batch,
+            key: self.key.map(|key| batch.column(key)),
+            streams: Vec::new(),
+        }
+    }
+}
+
+/// The places of one batch's rows.
+pub(crate) struct Places<'a> {
+    placing: &'a Placing,
+    batch: Batch<'a>,
+    key: Option<Column<'a>>,
+    /// The hash of each stream, once one is needed.
+    streams: Vec<u64>,
+}
+
+impl Places<'_> {
+    /// The row's place: by its key, else by its time and stream.
+    #[inline]
+    pub(crate) fn of(&mut self, row: usize) -> u64 {
+        let key = self.key.filter(|key| !matches!(key.kind(row), Kind::Absent | Kind::Null));
+        match key.map(|key| key.bytes(row)) {
+            None | Some([]) => self.of_time(row),
+            Some(key) if self.placing.method == Method::Otel => {
+                of_trace_id(key).unwrap_or_else(|| xxh64(key, 0))
+            }
+            Some(key) => xxh64(key, 0),
+        }
+    }
+
+    fn of_time(&mut self, row: usize) -> u64 {
+        if self.streams.is_empty() {
+            self.streams = self.hash_streams();
+        }
+        let stream = self.batch.streams().get(row).and_then(|&stream| self.streams.get(stream as usize));
+        let time = self.batch.times().get(row).copied().unwrap_or(0);
+        xxh64(&time.to_le_bytes(), stream.copied().unwrap_or(0))
+    }
+
+    fn hash_streams(&self) -> Vec<u64> {
+        let columns = self.placing.origin.map(|attribute| self.batch.attribute(attribute).by_stream());
+        let mut text = Vec::new();
+        let hash = |stream| {
+            text.clear();
+            for column in columns {
+                text.extend_from_slice(column.bytes(stream));
+                text.push(0);
+            }
+            xxh64(&text, 0)
+        };
+        (0..columns[0].len()).map(hash).collect()
+    }
+}
+
+/// OpenTelemetry keeps a trace when R ≥ 2^56 × (1 − share), R being the number that the random digits write. Turned
+/// round, so that here as everywhere the lowest places are kept first, it is the same decision.
+fn of_trace_id(trace_id: &[u8]) -> Option<u64> {
+    let digits = trace_id.last_chunk::<RANDOM_DIGITS>()?;
+    let mut random = 0;
+    let mut all_hex = true;
+    // No branch for a digit: they are random, and the processor would guess wrong at every other.
+    for &digit in digits {
+        all_hex &= digit.is_ascii_hexdigit();
+        random = random << 4 | u64::from((digit & 0xf) + 9 * (digit >> 6));
+    }
+    all_hex.then_some(!random << 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_has_the_place_that_opentelemetry_gives_it() {
+        let cases = [
+            ("ffffffffffffff", Some(0)),
+            ("00000000000000", Some(0xffff_ffff_ffff_ff00)),
+            ("0123456789abcdef80000000000000", Some(0x7fff_ffff_ffff_ff00)),
+            ("4bf92f3577b34da6a3ce929d0e0e4736", Some(!0x00ce_929d_0e0e_4736 << 8)),
+            ("4BF92F3577B34DA6A3CE929D0E0E4736", Some(!0x00ce_929d_0e0e_4736 << 8)),
+            ("1234", None),
+            ("+fffffffffffff", None),
+            ("not a trace id!", None),
+        ];
+        for (trace_id, expected) in cases {
+            assert_eq!(of_trace_id(trace_id.as_bytes()), expected, "{trace_id}");
+        }
+    }
+
+    #[test]
+    fn the_hash_is_xxh64_with_seed_0() {
+        // From the specification's reference implementation.
+        assert_eq!(xxh64(b"", 0), 0xef46_db37_51d8_e999);
+        assert_eq!(xxh64(b"abc", 0), 0x44bc_2cf5_ad77_0999);
+    }
+}

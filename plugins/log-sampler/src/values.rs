@@ -1,0 +1,140 @@
+//! Which rate belongs to a value, in whatever case it is written.
+
+use weir_sdk::Kind;
+
+use crate::config::Config;
+use crate::rates::{DEFAULT, PROTECTED, RateIndex};
+
+/// Rates by value. Levels are short, so those values are compared as numbers, a handful of instructions a row; longer
+/// ones as text.
+#[derive(Default)]
+pub(crate) struct Values {
+    short: Vec<(Short, RateIndex)>,
+    long: Vec<(Box<[u8]>, RateIndex)>,
+}
+
+impl Values {
+    /// The configured rates, and by themselves the protected values where they are those of another field.
+    pub(crate) fn new(config: &Config) -> (Values, Option<Values>) {
+        let mut rates = Values::default();
+        for (position, value) in config.rates.keys().enumerate() {
+            rates.insert(value, DEFAULT + 1 + position);
+        }
+        let protected = config.protect.values.iter();
+        if config.protects_by_rate_field() {
+            // A rate below 1 was told, and holds.
+            let told =
+                |value: &str| config.rates.iter().any(|(other, &rate)| rate < 1.0 && same(other, value));
+            protected.filter(|value| !told(value)).for_each(|value| rates.insert(value, PROTECTED));
+            return (rates, None);
+        }
+        let mut values = Values::default();
+        protected.for_each(|value| values.insert(value, PROTECTED));
+        (rates, (!config.protect.values.is_empty()).then_some(values))
+    }
+
+    /// The rate for a string, number or bool of this text.
+    #[inline]
+    pub(crate) fn find(&self, (kind, value): (Kind, &[u8])) -> Option<RateIndex> {
+        if !matches!(kind, Kind::String | Kind::Number | Kind::Bool) {
+            return None;
+        }
+        match Short::new(value) {
+            Some(short) => self.short.iter().find(|(known, _)| *known == short).map(|&(_, rate)| rate),
+            None => {
+                self.long.iter().find(|(known, _)| known.eq_ignore_ascii_case(value)).map(|&(_, rate)| rate)
+            }
+        }
+    }
+
+    /// The last rate for a value holds.
+    fn insert(&mut self, value: &str, rate: RateIndex) {
+        let value = value.as_bytes();
+        match Short::new(value) {
+            Some(short) => {
+                self.short.retain(|(known, _)| *known != short);
+                self.short.push((short, rate));
+            }
+            None => {
+                self.long.retain(|(known, _)| !known.eq_ignore_ascii_case(value));
+                self.long.push((value.into(), rate));
+            }
+        }
+    }
+}
+
+fn same(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+/// Up to eight bytes in lower case, and how many they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Short {
+    bytes: u64,
+    len: usize,
+}
+
+impl Short {
+    #[inline]
+    fn new(value: &[u8]) -> Option<Short> {
+        let len = value.len();
+        let bytes = match (value.first_chunk(), value.last_chunk()) {
+            _ if len > 8 => return None,
+            // Between four and eight bytes the two halves overlap and still hold every byte.
+            (Some(first), Some(last)) => {
+                u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+            }
+            _ => value.iter().fold(0, |bytes, &byte| bytes << 8 | u64::from(byte)),
+        };
+        Some(Short { bytes: to_lower_case(bytes), len })
+    }
+}
+
+/// Eight bytes at once; those that are not ASCII stay.
+#[inline]
+fn to_lower_case(bytes: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH_BITS: u64 = EACH * 0x80;
+    let low_bits = bytes & !HIGH_BITS;
+    // The high bit of a byte tells whether its low bits are at least `A`, and above `Z`.
+    let from_a = low_bits + EACH * (0x80 - b'A' as u64);
+    let above_z = low_bits + EACH * (0x7f - b'Z' as u64);
+    let upper = (from_a ^ above_z) & !bytes & HIGH_BITS;
+    bytes | upper >> 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_gets_its_lower_case() {
+        for byte in 0..=u8::MAX {
+            let expected = u64::from_le_bytes([byte.to_ascii_lowercase(); 8]);
+            assert_eq!(to_lower_case(u64::from_le_bytes([byte; 8])), expected, "{byte}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_in_any_case_and_no_other_is() {
+        let names =
+            ["", "a", "ab", "abc", "warn", "error", "notice", "warning", "critical", "emergency", "größe"];
+        let mut values = Values::default();
+        for (rate, name) in names.iter().enumerate() {
+            values.insert(name, 100 + rate);
+        }
+        let find = |text: &str| values.find((Kind::String, text.as_bytes()));
+        for (rate, name) in names.iter().enumerate() {
+            assert_eq!(find(name), Some(100 + rate), "{name}");
+            assert_eq!(find(&name.to_ascii_uppercase()), Some(100 + rate), "{name}");
+        }
+        for other in
+            ["b", "ba", "\0a", "a\0", "warm", "errors", "warn\0", "wwarn", "critica1", "emergencz", "GRÖßE"]
+        {
+            assert_eq!(find(other), None, "{other}");
+        }
+        assert_eq!(values.find((Kind::Null, b"")), None);
+        values.insert("WARN", 7);
+        assert_eq!(values.find((Kind::String, b"warn")), Some(7));
+    }
+}
