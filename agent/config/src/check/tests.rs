@@ -1,3 +1,5 @@
+//! Tests of the check: what it leaves is what serde takes.
+
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::json;

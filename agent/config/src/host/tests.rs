@@ -1,3 +1,5 @@
+//! Tests of the surroundings, on machines made of a few files.
+
 use super::*;
 
 type Files<'a> = &'a [(&'a str, &'a str)];

@@ -1,3 +1,5 @@
+//! Tests of secrets: what becomes of references, and what errors keep to themselves.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the tree: values, places, bounds.
+
 use std::time::{Duration, Instant};
 
 use super::*;
