@@ -1,5 +1,6 @@
-//! What a call of a plugin costs, in nanoseconds of CPU time per row: `throughput [PLUGIN.wasm [CONFIG-JSON]]`.
-//! Without arguments a guest that only looks at each row and answers with a verdict.
+//! What a call of a plugin costs, in nanoseconds of CPU time per row:
+//! `throughput [PLUGIN.wasm [CONFIG-JSON]]`. Without arguments a guest that only looks at each row and answers
+//! with a verdict.
 #![allow(clippy::print_stdout, clippy::indexing_slicing)]
 
 #[path = "../tests/host/guest.rs"]

@@ -1,5 +1,5 @@
-//! The Rust side of `wit/transform.wit`, generated. One module for each major version of the package: within a
-//! major the linker and the look-up of exports follow semantic versions.
+//! The Rust side of `wit/transform.wit`, generated. One module for each major version of the package: within
+//! a major the linker and the look-up of exports follow semantic versions.
 #![allow(missing_docs, unused, elided_lifetimes_in_paths, clippy::all, unsafe_code)]
 
 use wasmtime::AsContextMut;
@@ -12,8 +12,8 @@ wasmtime::component::bindgen!({
 });
 
 impl<T> TransformPre<T> {
-    /// The second half of [`TransformPre::instantiate`]. An error says which function is of another type; nothing of
-    /// the guest runs here.
+    /// The second half of [`TransformPre::instantiate`]. An error says which function is of another type;
+    /// nothing of the guest runs here.
     pub(crate) fn bind(
         &self,
         store: impl AsContextMut<Data = T>,

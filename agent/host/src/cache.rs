@@ -1,5 +1,5 @@
-//! Compiled code, kept: in memory while a plugin uses it, on disk for the next start. A start with what is in the cache
-//! needs no compiler, and a reload that changes only a plugin's configuration not even the disk.
+//! Compiled code, kept: in memory while a plugin uses it, on disk for the next start. A start with what is in
+//! the cache needs no compiler, and a reload that changes only a plugin's configuration not even the disk.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -45,7 +45,8 @@ impl Cache {
         Cache::default()
     }
 
-    /// The component of this artefact: from memory, from disk if what lies there is beyond doubt, else compiled.
+    /// The component of this artefact: from memory, from disk if what lies there is beyond doubt, else
+    /// compiled.
     pub(crate) fn component(
         &self,
         engine: &Engine,
@@ -116,13 +117,13 @@ impl Key {
     }
 }
 
-/// Takes machine code that was either written by our compiler just now, or read from the cache with its keyed hash
-/// verified.
+/// Takes machine code that was either written by our compiler just now, or read from the cache with its keyed
+/// hash verified.
 fn load(engine: &Engine, code: &[u8]) -> Result<Component, CompileError> {
-    // SAFETY: deserialising runs whatever the bytes hold, so they must be what `Engine::precompile_component` wrote. The
-    // two callers have them from a memory file that only our child could write, or from `Disk::read`, which has checked
-    // the owner, the mode and an HMAC under a key that only this agent's user can read. Wasmtime itself refuses code of
-    // another version, of other settings or for another CPU.
+    // SAFETY: deserialising runs whatever the bytes hold, so they must be what `Engine::precompile_component`
+    // wrote. The two callers have them from a memory file that only our child could write, or from
+    // `Disk::read`, which has checked the owner, the mode and an HMAC under a key that only this agent's user
+    // can read. Wasmtime itself refuses code of another version, of other settings or for another CPU.
     #[allow(unsafe_code)]
     let component = unsafe { Component::deserialize(engine.inner(), code) };
     component.map_err(|error| CompileError::Load { message: format!("{error:#}") })

@@ -1,9 +1,9 @@
 //! What a guest answers, checked before anybody else sees it.
 //!
-//! A malformed answer is a fault like a trap: nothing of it holds. A write to a path that the plan does not declare is
-//! refused alone: such a column or patch is taken out and counted, the rest of the answer holds. Declared is a patch all
-//! of whose paths some path of `plan.writes` covers, and a column whose `field` is the index of a path there that names
-//! a member.
+//! A malformed answer is a fault like a trap: nothing of it holds. A write to a path that the plan does not
+//! declare is refused alone: such a column or patch is taken out and counted, the rest of the answer holds.
+//! Declared is a patch all of whose paths some path of `plan.writes` covers, and a column whose `field` is
+//! the index of a path there that names a member.
 
 use weir_event::column::{Column, Kind};
 use weir_event::transform::{NewEvent, Outcome, Patch, Plan, WrittenColumn};

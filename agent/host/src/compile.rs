@@ -1,8 +1,9 @@
-//! From WebAssembly to machine code, in a child process: Cranelift's memory and time grow with what it is fed, and
-//! what it is fed comes from others.
+//! From WebAssembly to machine code, in a child process: Cranelift's memory and time grow with what it is
+//! fed, and what it is fed comes from others.
 //!
-//! The child is the agent's own binary with a hidden subcommand. It gets the artefact on stdin, answers with the code
-//! on stdout and with a message on stderr; all three are files in memory, so that neither side can block the other.
+//! The child is the agent's own binary with a hidden subcommand. It gets the artefact on stdin, answers with
+//! the code on stdout and with a message on stderr; all three are files in memory, so that neither side can
+//! block the other.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -21,7 +22,7 @@ mod child;
 
 pub use child::compile_child_main;
 
-/// Code is five to ten times the size of its WebAssembly.
+/// Code is two to three times the size of its WebAssembly.
 pub(crate) const MAX_COMPILED_BYTES: u64 = 512 << 20;
 
 /// What the child says about an artefact that it refuses is read up to here.
@@ -36,7 +37,8 @@ const LAST_LOOK: Duration = Duration::from_millis(20);
 pub enum Compiler {
     /// A child process with limits: what the agent uses.
     Child(ChildCompiler),
-    /// This process, without limits: for short-lived tools over artefacts that their user made, and for tests.
+    /// This process, without limits: for short-lived tools over artefacts that their user made, and for
+    /// tests.
     InProcess,
 }
 
@@ -106,7 +108,8 @@ pub enum CompileError {
     /// The files between the two could not be made or read.
     #[error("failed to hand over to the compiler: {0}")]
     Exchange(#[source] std::io::Error),
-    /// The code does not load: the compiler was another version than this agent, or the engine has no room for it.
+    /// The code does not load: the compiler was another version than this agent, or the engine has no room
+    /// for it.
     #[error("the compiled code does not load: {message}")]
     Load {
         /// What wasmtime says.
@@ -117,9 +120,10 @@ pub enum CompileError {
 // === impl CompileLimits ===
 
 impl Default for CompileLimits {
-    /// 1 GiB, 60 s of CPU time, 180 s: a plugin of 200 KiB takes 100 MiB and 80 ms.
+    /// 1 GiB, 180 s of CPU time, 15 minutes by the clock for a node that is busy. A plugin of 1 MiB takes 70
+    /// MiB and less than 3 s of CPU time, larger ones in proportion.
     fn default() -> CompileLimits {
-        CompileLimits { memory: 1 << 30, cpu: Duration::from_secs(60), wall: Duration::from_secs(180) }
+        CompileLimits { memory: 1 << 30, cpu: Duration::from_secs(180), wall: Duration::from_secs(900) }
     }
 }
 
@@ -234,8 +238,8 @@ impl Exchange {
     }
 }
 
-/// A file without a name on any disk: a full disk does not keep a plugin from being compiled, and nobody else can
-/// put anything into it.
+/// A file without a name on any disk: a full disk does not keep a plugin from being compiled, and nobody else
+/// can put anything into it.
 fn memory_file(name: &str) -> std::io::Result<File> {
     Ok(File::from(memfd_create(name, MemfdFlags::CLOEXEC)?))
 }

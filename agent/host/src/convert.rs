@@ -1,5 +1,5 @@
-//! Between the shapes of `weir-event` and the generated ones. Going in, columns are borrowed; coming out, their
-//! vectors are moved: no value is copied but by wasmtime itself.
+//! Between the shapes of `weir-event` and the generated ones. Going in, columns are borrowed; coming out,
+//! their vectors are moved: no value is copied but by wasmtime itself.
 
 use weir_event::column::Column;
 use weir_event::transform as event;

@@ -1,5 +1,5 @@
-//! Deadlines of guest code, counted in the worker's CPU time so that throttling does not kill the healthy, with a
-//! cap in wall time for what does not compute either.
+//! Deadlines of guest code, counted in the worker's CPU time so that throttling does not kill the healthy,
+//! with a cap in wall time for what does not compute either.
 
 use std::time::{Duration, Instant};
 
@@ -107,10 +107,10 @@ impl Budget {
         self.deadline(self.call)
     }
 
-    /// The deadline of a try over a part of the batch that may have to be halved `halvings` times more. It gets an equal
-    /// share of what is left, and one share stays for the rows that are not at fault, so that one row that spins is
-    /// found before all is used up. `usual` is what such a part takes when it is healthy, where that is known: far more
-    /// than that is not waited for.
+    /// The deadline of a try over a part of the batch that may have to be halved `halvings` times more. It
+    /// gets an equal share of what is left, and one share stays for the rows that are not at fault, so that
+    /// one row that spins is found before all is used up. `usual` is what such a part takes when it is
+    /// healthy, where that is known: far more than that is not waited for.
     pub(crate) fn part(&self, halvings: u32, usual: Option<Duration>) -> Option<Deadline> {
         let left = self.end.cpu.saturating_sub(thread_cpu_time());
         let share = left / halvings.saturating_add(2);

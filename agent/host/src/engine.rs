@@ -15,8 +15,8 @@ const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
 const MEMORIES_PER_COMPONENT: u32 = 2;
 const TABLES_PER_COMPONENT: u32 = 8;
 
-/// Of a dropped instance's memory so much is wiped and kept for the next one. A batch and its answer fit: giving the pages
-/// back and faulting them in again doubles what a fresh instance costs.
+/// Of a dropped instance's memory so much is wiped and kept for the next one. A batch and its answer fit:
+/// giving the pages back and faulting them in again doubles what a fresh instance costs.
 const RESIDENT_BYTES: usize = 256 << 10;
 
 const PAGE_BYTES: u64 = 64 << 10;
@@ -70,7 +70,8 @@ impl Engine {
     /// Starts the engine and its thread, which sleeps until a plugin runs.
     pub fn new(config: EngineConfig) -> Result<Engine, EngineError> {
         let inner = pooled(config).or_else(|error| {
-            // The pool reserves terabytes of addresses, which a tight `ulimit -v` or an odd kernel may refuse.
+            // The pool reserves terabytes of addresses, which a tight `ulimit -v` or an odd kernel may
+            // refuse.
             tracing::warn!(%error, "no room for a pool of plugin instances, instances are made on demand");
             wasmtime::Engine::new(&base_config())
         });
@@ -80,7 +81,8 @@ impl Engine {
         Ok(Engine { inner, ticker: Arc::new(ticker), compatibility, memory: config.memory })
     }
 
-    /// Changes with everything that compiled code depends on: wasmtime's version, its settings, this machine's CPU.
+    /// Changes with everything that compiled code depends on: wasmtime's version, its settings, this
+    /// machine's CPU.
     pub(crate) fn compatibility(&self) -> &str {
         &self.compatibility
     }
@@ -134,7 +136,8 @@ pub(crate) fn base_config() -> Config {
         .epoch_interruption(true)
         .wasm_memory64(false)
         .wasm_backtrace_max_frames(Some(BACKTRACE_FRAMES))
-        // Names of functions are enough for a backtrace; addresses and unwind tables would double the code's size.
+        // Names of functions are enough for a backtrace; addresses and unwind tables would double the code's
+        // size.
         .generate_address_map(false)
         .native_unwind_info(false);
     config

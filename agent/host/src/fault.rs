@@ -13,8 +13,8 @@ const MAX_DETAIL_BYTES: usize = 2048;
 /// A plugin that faults at every batch says so this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How wasmtime says that an answer is larger than the fuel for it. The error's type is private; a wasmtime that says
-/// it otherwise makes a test fail, and until then the fault is counted as [`Cause::BadOutput`].
+/// How wasmtime says that an answer is larger than the fuel for it. The error's type is private; a wasmtime
+/// that says it otherwise makes a test fail, and until then the fault is counted as [`Cause::BadOutput`].
 const OUTPUT_FUEL_MESSAGE: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// The causes by which faults are counted.
@@ -30,9 +30,11 @@ pub enum Cause {
     Output,
     /// Its answer was malformed.
     BadOutput,
-    /// It wrote to a path that its plan does not declare. Only that write is refused; the rest of the answer holds.
+    /// It wrote to a path that its plan does not declare. Only that write is refused; the rest of the answer
+    /// holds.
     UndeclaredWrite,
-    /// No fresh instance could be made, or its `configure` failed or answered otherwise than when it was loaded.
+    /// No fresh instance could be made, or its `configure` failed or answered otherwise than when it was
+    /// loaded.
     Instantiate,
 }
 

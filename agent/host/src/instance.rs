@@ -16,11 +16,12 @@ use crate::spec::Isolation;
 /// Linear memory never shrinks and leaks are slow: a store that has handled so many calls is replaced.
 const CALLS_PER_STORE: u64 = 10_000;
 
-/// A store is also replaced when it has more than three quarters of its memory limit, but not at every call of a plugin
-/// that needs so much from the start.
+/// A store is also replaced when it has more than three quarters of its memory limit, but not at every call
+/// of a plugin that needs so much from the start.
 const CALLS_BEFORE_SIZE_COUNTS: u64 = 16;
 
-/// The instance of one worker, whose thread needs a stack of 2 MiB, Rust's default: guests have 512 KiB of it. The store behind it is made at the first call.
+/// The instance of one worker, whose thread needs a stack of 2 MiB, Rust's default: guests have 512 KiB of
+/// it. The store behind it is made at the first call.
 pub struct Instance {
     plugin: Arc<Plugin>,
     live: Option<Live>,
@@ -84,9 +85,11 @@ impl Instance {
         self.usual.map(|cpu_per_row| cpu_per_row.saturating_mul(rows))
     }
 
-    /// One try. `allow` is asked for a deadline before a store is made, and before the call; `None` ends the try.
+    /// One try. `allow` is asked for a deadline before a store is made, and before the call; `None` ends the
+    /// try.
     ///
-    /// A fault is counted, and drops the store, whatever it was: no instance that trapped may be entered again.
+    /// A fault is counted, and drops the store, whatever it was: no instance that trapped may be entered
+    /// again.
     pub(crate) fn attempt(
         &mut self,
         call: &Call,

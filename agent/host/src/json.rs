@@ -3,8 +3,8 @@
 use serde::de::IgnoredAny;
 use weir_event::column::Kind;
 
-/// The kind of the JSON value that `text` is, white space around it allowed; `None` if it is not exactly one value in
-/// valid UTF-8.
+/// The kind of the JSON value that `text` is, white space around it allowed; `None` if it is not exactly one
+/// value in valid UTF-8.
 pub(crate) fn kind_of(text: &[u8]) -> Option<Kind> {
     let text = trim(text);
     match text.first()? {
@@ -104,10 +104,18 @@ mod tests {
         }
     }
 
+    /// Texts that are JSON, or nearly.
+    const NEARLY_JSON: &str = concat!(
+        "[ \t]?(-?[0-9]{0,3}(\\.[0-9]{0,2})?([eE][+-]?[0-9]{0,2})?",
+        "|\"[a\"\\\\nué]{0,4}\"?",
+        "|[\\[\\]{},:1\"a]{0,6})[ \n]?",
+    );
+
     proptest! {
         #[test]
-        fn it_agrees_with_the_parser(text in "[ \t]?(-?[0-9]{0,3}(\\.[0-9]{0,2})?([eE][+-]?[0-9]{0,2})?|\"[a\"\\\\nué]{0,4}\"?|[\\[\\]{},:1\"a]{0,6})[ \n]?") {
-            prop_assert_eq!(kind_of(text.as_bytes()).is_some(), serde_json::from_str::<IgnoredAny>(&text).is_ok());
+        fn it_agrees_with_the_parser(text in NEARLY_JSON) {
+            let parsed = serde_json::from_str::<IgnoredAny>(&text);
+            prop_assert_eq!(kind_of(text.as_bytes()).is_some(), parsed.is_ok());
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The host of plugins: the only crate that names wasmtime. A plugin is loaded from its artefact by [`Plugin::load`]
-//! and run by [`Instance`]s, one for each worker, which are stages like any native one
+//! The host of plugins: the only crate that names wasmtime. A plugin is loaded from its artefact by
+//! [`Plugin::load`] and run by [`Instance`]s, one for each worker, which are stages like any native one
 //! ([`weir_event::transform::Transform`]).
 //!
 //! What holds for every plugin:
-//! 1. The agent compiles nothing in its own process; machine code comes from a child with limits, or from a cache
-//!    whose every byte is authenticated.
+//! 1. The agent compiles nothing in its own process; machine code comes from a child with limits, or from a
+//!    cache whose every byte is authenticated.
 //! 2. A deadline is armed before guest code can run: at instantiation, at `configure`, at each call.
 //! 3. After any fault the whole store is dropped. No instance that trapped is entered again.
 //! 4. What a guest answers is checked before anybody else sees it.

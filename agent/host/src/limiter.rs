@@ -70,7 +70,8 @@ impl ResourceLimiter for Limiter {
         let grown = desired.saturating_sub(current);
         let wanted = self.used.saturating_add(grown);
         if wanted > self.limit {
-            // An error traps at once. A refusal would let a guest that does not look spin on until its deadline.
+            // An error traps at once. A refusal would let a guest that does not look spin on until its
+            // deadline.
             return Err(wasmtime::Error::new(MemoryExceeded { wanted, limit: self.limit }));
         }
         self.used = wanted;

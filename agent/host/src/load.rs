@@ -1,20 +1,19 @@
-//! Loading a plugin: from bytes and configuration to something that workers can run, or an error that tells the
-//! operator which of the two to change.
+//! Loading a plugin: from bytes and configuration to something that workers can run.
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, Linker};
 use weir_event::transform::Plan;
-use weir_manifest::{MAX_ARTEFACT_BYTES, Manifest, ManifestError, Refusal, read_manifest};
+use weir_manifest::{MAX_ARTEFACT_BYTES, Manifest, read_manifest};
 
 use crate::bindings::TransformPre;
 use crate::cache::Cache;
-use crate::compile::{CompileError, Compiler};
+use crate::compile::Compiler;
 use crate::deadline::{Deadline, Moment};
 use crate::engine::{Engine, hex};
 use crate::fault::{Cause, Fault, FaultLog, FaultReport, capped};
@@ -23,91 +22,16 @@ use crate::limiter::State;
 use crate::live::{Live, Program, StartError};
 use crate::metrics::Metrics;
 use crate::plan;
-use crate::spec::{
-    Artifact, DEFAULT_DEADLINE, DEFAULT_MEMORY_BYTES, DEFAULT_OUTPUT_BYTES, Isolation, OnError, PluginSpec,
-};
+use crate::spec::{Artifact, Isolation, OnError, PluginSpec};
 use crate::world::{TRANSFORMER, missing_transformer, unknown_imports};
+
+mod error;
+mod limits;
+
+pub use error::LoadError;
 
 /// The world that this host runs.
 const WORLD: &str = "transform";
-
-/// Why a plugin is not loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The artefact's file.
-    #[error("failed to read the artefact {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The artefact's manifest.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// The plugin wants what no configuration can give it.
-    #[error("it wants the capability `{capability}`, which this agent does not have")]
-    Capability {
-        /// The first of them.
-        capability: String,
-    },
-    /// `on_error: pass` for a plugin that must not be passed by.
-    #[error(
-        "its manifest says fail_closed, so `on_error: pass` would let through what it is there to hold back; \
-        use dead_letter, drop or hold"
-    )]
-    FailClosed,
-    /// A limit that does not fit.
-    #[error("limits.{limit}: {problem}")]
-    Limit {
-        /// `memory`, `deadline` or `output`.
-        limit: &'static str,
-        /// What is wrong and what would be right.
-        problem: String,
-    },
-    /// Compiling, or loading what was compiled.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// The component needs what nobody provides.
-    #[error("it imports {}, which this agent does not provide: build it without WASI, for wasm32-unknown-unknown", imports.join(", "))]
-    Imports {
-        /// The first few names.
-        imports: Vec<String>,
-    },
-    /// The component is not of the world that its manifest names.
-    #[error("it does not implement the world `{WORLD}`: {problem}")]
-    World {
-        /// What it has instead.
-        problem: String,
-    },
-    /// Its `configure` refused the configuration.
-    #[error("it refused its config: {message}")]
-    Config {
-        /// What it says.
-        message: String,
-    },
-    /// It failed before or in `configure`.
-    #[error("it failed to start ({cause}): {detail}")]
-    Start {
-        /// How.
-        cause: Cause,
-        /// What happened.
-        detail: String,
-    },
-    /// Its plan makes no sense.
-    #[error("its plan is not valid: {}", problems.join("; "))]
-    Plan {
-        /// Everything that is wrong.
-        problems: Vec<String>,
-    },
-    /// Its plan goes beyond its manifest or its grants.
-    #[error("it {}", join(refusals))]
-    Refused {
-        /// Everything that it wants and must not have.
-        refusals: Vec<Refusal>,
-    },
-}
 
 /// A loaded plugin, shared by its instances.
 pub struct Plugin {
@@ -127,8 +51,9 @@ pub struct Plugin {
 // === impl Plugin ===
 
 impl Plugin {
-    /// Loads a plugin: reads its manifest, compiles it or takes it from the cache, configures one instance under the
-    /// limits it will have, and holds the plan to the manifest and the grants. Blocks while it compiles.
+    /// Loads a plugin: reads its manifest, compiles it or takes it from the cache, configures one instance
+    /// under the limits it will have, and holds the plan to the manifest and the grants. Blocks while it
+    /// compiles.
     pub fn load(
         engine: &Engine,
         cache: &Cache,
@@ -139,8 +64,8 @@ impl Plugin {
         let manifest = read_manifest(&wasm)?;
         check_manifest(&manifest)?;
         let on_error = on_error(&manifest, spec.on_error)?;
-        let deadline = deadline(&manifest, &spec)?;
-        let (memory, output) = (memory(engine, &manifest, &spec)?, output(&spec)?);
+        let deadline = limits::deadline(&manifest, &spec)?;
+        let (memory, output) = (limits::memory(engine, &manifest, &spec)?, limits::output(&spec)?);
 
         let digest: [u8; 32] = Sha256::digest(&wasm).into();
         let code = cache.component(engine, compiler, &wasm, digest)?;
@@ -286,55 +211,6 @@ fn on_error(manifest: &Manifest, wanted: Option<OnError>) -> Result<OnError, Loa
     }
 }
 
-fn memory(engine: &Engine, manifest: &Manifest, spec: &PluginSpec) -> Result<usize, LoadError> {
-    let limit = |problem| LoadError::Limit { limit: "memory", problem };
-    let (wanted, default) = (manifest.limits.memory, DEFAULT_MEMORY_BYTES);
-    let memory = resolve(spec.limits.memory, wanted, default).map_err(|wanted| {
-        limit(format!(
-            "its manifest asks for {wanted} bytes, more than the {default} of the default; allow them here"
-        ))
-    })?;
-    if memory > engine.memory() {
-        return Err(limit(format!(
-            "{memory} bytes are more than the {} that the engine has room for",
-            engine.memory()
-        )));
-    }
-    usize::try_from(memory)
-        .map_err(|_| limit(format!("{memory} bytes are more than this machine has addresses for")))
-}
-
-fn deadline(manifest: &Manifest, spec: &PluginSpec) -> Result<Duration, LoadError> {
-    let limit = |problem| LoadError::Limit { limit: "deadline", problem };
-    let (wanted, default) = (manifest.limits.deadline, DEFAULT_DEADLINE);
-    let deadline = resolve(spec.limits.deadline, wanted, default).map_err(|wanted| {
-        limit(format!(
-            "its manifest asks for {wanted:?}, more than the {default:?} of the default; allow it here"
-        ))
-    })?;
-    if deadline.is_zero() {
-        return Err(limit("must not be zero".to_owned()));
-    }
-    Ok(deadline)
-}
-
-fn output(spec: &PluginSpec) -> Result<usize, LoadError> {
-    let output = spec.limits.output.unwrap_or(DEFAULT_OUTPUT_BYTES);
-    let problem =
-        || LoadError::Limit { limit: "output", problem: format!("{output} bytes are not possible") };
-    usize::try_from(output).ok().filter(|bytes| *bytes > 0).ok_or_else(problem)
-}
-
-/// The operator's word, else the manifest's up to the default. A manifest that asks for more is an error, since running
-/// it with less than it needs would only show as faults later.
-fn resolve<T: PartialOrd + Copy>(allowed: Option<T>, wanted: Option<T>, default: T) -> Result<T, T> {
-    match (allowed, wanted) {
-        (Some(allowed), _) => Ok(allowed),
-        (None, Some(wanted)) if wanted > default => Err(wanted),
-        (None, wanted) => Ok(wanted.unwrap_or(default)),
-    }
-}
-
 fn link(engine: &Engine, component: &Component) -> Result<TransformPre<State>, LoadError> {
     if let Some(exports) = missing_transformer(component) {
         let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
@@ -360,9 +236,4 @@ fn configure(program: &Program, deadline: Duration) -> Result<Plan, LoadError> {
     };
     let problems = plan::problems(&plan);
     if problems.is_empty() { Ok(plan) } else { Err(LoadError::Plan { problems }) }
-}
-
-fn join(refusals: &[Refusal]) -> String {
-    let texts: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
-    texts.join("; ")
 }

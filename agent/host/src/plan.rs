@@ -1,4 +1,5 @@
-//! Whether a plan that a plugin answered with makes sense in itself. Whether it is allowed is the manifest's question.
+//! Whether a plan that a plugin answered with makes sense in itself. Whether it is allowed is the manifest's
+//! question.
 
 use std::collections::HashSet;
 

@@ -32,8 +32,8 @@ fn slice_column(column: &Column, rows: Range<usize>) -> Column {
     }
 }
 
-/// One answer for a call of `rows` rows out of checked answers to parts of it, which are in ascending order and do not
-/// overlap. Rows in no part are kept and not written.
+/// One answer for a call of `rows` rows out of checked answers to parts of it, which are in ascending order
+/// and do not overlap. Rows in no part are kept and not written.
 pub(crate) fn merge(parts: Vec<Part>, rows: u32) -> Outcome {
     let mut merged = Outcome { columns: merge_columns(&parts, rows), ..Outcome::default() };
     for part in parts {
@@ -138,7 +138,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn answers_to_parts_are_the_answer_to_the_whole(rows in 0u32..40, mut cuts in prop::collection::vec(0u32..40, 0..6)) {
+        fn answers_to_parts_are_the_answer_to_the_whole(
+            rows in 0u32..40,
+            mut cuts in prop::collection::vec(0u32..40, 0..6),
+        ) {
             let whole = call(rows);
             cuts.extend([0, rows]);
             cuts.retain(|cut| *cut <= rows);

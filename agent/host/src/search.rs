@@ -1,10 +1,10 @@
 //! What happens to a batch after a fault.
 //!
 //! 1. It is tried once more on a fresh instance: what the old one remembered may have been at fault.
-//! 2. Then it is halved until the rows that cause the fault stand alone. Where the first half of what failed does not
-//!    fail, the second must, and is halved without being tried.
-//! 3. All tries together have five deadlines. Rows that are not cleared by then are suspects too, as are rows whose
-//!    answers together exceed the output limit.
+//! 2. Then it is halved until the rows that cause the fault stand alone. Where the first half of what failed
+//!    does not fail, the second must, and is halved without being tried.
+//! 3. All tries together have five deadlines. Rows that are not cleared by then are suspects too, as are rows
+//!    whose answers together exceed the output limit.
 
 use std::ops::Range;
 

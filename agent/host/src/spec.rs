@@ -28,7 +28,8 @@ pub struct PluginSpec {
     pub limits: Limits,
     /// What it may see and change.
     pub grants: Grants,
-    /// What becomes of rows that it cannot handle; `None` = pass, or dead letter where the manifest says fail closed.
+    /// What becomes of rows that it cannot handle; `None` = pass, or dead letter where the manifest says fail
+    /// closed.
     pub on_error: Option<OnError>,
     /// Whether calls share an instance.
     pub isolation: Isolation,

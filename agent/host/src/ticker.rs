@@ -1,5 +1,5 @@
-//! The heartbeat of deadlines: a thread that advances wasmtime's epoch while calls run, and sleeps without waking
-//! while none does, so that an idle agent costs nothing.
+//! The heartbeat of deadlines: a thread that advances wasmtime's epoch while calls run, and sleeps without
+//! waking while none does, so that an idle agent costs nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,8 +19,8 @@ struct Shared {
     engine: wasmtime::Engine,
     /// Calls that run now.
     active: AtomicUsize,
-    /// Whether any call began since the last tick. Under load the thread must not park between calls: waking it for
-    /// each would cost more than the call.
+    /// Whether any call began since the last tick. Under load the thread must not park between calls: waking
+    /// it for each would cost more than the call.
     used: AtomicBool,
     parked: AtomicBool,
     stop: AtomicBool,
@@ -50,8 +50,8 @@ impl Ticker {
         if !shared.used.load(Ordering::Relaxed) {
             shared.used.store(true, Ordering::Relaxed);
         }
-        // Both sides write their own flag, then read the other's, in one total order: either the thread sees this
-        // call, or this call sees the thread parked.
+        // Both sides write their own flag, then read the other's, in one total order: either the thread sees
+        // this call, or this call sees the thread parked.
         shared.active.fetch_add(1, Ordering::SeqCst);
         if shared.parked.load(Ordering::SeqCst) {
             self.wake();

@@ -20,8 +20,8 @@ pub(crate) fn missing_transformer(component: &Component) -> Option<Vec<String>> 
     Some(names().take(MAX_NAMES).map(str::to_owned).collect())
 }
 
-/// What the component imports and nobody provides. An interface that has only types, as `weir:plugin/types`, needs
-/// nobody.
+/// What the component imports and nobody provides. An interface that has only types, as `weir:plugin/types`,
+/// needs nobody.
 pub(crate) fn unknown_imports(component: &Component) -> Vec<String> {
     let component_type = component.component_type();
     let needed = |item: &ComponentItem| match item {

@@ -52,8 +52,9 @@ pub struct Refusal {
 impl Manifest {
     /// Checks that `plan` is within this manifest and within `grants`; all refusals at once.
     ///
-    /// Written are the paths of `plan.writes` and those that `plan.edits` name: both ends of a rename, and the
-    /// whole event for keep-only, which removes what it does not name. Attributes of streams need no grant.
+    /// Written are the paths of `plan.writes` and those that `plan.edits` name: both ends of a rename, and
+    /// the whole event for keep-only, which removes what it does not name. Attributes of streams need no
+    /// grant.
     pub fn admit(&self, plan: &Plan, grants: &Grants) -> Result<(), Vec<Refusal>> {
         let mut refusals = Vec::new();
         let mut refuse = |access, path: &str, by| {
@@ -149,7 +150,8 @@ mod tests {
 
     #[test]
     fn reads_are_within_the_manifest_and_the_grants() {
-        let cases: [(&[&str], Option<&[&str]>, &str, usize); 9] = [
+        type Case = (&'static [&'static str], Option<&'static [&'static str]>, &'static str, usize);
+        let cases: [Case; 9] = [
             (&["any"], None, "user.email", 0),
             (&["user"], None, "user.email", 0),
             (&["user.email"], None, "user", 1),

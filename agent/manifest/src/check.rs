@@ -179,7 +179,8 @@ mod tests {
     use super::*;
 
     fn manifest(change: impl FnOnce(&mut Manifest)) -> Vec<String> {
-        let text = r#"{"name":"log-sampler","version":"1.0.0","worlds":["transform"],"reads":["level"],"writes":[]}"#;
+        let text = r#"{"name": "log-sampler", "version": "1.0.0", "worlds": ["transform"],
+            "reads": ["level"], "writes": []}"#;
         let mut manifest: Manifest = serde_json::from_str(text).unwrap();
         change(&mut manifest);
         problems(&manifest).into_iter().map(|problem| problem.key).collect()

@@ -1,5 +1,5 @@
-//! The `weir:manifest` custom section of a plugin: what it is, what it wants and what it may touch, read from the
-//! artefact without running it, and the check of a configured plan against it and the operator's grants.
+//! The `weir:manifest` custom section of a plugin: what it is, what it wants and what it may touch, read from
+//! the artefact without running it, and the check of a configured plan against it and the operator's grants.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod admit;

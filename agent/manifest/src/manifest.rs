@@ -56,7 +56,8 @@ pub struct Limits {
     pub deadline: Option<Duration>,
 }
 
-/// A list of dotted paths, or `any`: what the plan names, since the plugin takes its fields from its configuration.
+/// A list of dotted paths, or `any`: what the plan names, since the plugin takes its fields from its
+/// configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Paths {
     /// Whatever the plan names.

@@ -40,7 +40,8 @@ pub fn check_path(path: &str) -> Result<(), PathError> {
     Ok(())
 }
 
-/// Whether a grant of `granted` allows `wanted`: the same path, one below it, or anything under [`EVERYTHING`].
+/// Whether a grant of `granted` allows `wanted`: the same path, one below it, or anything under
+/// [`EVERYTHING`].
 ///
 /// `user` covers `user.email`, since who may see an object may see its members; the reverse does not hold.
 pub fn covers(granted: &str, wanted: &str) -> bool {

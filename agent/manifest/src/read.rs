@@ -5,8 +5,8 @@ use wasmparser::{Encoding, Parser, Payload};
 use crate::check::{KNOWN_WORLDS, Problem, problems};
 use crate::manifest::Manifest;
 
-/// The custom section that holds the manifest as JSON. rustc's `#[link_section]` puts it into the core module that
-/// lies inside the component; other tool chains may put it into the component itself.
+/// The custom section that holds the manifest as JSON. rustc's `#[link_section]` puts it into the core module
+/// that lies inside the component; other tool chains may put it into the component itself.
 pub const SECTION_NAME: &str = "weir:manifest";
 
 /// No plugin needs more; compiling one would cost gigabytes.
@@ -32,7 +32,8 @@ pub enum ManifestError {
     NotWasm,
     /// A core module.
     #[error(
-        "a core WebAssembly module, not a component: build it with `weir plugin build`, or wrap it with `wasm-tools component new`"
+        "a core WebAssembly module, not a component: build it with `cargo xtask plugins`, \
+        or wrap it with `wasm-tools component new`"
     )]
     CoreModule,
     /// Cut off or corrupt.
@@ -48,7 +49,8 @@ pub enum ManifestError {
     TooDeep,
     /// No section of this name.
     #[error(
-        "no `{SECTION_NAME}` section: the artefact is not a weir plugin, or its tool chain dropped the section"
+        "no `{SECTION_NAME}` section: the artefact is not a weir plugin, \
+        or its tool chain dropped the section"
     )]
     Missing,
     /// More than one section of this name: nobody could say which holds.
@@ -74,7 +76,8 @@ pub enum ManifestError {
         message: String,
     },
     /// A world that this agent cannot run.
-    #[error("the plugin implements the world `{world}`, which this agent does not know (it knows {})", KNOWN_WORLDS.join(", "))]
+    #[error("the plugin implements the world `{world}`, which this agent does not know \
+        (it knows {})", KNOWN_WORLDS.join(", "))]
     UnknownWorld {
         /// Its name.
         world: String,

@@ -1,10 +1,12 @@
 //! The cache's directory.
 //!
-//! 1. The directory has mode 0700, its files 0600, all belong to the agent's user; a file that does not is not read.
+//! 1. The directory has mode 0700, its files 0600, all belong to the agent's user; a file that does not is
+//!    not read.
 //! 2. `key` holds 64 random bytes. A key that is not as it should be is replaced, which voids every entry.
-//! 3. An entry is `<sha256 of the artefact>-<engine>.cwasm`: the magic, an HMAC-SHA256 under the key over the magic, the
-//!    file's name and the code, then the code. An entry moved to another name is not valid there.
-//! 4. Entries appear whole, by a rename after a sync. Those not used for longest go when all together are too large.
+//! 3. An entry is `<sha256 of the artefact>-<engine>.cwasm`: the magic, an HMAC-SHA256 under the key over the
+//!    magic, the file's name and the code, then the code. An entry moved to another name is not valid there.
+//! 4. Entries appear whole, by a rename after a sync. Those not used for longest go when all together are too
+//!    large.
 
 use std::fs;
 use std::io;

@@ -38,8 +38,8 @@ pub(super) fn open_directory(directory: &Path) -> Result<(), PrivateError> {
     }
     check_owner(&metadata)?;
     if metadata.mode() & OTHERS != 0 {
-        let mode = metadata.mode() & 0o777;
-        tracing::warn!(directory = %directory.display(), mode = format!("{mode:o}"), "closed the plugin cache to others");
+        let (path, mode) = (directory.display(), format!("{:o}", metadata.mode() & 0o777));
+        tracing::warn!(directory = %path, mode, "closed the plugin cache to others");
         fs::set_permissions(directory, Permissions::from_mode(0o700))?;
     }
     Ok(())

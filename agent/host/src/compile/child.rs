@@ -15,8 +15,9 @@ pub(super) const REFUSED: i32 = 1;
 /// Exit code for everything else that goes wrong.
 const FAILED: u8 = 70;
 
-/// What the hidden subcommand of the agent's binary does, given the arguments after its own: limits this process, then
-/// compiles the component on stdin to stdout. Call it before anything else in `main` starts threads.
+/// What the hidden subcommand of the agent's binary does, given the arguments after its own: limits this
+/// process, then compiles the component on stdin to stdout. Call it before anything else in `main` starts
+/// threads.
 pub fn compile_child_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -61,7 +62,8 @@ fn limit_this_process(memory: u64, cpu_seconds: u64) -> io::Result<()> {
     setrlimit(Resource::Fsize, exactly(MAX_COMPILED_BYTES))?;
     setrlimit(Resource::Cpu, exactly(cpu_seconds))?;
     setrlimit(Resource::As, exactly(memory))?;
-    // When the pod runs out of memory all the same, this process is to go, not the agent. Not every kernel lets it.
+    // When the pod runs out of memory all the same, this process is to go, not the agent. Not every kernel
+    // lets it.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     Ok(())
 }
