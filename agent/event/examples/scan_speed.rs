@@ -44,7 +44,7 @@ fn main() {
             for (start, end) in &rows {
                 hits.clear();
                 values.fill(Value::default());
-                let scanned = scanner.scan(&bytes[*start..], end - start, &tree, &mut hits, &mut values);
+                let scanned = scanner.scan(0, &bytes[*start..], end - start, &tree, &mut hits, &mut values);
                 objects += usize::from(scanned.is_ok());
             }
             best = best.min(begin.elapsed().as_nanos() as f64 / rows.len() as f64);

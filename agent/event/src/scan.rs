@@ -10,7 +10,7 @@
 //! 2. The first pass may differ between implementations in how it classifies bytes that are invalid outside strings;
 //!    what the second pass makes of them is the same. A property test holds both against each other and against
 //!    another parser.
-//! 3. A text that is shaped like one before it is not walked again; see `shape`.
+//! 3. A text that is shaped like one before it in its stream needs neither pass; see `shape`.
 //! 4. UTF-8 is the caller's to check where [`Facts::non_ascii`] says that there is something to check.
 
 #[cfg(target_arch = "x86_64")]
@@ -129,11 +129,14 @@ impl Scanner {
 
     /// Scans the first `len` bytes of `padded`, which must go on for [`crate::batch::PADDING`] bytes behind them.
     ///
+    /// `stream` tells streams apart, whose events look alike; it changes no answer.
+    ///
     /// Appends the recorded members to `hits`, in the order of their keys, and writes the values that are read to
     /// `values`, which has a place for each of the tree's fields and comes in with every place absent. On a refusal
     /// both may hold remains that mean nothing.
     pub fn scan(
         &mut self,
+        stream: u64,
         padded: &[u8],
         len: usize,
         tree: &PathTree,
@@ -141,6 +144,9 @@ impl Scanner {
         values: &mut [Value],
     ) -> Result<Found, NotAnObject> {
         debug_assert!(padded.len() >= len + crate::batch::PADDING && values.len() >= tree.fields());
+        if let Some((facts, open, close)) = self.shapes.apply(self.level, stream, padded, len, hits, values) {
+            return Ok(Found { facts, open, close });
+        }
         let (facts, count) = match self.level {
             Level::Portable => blocks::index(blocks::Portable::default(), padded, len, &mut self.tokens)?,
             #[cfg(target_arch = "x86_64")]
@@ -150,16 +156,10 @@ impl Scanner {
         if facts.backslash {
             walk::check_escapes(padded.get(..len).ok_or(NotAnObject)?)?;
         }
-        let signature = shape::signature(text);
         let known = hits.len();
-        if self.shapes.apply(signature, text, &self.tokens, hits, values) {
-            return Ok(Found { facts, open: 0, close: len as u32 - 1 });
-        }
         let walk = walk::Walk { text, tree, stack: &mut self.stack, hits, values };
         let (open, close) = if facts.backslash { walk.run::<true>()? } else { walk.run::<false>()? };
-        if !facts.backslash {
-            self.shapes.learn(signature, text, hits.get(known..).unwrap_or_default(), values);
-        }
+        self.shapes.learn(stream, text, hits.get(known..).unwrap_or_default(), values);
         Ok(Found { facts, open, close })
     }
 }

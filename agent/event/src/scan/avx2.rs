@@ -8,7 +8,8 @@ use std::arch::x86_64::{
 };
 
 use super::blocks::{self, BLOCK, Classify, Masks, Seen};
-use super::{Facts, NotAnObject};
+use super::shape::{CHUNK, Chunk, Fit, Probe, Shapes};
+use super::{Facts, Hit, NotAnObject, Value};
 
 /// Whether this CPU has what is needed.
 pub(super) fn is_supported() -> bool {
@@ -135,4 +136,67 @@ fn masks(seen: &mut Avx2, low: __m256i, high: __m256i) -> Masks {
 #[target_feature(enable = "avx2")]
 fn bits(low: __m256i, high: __m256i) -> u64 {
     u64::from(_mm256_movemask_epi8(low) as u32) | u64::from(_mm256_movemask_epi8(high) as u32) << 32
+}
+
+/// See [`Shapes::apply`]. Only for CPUs that [`is_supported`] accepts.
+#[inline]
+pub(super) fn apply(
+    shapes: &mut Shapes,
+    stream: u64,
+    padded: &[u8],
+    len: usize,
+    hits: &mut Vec<Hit>,
+    values: &mut [Value],
+) -> Option<Fit> {
+    debug_assert!(is_supported());
+    // SAFETY: a Scanner is given this level only where is_supported() holds.
+    unsafe { apply_avx2(shapes, stream, padded, len, hits, values) }
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn apply_avx2(
+    shapes: &mut Shapes,
+    stream: u64,
+    padded: &[u8],
+    len: usize,
+    hits: &mut Vec<Hit>,
+    values: &mut [Value],
+) -> Option<Fit> {
+    shapes.apply_with(Avx2Probe, stream, padded, len, hits, values)
+}
+
+/// Only used in [`apply_avx2`], so every method runs on a CPU that has what it needs.
+#[derive(Clone, Copy)]
+struct Avx2Probe;
+
+impl Probe for Avx2Probe {
+    #[inline(always)]
+    fn equals(self, padded: &[u8], at: usize, chunk: &Chunk) -> bool {
+        let Some(bytes) = padded.get(at..).and_then(|rest| rest.first_chunk::<CHUNK>()) else { return false };
+        // SAFETY: see Avx2Probe; both loads are of 32 bytes that are there and need no alignment.
+        unsafe {
+            let text = _mm256_loadu_si256(bytes.as_ptr().cast::<__m256i>());
+            let literal = _mm256_loadu_si256(chunk.bytes.as_ptr().cast::<__m256i>());
+            let equal = _mm256_movemask_epi8(_mm256_cmpeq_epi8(text, literal)) as u32;
+            equal & chunk.mask == chunk.mask
+        }
+    }
+
+    #[inline(always)]
+    fn find_special(self, padded: &[u8], at: usize) -> (usize, bool) {
+        let Some(bytes) = padded.get(at..).and_then(|rest| rest.first_chunk::<CHUNK>()) else { return (0, false) };
+        // SAFETY: see Avx2Probe; the load is of 32 bytes that are there and needs no alignment.
+        unsafe {
+            let text = _mm256_loadu_si256(bytes.as_ptr().cast::<__m256i>());
+            let quote = _mm256_cmpeq_epi8(text, _mm256_set1_epi8(b'"' as i8));
+            let slash = _mm256_cmpeq_epi8(text, _mm256_set1_epi8(b'\\' as i8));
+            let last_control = _mm256_set1_epi8(0x1f);
+            let control = _mm256_cmpeq_epi8(_mm256_min_epu8(text, last_control), text);
+            let special = _mm256_or_si256(_mm256_or_si256(quote, slash), control);
+            let special = _mm256_movemask_epi8(special) as u32;
+            let before = special.wrapping_sub(1) & !special;
+            let non_ascii = _mm256_movemask_epi8(text) as u32 & before;
+            (special.trailing_zeros() as usize, non_ascii != 0)
+        }
+    }
 }

@@ -4,8 +4,6 @@ use super::{Facts, NotAnObject};
 
 /// Bytes of a block, and bits of a mask.
 pub(super) const BLOCK: usize = 64;
-/// There is always room for so many tokens, so that an index of eight bits needs no check.
-pub(super) const MIN_TOKENS: usize = 256;
 
 /// One bit per byte of a block.
 #[derive(Clone, Copy, Default)]
@@ -134,8 +132,8 @@ pub(super) fn index<C: Classify>(
     tokens: &mut Vec<u32>,
 ) -> Result<(Facts, usize), NotAnObject> {
     // A token per byte at the most; flattening writes whole groups of eight behind the last one.
-    if tokens.len() < len + MIN_TOKENS {
-        tokens.resize(len + MIN_TOKENS, 0);
+    if tokens.len() < len + 2 * BLOCK {
+        tokens.resize(len + 2 * BLOCK, 0);
     }
     let (mut carry, mut count, mut backslash) = (Carry::default(), 0, 0);
     let mut at = 0;

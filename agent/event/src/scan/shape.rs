@@ -1,315 +1,445 @@
-//! Shapes: most events of a container look like the one before. Where the structural characters and the keys of a
-//! text are those of one that was walked already, only the values are left to check, and the members that are wanted
-//! lie at the same tokens.
+//! Shapes: most events of a stream look like one before it. Where the text between the values is byte for byte that
+//! of a text that was walked already, only the values are left to check, and the members that are wanted lie at the
+//! same places between them. Neither pass is needed then.
 //!
-//! 1. A shape is made of a text that the walk accepted, and only of one without white space between its tokens.
-//! 2. A text fits a shape only if every structural character, every key byte for byte and the kind of every gap
-//!    agree, and every value passes the same check as in the walk. What does not fit is walked. So both give the
-//!    same answers, and a property test holds them against each other.
+//! 1. A shape is made of a text that the walk accepted: its *literals* (braces, keys, colons, commas, white space, the
+//!    quotes of strings) and the *slots* between them (the content of a string; a number or literal name).
+//! 2. A text fits if every literal is the same and every slot holds a valid value: the content of a string up to its
+//!    quote by RFC 8259 section 7, else what the walk takes for a number or literal name. It is then the accepted text
+//!    with some values changed, and so an object with the same keys at the same depths.
+//! 3. What does not fit is walked. Both give the same answers; a property test holds them against each other.
 
-use super::blocks::MIN_TOKENS;
 use super::walk::Gaps;
-use super::{Hit, Value};
+use super::{Facts, Hit, Level, Value};
 use crate::column::Kind;
 use crate::path::Node;
 
-/// Shapes kept by one scanner. A node's containers have a few shapes each; some 4 KiB a shape at the most.
-const SHAPES: usize = 64;
-/// Longest key, with its quotes and colon, that a shape holds.
-const MAX_KEY_BYTES: usize = 16;
+/// Streams, hashed, that have shapes of their own.
+const SETS: usize = 64;
+/// Shapes of one stream. The last that fitted is tried first.
+const WAYS: usize = 8;
+/// A text with more values is walked.
+const MAX_SLOTS: usize = 64;
+/// A text that is longer between its values is walked: a shape takes some 4 KiB at the most.
+const MAX_LITERAL_BYTES: usize = 2_048;
+/// Bytes that are compared at once. A literal is padded to a multiple.
+pub(super) const CHUNK: usize = 32;
 
-/// The shapes that a scanner has seen lately.
+/// 32 bytes of a literal and how many of them count, as bits.
 #[derive(Clone, Debug)]
-pub(super) struct Shapes {
-    slots: Vec<Slot>,
+pub(super) struct Chunk {
+    pub bytes: [u8; CHUNK],
+    pub mask: u32,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Slot {
-    signature: u64,
-    shape: Option<Shape>,
+#[derive(Clone, Debug)]
+struct Literal {
+    len: u32,
+    /// The first of its chunks in the shape's.
+    first: u32,
+    /// Whether the slot behind it is the content of a string.
+    before_string: bool,
 }
 
-/// What texts of one shape have in common. Tokens are named by their index.
-#[derive(Clone, Debug, PartialEq)]
+/// A place in a text: so many bytes behind the start of a literal.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    literal: u32,
+    offset: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Member {
+    node: Node,
+    beyond: bool,
+    top: bool,
+    /// `None` for a number or literal name, which is told by its first byte.
+    kind: Option<Kind>,
+    key: Place,
+    value: Place,
+    end: Place,
+}
+
+#[derive(Clone, Debug)]
+struct Field {
+    field: u16,
+    kind: Option<Kind>,
+    start: Place,
+    end: Place,
+}
+
+/// What texts of one shape have in common.
+#[derive(Clone, Debug)]
 struct Shape {
-    /// The structural characters.
-    bytes: Vec<u8>,
-    keys: Vec<Key>,
-    /// The tokens behind a string.
-    strings: Vec<u8>,
-    /// The tokens behind another value, or behind one that is not always a string.
-    scalars: Vec<u8>,
-    /// The tokens that stand right behind the one before.
-    adjoining: Vec<u8>,
+    literals: Vec<Literal>,
+    chunks: Vec<Chunk>,
+    non_ascii: bool,
+    open: Place,
+    close: Place,
     members: Vec<Member>,
     fields: Vec<Field>,
 }
 
-/// What stands behind a token, from the quote to the colon, as two words and which of their bytes count.
-#[derive(Clone, Debug, PartialEq)]
-struct Key {
-    behind: u8,
-    words: [u64; 2],
-    masks: [u64; 2],
+/// The shapes that a scanner has seen lately.
+#[derive(Debug)]
+pub(super) struct Shapes {
+    sets: Vec<Set>,
+    /// Where the literals of the text at hand begin.
+    starts: [u32; MAX_SLOTS + 1],
 }
 
-/// A recorded member by its colon.
-#[derive(Clone, Debug, PartialEq)]
-struct Member {
-    colon: u8,
-    end: End,
-    node: Node,
-    beyond: bool,
-    top: bool,
+#[derive(Clone, Debug, Default)]
+struct Set {
+    shapes: Vec<Shape>,
+    /// Texts in a row that fitted none.
+    misses: u32,
 }
 
-/// Which value of the table is behind which colon.
-#[derive(Clone, Debug, PartialEq)]
-struct Field {
-    colon: u8,
-    end: End,
-    field: u16,
+/// How bytes are compared and looked for.
+pub(super) trait Probe: Copy {
+    /// Whether the 32 bytes at `at` are the chunk's, as far as those count.
+    fn equals(self, padded: &[u8], at: usize, chunk: &Chunk) -> bool;
+    /// The place of the first quote, backslash or control character among the 32 bytes at `at`, 32 for none, and
+    /// whether a byte beyond ASCII stands before it.
+    fn find_special(self, padded: &[u8], at: usize) -> (usize, bool);
 }
 
-/// Where a value ends: before a token for a string, number or literal, with it for an object or array.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum End {
-    Before(u8),
-    With(u8, Kind),
-}
-
-/// The tokens of a text that has no more than an index of eight bits can name.
-type Tokens<'a> = &'a [u32; MIN_TOKENS];
+/// A text that fits: its facts and where its braces are.
+pub(super) type Fit = (Facts, u32, u32);
 
 // === impl Shapes ===
 
 impl Default for Shapes {
     fn default() -> Shapes {
-        Shapes { slots: vec![Slot::default(); SHAPES] }
+        Shapes { sets: vec![Set::default(); SETS], starts: [0; MAX_SLOTS + 1] }
     }
 }
 
 impl Shapes {
-    /// Fills in hits and values if the text fits the shape that texts like it had. `tokens` are the text's, with
-    /// whatever stands behind them.
-    #[inline(always)]
+    /// Fills in hits and values if the text fits a shape of its stream.
+    #[inline]
     pub fn apply(
-        &self,
-        signature: u64,
-        text: Gaps<'_>,
-        tokens: &[u32],
+        &mut self,
+        level: Level,
+        stream: u64,
+        padded: &[u8],
+        len: usize,
         hits: &mut Vec<Hit>,
         values: &mut [Value],
-    ) -> bool {
-        let slot = self.slots.get(slot(signature)).filter(|slot| slot.signature == signature);
-        let Some(shape) = slot.and_then(|slot| slot.shape.as_ref()) else { return false };
-        let Some(tokens) = tokens.first_chunk::<MIN_TOKENS>() else { return false };
-        if !shape.fits(text, tokens) {
-            return false;
+    ) -> Option<Fit> {
+        match level {
+            Level::Portable => self.apply_with(Portable, stream, padded, len, hits, values),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => super::avx2::apply(self, stream, padded, len, hits, values),
         }
-        shape.fill(text, tokens, hits, values);
-        true
     }
 
-    /// Learns the shape of a text that was walked, when one with this signature comes the second time in a row.
-    pub fn learn(&mut self, signature: u64, text: Gaps<'_>, hits: &[Hit], values: &[Value]) {
-        let Some(slot) = self.slots.get_mut(slot(signature)) else { return };
-        if slot.signature != signature {
-            *slot = Slot { signature, shape: None };
+    #[inline(always)]
+    pub fn apply_with<P: Probe>(
+        &mut self,
+        probe: P,
+        stream: u64,
+        padded: &[u8],
+        len: usize,
+        hits: &mut Vec<Hit>,
+        values: &mut [Value],
+    ) -> Option<Fit> {
+        let set = self.sets.get_mut(set_of(stream))?;
+        for way in 0..set.shapes.len() {
+            let Some(shape) = set.shapes.get(way) else { break };
+            let Some(facts) = shape.fit(probe, padded, len, &mut self.starts) else { continue };
+            shape.fill(padded, &self.starts, hits, values);
+            let (open, close) = (shape.open.at(&self.starts), shape.close.at(&self.starts));
+            set.misses = 0;
+            if way > 0 {
+                set.shapes.swap(0, way);
+            }
+            return Some((facts, open, close));
+        }
+        None
+    }
+
+    /// Learns the shape of a text that was walked. Where nothing ever fits it does so ever more rarely.
+    pub fn learn(&mut self, stream: u64, text: Gaps<'_>, hits: &[Hit], values: &[Value]) {
+        let Some(set) = self.sets.get_mut(set_of(stream)) else { return };
+        set.misses = set.misses.saturating_add(1);
+        if set.misses > 2 * WAYS as u32 && !set.misses.is_power_of_two() {
             return;
         }
-        let Some(mut shape) = Shape::of(text, hits, values) else { return };
-        if let Some(known) = slot.shape.take() {
-            shape.generalise(known);
+        let Some(shape) = Shape::of(text, hits, values) else { return };
+        if set.shapes.len() >= WAYS {
+            set.shapes.pop();
         }
-        slot.shape = Some(shape);
+        set.shapes.insert(0, shape);
     }
 }
 
-fn slot(signature: u64) -> usize {
-    (signature >> 58) as usize % SHAPES
-}
-
-/// Tells texts of different shapes apart well enough to choose a slot: the number of tokens and the first key.
-#[inline(always)]
-pub(super) fn signature(text: Gaps<'_>) -> u64 {
-    let head = text.padded.first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
-    let colon = text.tokens.get(1).copied().unwrap_or_default();
-    // As many bytes of the key as the first word has.
-    let head = if colon < 8 { head & ((1 << (8 * colon)) - 1) } else { head };
-    (head ^ ((text.tokens.len() as u64) << 40) ^ u64::from(colon)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+fn set_of(stream: u64) -> usize {
+    (stream.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize % SETS
 }
 
 // === impl Shape ===
 
 impl Shape {
     fn of(text: Gaps<'_>, hits: &[Hit], values: &[Value]) -> Option<Shape> {
-        let tokens = text.tokens;
-        let compact = tokens.first() == Some(&0) && tokens.last().map(|at| *at as usize + 1) == Some(text.len);
-        if !compact || tokens.len() > MIN_TOKENS {
-            return None;
+        let slots = slots(text)?;
+        let (open, close) = (*text.tokens.first()?, *text.tokens.last()?);
+        let nowhere = Place { literal: 0, offset: 0 };
+        let mut shape = Shape {
+            literals: Vec::new(),
+            chunks: Vec::new(),
+            non_ascii: false,
+            open: nowhere,
+            close: nowhere,
+            members: Vec::new(),
+            fields: Vec::new(),
+        };
+        let mut starts = Vec::new();
+        let mut from = 0;
+        for slot in &slots {
+            shape.add_literal(text.padded.get(from as usize..slot.start as usize)?, slot.kind == Kind::String)?;
+            starts.push(from);
+            from = slot.end;
         }
-        let bytes = tokens.iter().map(|at| text.byte(*at)).collect();
-        let (keys, strings, scalars, adjoining) = Default::default();
-        let (members, fields) = Default::default();
-        let mut shape = Shape { bytes, keys, strings, scalars, adjoining, members, fields };
-        for (index, pair) in tokens.windows(2).enumerate() {
-            shape.add_gap(text, index as u8, *pair.first()?, *pair.last()?)?;
-        }
+        shape.add_literal(text.padded.get(from as usize..text.len)?, false)?;
+        starts.push(from);
+        (shape.open, shape.close) = (shape.place(&starts, open)?, shape.place(&starts, close)?);
         for hit in hits {
-            let (colon, end) = place(text, hit.value, hit.end, hit.kind)?;
-            shape.members.push(Member { colon, end, node: hit.node, beyond: hit.beyond, top: hit.top });
+            let Hit { node, beyond, top, .. } = *hit;
+            let (key, value) = (shape.place(&starts, hit.key)?, shape.place(&starts, hit.value)?);
+            let end = shape.end_place(&starts, hit.end)?;
+            shape.members.push(Member { node, beyond, top, kind: fixed_kind(hit.kind), key, value, end });
         }
         for (field, value) in values.iter().enumerate().filter(|(_, value)| value.kind != Kind::Absent) {
-            let inside = u32::from(value.kind == Kind::String);
-            let (colon, end) = place(text, value.start - inside, value.end + inside, value.kind)?;
-            shape.fields.push(Field { colon, end, field: field as u16 });
+            let (start, end) = (shape.place(&starts, value.start)?, shape.end_place(&starts, value.end)?);
+            shape.fields.push(Field { field: field as u16, kind: fixed_kind(value.kind), start, end });
         }
         Some(shape)
     }
 
-    /// The gap between token `index`, at `before`, and the next one, at `at`.
-    fn add_gap(&mut self, text: Gaps<'_>, index: u8, before: u32, at: u32) -> Option<()> {
-        let next = index + 1;
-        let gap = text.padded.get(before as usize + 1..at as usize)?;
-        if gap.first().is_some_and(u8::is_ascii_whitespace) || gap.last().is_some_and(u8::is_ascii_whitespace) {
+    fn add_literal(&mut self, bytes: &[u8], before_string: bool) -> Option<()> {
+        let whole = self.chunks.len() * CHUNK + bytes.len();
+        // A key with an escape has no shape: what is unescaped once need not be the same for another tree of paths.
+        if whole > MAX_LITERAL_BYTES || self.literals.len() > MAX_SLOTS || bytes.contains(&b'\\') {
             return None;
         }
-        match gap.first() {
-            None => self.adjoining.push(next),
-            Some(_) if text.byte(at) == b':' => {
-                let key = text.padded.get(before as usize + 1..at as usize + 1)?;
-                self.keys.push(Key::of(index, key)?);
-            }
-            Some(b'"') => self.strings.push(next),
-            Some(_) => self.scalars.push(next),
+        let (len, first) = (bytes.len() as u32, self.chunks.len() as u32);
+        self.literals.push(Literal { len, first, before_string });
+        self.non_ascii |= !bytes.is_ascii();
+        for part in bytes.chunks(CHUNK) {
+            let mut padded = [0; CHUNK];
+            padded.get_mut(..part.len())?.copy_from_slice(part);
+            let mask = if part.len() == CHUNK { u32::MAX } else { (1 << part.len()) - 1 };
+            self.chunks.push(Chunk { bytes: padded, mask });
         }
         Some(())
     }
 
-    /// Takes a value that was a string in one and something else in the other for a value of any kind.
-    fn generalise(&mut self, known: Shape) {
-        let same = known.bytes == self.bytes && known.keys == self.keys && known.adjoining == self.adjoining;
-        if !same {
-            return;
+    /// The place of a position where something begins: the end of a literal rather than the start of the next.
+    fn place(&self, starts: &[u32], at: u32) -> Option<Place> {
+        let found = starts.iter().zip(&self.literals).position(|(start, literal)| at <= start + literal.len)?;
+        Some(Place { literal: found as u32, offset: at.checked_sub(*starts.get(found)?)? })
+    }
+
+    /// The place of a position where something ends: the start of a literal rather than the end of the one before.
+    fn end_place(&self, starts: &[u32], at: u32) -> Option<Place> {
+        let found = starts.iter().rposition(|start| *start <= at)?;
+        let offset = at - starts.get(found)?;
+        (offset <= self.literals.get(found)?.len).then_some(Place { literal: found as u32, offset })
+    }
+
+    /// Whether the text fits; notes where its literals begin.
+    #[inline(always)]
+    fn fit<P: Probe>(
+        &self,
+        probe: P,
+        padded: &[u8],
+        len: usize,
+        starts: &mut [u32; MAX_SLOTS + 1],
+    ) -> Option<Facts> {
+        let mut facts = Facts { backslash: false, non_ascii: self.non_ascii };
+        let (last, others) = self.literals.split_last()?;
+        let mut at = 0;
+        for (literal, start) in others.iter().zip(starts.iter_mut()) {
+            *start = at as u32;
+            at = self.skip_literal(probe, literal, padded, len, at)?;
+            at = if literal.before_string {
+                skip_string(probe, padded, len, at, &mut facts)?
+            } else {
+                skip_scalar(padded, len, at)?
+            };
         }
-        self.scalars.extend(known.scalars.iter().filter(|token| self.strings.contains(token)));
-        self.strings.retain(|token| !known.scalars.contains(token));
+        *starts.get_mut(others.len())? = at as u32;
+        (self.skip_literal(probe, last, padded, len, at)? == len).then_some(facts)
+    }
+
+    /// Behind the literal, if it stands at `at`.
+    #[inline(always)]
+    fn skip_literal<P: Probe>(
+        &self,
+        probe: P,
+        literal: &Literal,
+        padded: &[u8],
+        len: usize,
+        at: usize,
+    ) -> Option<usize> {
+        let end = at + literal.len as usize;
+        if end > len {
+            return None;
+        }
+        let mut from = at;
+        let mut chunk = literal.first as usize;
+        while from < end {
+            if !probe.equals(padded, from, self.chunks.get(chunk)?) {
+                return None;
+            }
+            (from, chunk) = (from + CHUNK, chunk + 1);
+        }
+        Some(end)
     }
 
     #[inline(always)]
-    fn fits(&self, text: Gaps<'_>, tokens: Tokens<'_>) -> bool {
-        if text.tokens.len() != self.bytes.len() || tokens[0] != 0 {
-            return false;
-        }
-        // Differences are gathered without a branch for each: nearly always there are none.
-        let mut differs = 0_u64;
-        for (at, byte) in text.tokens.iter().zip(&self.bytes) {
-            differs |= u64::from(text.byte(*at) ^ byte);
-        }
-        for token in &self.adjoining {
-            differs |= u64::from(tokens[*token as usize] ^ (tokens[*token as usize - 1] + 1));
-        }
-        for key in &self.keys {
-            let words = text.sixteen(tokens[key.behind as usize] + 1);
-            differs |= (words[0] ^ key.words[0]) & key.masks[0];
-            differs |= (words[1] ^ key.words[1]) & key.masks[1];
-        }
-        for token in &self.strings {
-            differs |= u64::from(text.byte(tokens[*token as usize - 1] + 1) ^ b'"');
-            differs |= u64::from(text.byte(tokens[*token as usize] - 1) ^ b'"');
-        }
-        let last = self.bytes.len().wrapping_sub(1) as u8;
-        differs |= (text.len - 1) as u64 ^ u64::from(tokens[last as usize]);
-        differs == 0
-            && self.scalars.iter().all(|token| {
-                let (start, end) = (tokens[*token as usize - 1] + 1, tokens[*token as usize]);
-                text.is_compact_value(start, end)
-            })
-    }
-
-    #[inline(always)]
-    fn fill(&self, text: Gaps<'_>, tokens: Tokens<'_>, hits: &mut Vec<Hit>, values: &mut [Value]) {
+    fn fill(&self, padded: &[u8], starts: &[u32], hits: &mut Vec<Hit>, values: &mut [Value]) {
         for member in &self.members {
-            let (value, end, kind) = text.value(tokens, member.colon, member.end);
-            let key = tokens[member.colon as usize - 1] + 1;
+            let (key, value, end) = (member.key.at(starts), member.value.at(starts), member.end.at(starts));
+            let kind = member.kind.unwrap_or_else(|| scalar_kind(padded, value));
             let Member { node, beyond, top, .. } = *member;
             hits.push(Hit { node, beyond, kind, top, key, value, end });
         }
         for field in &self.fields {
-            let (start, end, kind) = text.value(tokens, field.colon, field.end);
-            let inside = u32::from(kind == Kind::String);
+            let (start, end) = (field.start.at(starts), field.end.at(starts));
+            let kind = field.kind.unwrap_or_else(|| scalar_kind(padded, start));
             if let Some(place) = values.get_mut(field.field as usize) {
-                *place = Value { start: start + inside, end: end - inside, kind };
+                *place = Value { start, end, kind };
             }
         }
     }
 }
 
-/// The colon before a value, and where the value ends.
-fn place(text: Gaps<'_>, start: u32, end: u32, kind: Kind) -> Option<(u8, End)> {
-    let token = |at: u32| text.tokens.binary_search(&at).ok().map(|index| index as u8);
-    let end = match kind {
-        Kind::Object | Kind::Array => End::With(token(end - 1)?, kind),
-        _ => End::Before(token(end)?),
-    };
-    Some((token(start - 1)?, end))
+impl Place {
+    #[inline(always)]
+    fn at(self, starts: &[u32]) -> u32 {
+        starts.get(self.literal as usize).map_or(0, |start| start + self.offset)
+    }
 }
 
-impl Key {
-    /// The key whose text goes from its quote to its colon. One with an escape, or too long, has no shape.
-    fn of(behind: u8, text: &[u8]) -> Option<Key> {
-        if text.len() > MAX_KEY_BYTES || text.contains(&b'\\') {
+/// A value that may be another in another text of the shape.
+#[derive(Clone, Copy)]
+struct Slot {
+    start: u32,
+    end: u32,
+    kind: Kind,
+}
+
+/// The values in the gaps of a text that was walked: without their quotes where they are strings.
+fn slots(text: Gaps<'_>) -> Option<Vec<Slot>> {
+    let mut slots = Vec::new();
+    for pair in text.tokens.windows(2) {
+        let (before, at) = (*pair.first()?, *pair.last()?);
+        let start = text.skip_space(before + 1, at);
+        if start == at || text.byte(at) == b':' {
+            continue;
+        }
+        let end = text.trim_end(start, at);
+        slots.push(match text.byte(start) {
+            b'"' => Slot { start: start + 1, end: end - 1, kind: Kind::String },
+            _ => Slot { start, end, kind: Kind::Number },
+        });
+        if slots.len() > MAX_SLOTS {
             return None;
         }
-        let (mut bytes, mut mask) = ([0; 16], [0; 16]);
-        bytes.get_mut(..text.len())?.copy_from_slice(text);
-        mask.get_mut(..text.len())?.fill(0xff);
-        Some(Key { behind, words: words(&bytes), masks: words(&mask) })
     }
+    Some(slots)
+}
+
+/// The kind that all texts of a shape have at a place; `None` where it may be any but a string.
+fn fixed_kind(kind: Kind) -> Option<Kind> {
+    matches!(kind, Kind::String | Kind::Object | Kind::Array).then_some(kind)
 }
 
 #[inline(always)]
-fn words(bytes: &[u8; 16]) -> [u64; 2] {
-    let all = u128::from_le_bytes(*bytes);
-    [all as u64, (all >> 64) as u64]
+fn scalar_kind(padded: &[u8], start: u32) -> Kind {
+    match padded.get(start as usize) {
+        Some(b't' | b'f') => Kind::Bool,
+        Some(b'n') => Kind::Null,
+        _ => Kind::Number,
+    }
 }
 
-impl Gaps<'_> {
-    #[inline(always)]
-    fn value(&self, tokens: Tokens<'_>, colon: u8, end: End) -> (u32, u32, Kind) {
-        let start = tokens[colon as usize] + 1;
-        match end {
-            End::With(token, kind) => (start, tokens[token as usize] + 1, kind),
-            End::Before(token) => (start, tokens[token as usize], self.scalar_kind(start)),
+/// The place of the quote behind a string's content that begins at `at`.
+#[inline(always)]
+fn skip_string<P: Probe>(
+    probe: P,
+    padded: &[u8],
+    len: usize,
+    mut at: usize,
+    facts: &mut Facts,
+) -> Option<usize> {
+    loop {
+        if at >= len {
+            return None;
+        }
+        let (special, non_ascii) = probe.find_special(padded, at);
+        facts.non_ascii |= non_ascii;
+        at += special;
+        if special == CHUNK {
+            continue;
+        }
+        match padded.get(at) {
+            Some(b'"') => return (at < len).then_some(at),
+            Some(b'\\') => {
+                facts.backslash = true;
+                at = skip_escape(padded.get(..len)?, at)?;
+            }
+            _ => return None,
         }
     }
+}
 
-    /// The kind of a value that was checked.
-    #[inline(always)]
-    fn scalar_kind(&self, start: u32) -> Kind {
-        match self.byte(start) {
-            b'"' => Kind::String,
-            b't' | b'f' => Kind::Bool,
-            b'n' => Kind::Null,
-            _ => Kind::Number,
+/// Behind an escape (RFC 8259 section 7).
+#[inline(never)]
+fn skip_escape(text: &[u8], at: usize) -> Option<usize> {
+    match text.get(at + 1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 2),
+        b'u' if text.get(at + 2..at + 6)?.iter().all(u8::is_ascii_hexdigit) => Some(at + 6),
+        _ => None,
+    }
+}
+
+/// Behind a number or literal name.
+#[inline(always)]
+fn skip_scalar(padded: &[u8], len: usize, at: usize) -> Option<usize> {
+    if at >= len {
+        return None;
+    }
+    let text = Gaps { padded, len, tokens: &[] };
+    let at = at as u32;
+    let end = match text.byte(at) {
+        b'-' | b'0'..=b'9' => text.bounded_number_end(at)?,
+        _ => {
+            let rest = padded.get(at as usize..len)?;
+            let name = [&b"true"[..], b"false", b"null"].into_iter().find(|name| rest.starts_with(name))?;
+            at + name.len() as u32
         }
+    };
+    Some(end as usize)
+}
+
+/// Works on every CPU.
+#[derive(Clone, Copy)]
+struct Portable;
+
+impl Probe for Portable {
+    fn equals(self, padded: &[u8], at: usize, chunk: &Chunk) -> bool {
+        let count = chunk.mask.trailing_ones() as usize;
+        padded.get(at..at + count) == chunk.bytes.get(..count)
     }
 
-    /// Whether the gap is a string, number or literal without white space around it.
-    #[inline(always)]
-    fn is_compact_value(&self, start: u32, end: u32) -> bool {
-        let byte = self.byte(start);
-        if byte == b'"' {
-            return self.byte(end - 1) == b'"';
-        }
-        start < end && self.plain_scalar(byte, start, end).is_ok()
-    }
-
-    #[inline(always)]
-    fn sixteen(&self, at: u32) -> [u64; 2] {
-        let chunk = self.padded.get(at as usize..).and_then(|rest| rest.first_chunk::<16>());
-        chunk.map_or([0, 0], words)
+    fn find_special(self, padded: &[u8], at: usize) -> (usize, bool) {
+        let bytes = padded.get(at..).unwrap_or_default();
+        let bytes = bytes.get(..CHUNK).unwrap_or(bytes);
+        let special = bytes.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\'));
+        let end = special.unwrap_or(CHUNK);
+        (end, !bytes.get(..end).unwrap_or(bytes).is_ascii())
     }
 }

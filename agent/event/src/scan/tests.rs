@@ -30,7 +30,7 @@ fn scan_with(scanner: &mut Scanner, text: &[u8], padding: u8, tree: &PathTree) -
     let mut padded = text.to_vec();
     padded.resize(text.len() + PADDING, padding);
     let (mut hits, mut values) = (Vec::new(), vec![Value::default(); tree.fields()]);
-    let found = scanner.scan(&padded, text.len(), tree, &mut hits, &mut values)?;
+    let found = scanner.scan(3, &padded, text.len(), tree, &mut hits, &mut values)?;
     Ok((found, hits, values))
 }
 

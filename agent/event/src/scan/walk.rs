@@ -251,7 +251,7 @@ impl Gaps<'_> {
     }
 
     #[inline(always)]
-    fn skip_space(&self, mut start: u32, end: u32) -> u32 {
+    pub fn skip_space(&self, mut start: u32, end: u32) -> u32 {
         while start < end && is_space(self.byte(start)) {
             start += 1;
         }
@@ -260,7 +260,7 @@ impl Gaps<'_> {
 
     /// The place behind the last byte from `start` up to `end` that is not white space.
     #[inline(always)]
-    fn trim_end(&self, start: u32, mut end: u32) -> u32 {
+    pub fn trim_end(&self, start: u32, mut end: u32) -> u32 {
         while end > start && is_space(self.byte(end - 1)) {
             end -= 1;
         }
@@ -305,9 +305,16 @@ impl Gaps<'_> {
         Some(at)
     }
 
+    /// [`Gaps::number_end`] where nothing is known of what follows: the padding may go on with digits, but a number
+    /// that reaches the end of the text has nothing behind it and is none of an object's.
+    #[inline(always)]
+    pub fn bounded_number_end(&self, start: u32) -> Option<u32> {
+        self.number_end(start).filter(|end| (*end as usize) < self.len)
+    }
+
     #[inline(always)]
     fn digits_end(&self, mut at: u32) -> u32 {
-        while self.byte(at).is_ascii_digit() {
+        while self.byte(at).is_ascii_digit() && (at as usize) < self.len {
             at += 1;
         }
         at

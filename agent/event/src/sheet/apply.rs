@@ -225,7 +225,7 @@ impl Sheet {
         let len = padded.len();
         padded.resize(len + crate::batch::PADDING, 0);
         let mut hits = Vec::new();
-        let found = Scanner::default().scan(&padded, len, &tree, &mut hits, &mut []).ok()?;
+        let found = Scanner::default().scan(0, &padded, len, &tree, &mut hits, &mut []).ok()?;
         let (open, close) = (found.open, found.close);
         let text = padded.get(..len)?;
         let (row, reserved) = (&[][..], &[][..]);

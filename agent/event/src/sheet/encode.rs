@@ -34,7 +34,7 @@ pub enum Encoded {
 
 impl Sheet {
     /// Writes the documents of all events of one fate to `out`, in order, each with a newline behind it, and tells
-    /// `each` of them with the place where its bytes end.
+    /// `each` of them with the place where its bytes end. A dead letter is written once.
     pub fn encode(
         &mut self,
         compiled: &Compiled,
@@ -54,6 +54,9 @@ impl Sheet {
             let Some(finished) = self.encode_one(compiled, batch, index, out) else { continue };
             each(finished, out.len());
             out.push(b'\n');
+            if let Some(event) = self.events.get_mut(index).filter(|event| event.state == State::Dead) {
+                event.state = State::Gone;
+            }
         }
     }
 

@@ -1,11 +1,14 @@
 //! Loading: every row of a batch becomes an event with a text that is one JSON object.
 
 use super::{Event, Place, Sheet, State};
-use crate::batch::{Batch, Flags, Span};
+use crate::batch::{Batch, Flags, Row, Span};
 use crate::edit::{Compiled, Program};
 use crate::parse::Parser;
 use crate::scan::{Found, NotAnObject, Value};
 use crate::splice::{RowEdit, Splice};
+
+/// To the scanner, texts that the sheet itself holds are a stream of their own.
+const OWN_TEXTS: u64 = 0;
 
 impl Sheet {
     /// Takes a batch up, in place of the one before.
@@ -18,7 +21,7 @@ impl Sheet {
         for (index, row) in batch.rows().iter().enumerate() {
             let first_hit = self.hits.len();
             let object = match parser.takes_json() {
-                true => self.scan(compiled, batch.padded(), row.content, first_hit),
+                true => self.scan(compiled, stream_of(batch, row), batch.padded(), row.content, first_hit),
                 false => Err(NotAnObject),
             };
             let place = Place::Batch;
@@ -49,6 +52,7 @@ impl Sheet {
     fn scan(
         &mut self,
         compiled: &Compiled,
+        stream: u64,
         padded: &[u8],
         text: Span,
         first_hit: usize,
@@ -59,7 +63,7 @@ impl Sheet {
         let values = self.values.get_mut(first_value..).unwrap_or_default();
         // Most lines that are not JSON are told by their first byte.
         let found = if first_byte(padded, text.len as usize) == Some(b'{') {
-            self.scanner.scan(padded, text.len as usize, &compiled.tree, &mut self.hits, values)
+            self.scanner.scan(stream, padded, text.len as usize, &compiled.tree, &mut self.hits, values)
         } else {
             Err(NotAnObject)
         };
@@ -113,7 +117,7 @@ impl Sheet {
         let text = self.arena.append(object);
         let first_hit = self.hits.len();
         let arena = std::mem::take(&mut self.arena);
-        let found = self.scan(compiled, arena.padded(), text, first_hit);
+        let found = self.scan(compiled, OWN_TEXTS, arena.padded(), text, first_hit);
         self.arena = arena;
         (event.place, event.text, event.first_hit) = (Place::Sheet, text, first_hit as u32);
         event.take(found?, self.hits.len());
@@ -192,6 +196,11 @@ impl Event {
         (self.open, self.close) = (found.open, found.close);
         self.hits = hits as u32 - self.first_hit;
     }
+}
+
+/// What tells a row's stream apart for the scanner.
+fn stream_of(batch: &Batch, row: &Row) -> u64 {
+    batch.streams().get(row.stream as usize).map_or(0, |stream| stream.incarnation())
 }
 
 fn first_byte(padded: &[u8], len: usize) -> Option<u8> {
