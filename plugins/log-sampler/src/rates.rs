@@ -6,6 +6,8 @@ use crate::config::{Config, Pressure};
 
 /// With more rates than these all that is sampled is counted under one reason.
 const MAX_REASONS: usize = 32;
+/// A reason is a label of metrics; the agent takes no longer one.
+const MAX_REASON_BYTES: usize = 64;
 /// Where the hash of an event falls is one of this many places.
 const PLACES: f64 = 18_446_744_073_709_551_616.0;
 
@@ -42,7 +44,7 @@ impl Rates {
         let default = reason("default".into());
         let mut rates = vec![(1.0, default), (config.default, default)];
         for (value, &rate) in &config.rates {
-            rates.push((rate, reason(format!("{by}={}", value.to_ascii_lowercase()))));
+            rates.push((rate, reason(label(by, value))));
         }
         let pressure = config.pressure.map(|pressure| (pressure, plan.sampled("pressure")));
         let mut rates = Rates { rates, pressure, factor: 1.0, shares: Vec::new() };
@@ -92,10 +94,19 @@ impl Share {
     }
 }
 
+/// What a rate's events are counted under, such as `level=debug`.
+fn label(by: &str, value: &str) -> String {
+    let label = format!("{by}={}", value.to_ascii_lowercase()).replace(char::is_control, " ");
+    let fits = |&(start, char): &(usize, char)| start + char.len_utf8() <= MAX_REASON_BYTES;
+    label.char_indices().take_while(fits).map(|(_, char)| char).collect()
+}
+
 /// From 1 at the configured pressure falling evenly to the least factor at pressure 1.
 fn factor(configured: Pressure, pressure: f32) -> f64 {
     let (from, least) = (f64::from(configured.from), f64::from(configured.min_factor));
-    let over = ((f64::from(pressure) - from) / (1.0 - from)).clamp(0.0, 1.0);
+    // Of a pressure that is not a number this leaves `from`.
+    let pressure = f64::from(pressure.max(configured.from));
+    let over = ((pressure - from) / (1.0 - from)).min(1.0);
     1.0 - (1.0 - least) * over
 }
 

@@ -115,7 +115,7 @@ fn pressure_lowers_rates_but_not_for_what_is_protected() {
         "rates": {"info": 0.5, "debug": 0, "error": 1}, "key": "trace_id",
         "pressure": {"from": 0.6, "min_factor": 0.2},
     });
-    for (pressure, share) in [(0.0, 0.5), (0.6, 0.5), (0.8, 0.3), (1.0, 0.1), (7.0, 0.1)] {
+    for (pressure, share) in [(0.0, 0.5), (0.6, 0.5), (0.8, 0.3), (1.0, 0.1), (7.0, 0.1), (f32::NAN, 0.5)] {
         let run = sampled(config.clone(), pressure, traces("info", 10_000));
         assert_about(share, kept(&run), 10_000);
         assert_about(0.5, dropped(&run, "level=info"), 10_000);
@@ -162,4 +162,12 @@ fn many_rates_are_counted_under_one_reason() {
     let run =
         sampled(config, 0.0, [Event::new(r#"{"name":"VALUE-299"}"#), Event::new(r#"{"name":"value-300"}"#)]);
     assert_eq!((dropped(&run, "sampled"), kept(&run)), (1, 1));
+}
+
+#[test]
+fn a_reason_fits_a_label() {
+    let config = json!({"field": "name", "rates": {"a\tb": 0, "ä".repeat(100): 0}});
+    let agent = Agent::<LogSampler>::configure(config).unwrap();
+    let names: Vec<&str> = agent.plan().reasons.iter().map(|reason| reason.name.as_str()).collect();
+    assert_eq!(names, ["default", "name=a b", &format!("name={}", "ä".repeat(29))]);
 }

@@ -62,18 +62,18 @@ impl Plan {
         Write(index_of(&mut self.raw.writes, path))
     }
 
-    /// A reason to leave rows out on purpose, to save volume. The ledger counts them by this name.
+    /// A reason to leave rows out on purpose, to save volume. The ledger counts them by this name of at most 64 bytes.
     pub fn sampled(&mut self, name: &str) -> Reason {
         self.reason(name, ReasonClass::Sampled)
     }
 
-    /// A reason to filter rows out. The ledger counts them by this name.
+    /// A reason to filter rows out. The ledger counts them by this name of at most 64 bytes.
     pub fn dropped(&mut self, name: &str) -> Reason {
         self.reason(name, ReasonClass::Dropped)
     }
 
-    /// Removes every member at this path from every kept event. Such edits cost a plugin nothing per row; they are
-    /// applied in the order in which they are planned.
+    /// Removes every member at this path from every kept event. Such edits cost a plugin nothing per row. They are
+    /// applied in the order in which they are planned, after what the plugin wrote to single rows.
     pub fn remove(&mut self, path: &str) {
         self.raw.edits.push(Edit::Remove(path.into()));
     }
@@ -99,16 +99,23 @@ impl Plan {
 
     fn reason(&mut self, name: &str, class: ReasonClass) -> Reason {
         let reasons = &mut self.raw.reasons;
-        if let Some(at) = reasons.iter().position(|reason| reason.name == name && reason.class == class) {
+        if let Some(at) = reasons.iter().position(|reason| reason.name == name) {
+            if reasons[at].class != class {
+                self.fail(format!("events would be both sampled and dropped for the reason {name}"));
+            }
             return Reason((at + 1) as u8);
         }
         if reasons.len() == Plan::MAX_REASONS {
-            let message = format!("leads to more than {} reasons to drop events", Plan::MAX_REASONS);
-            self.error.get_or_insert(ConfigError::new(message));
+            self.fail(format!("there would be more than {} reasons to drop events", Plan::MAX_REASONS));
             return Reason(u8::MAX);
         }
         reasons.push(bindings::Reason { name: name.into(), class });
         Reason(reasons.len() as u8)
+    }
+
+    /// The first error is what configuring ends with.
+    fn fail(&mut self, message: String) {
+        self.error.get_or_insert(ConfigError::new(message));
     }
 }
 
@@ -131,9 +138,17 @@ mod tests {
         assert_ne!(plan.read("user.id"), level);
         assert_eq!(plan.read("level"), level);
         assert_eq!(plan.sampled("debug"), plan.sampled("debug"));
-        assert_ne!(plan.sampled("debug"), plan.dropped("debug"));
+        assert_ne!(plan.sampled("debug"), plan.dropped("muted"));
         let raw = plan.finish().map(|raw| (raw.reads, raw.reasons.len()));
         assert_eq!(raw, Ok((vec!["level".into(), "user.id".into()], 2)));
+    }
+
+    #[test]
+    fn a_reason_has_one_class() {
+        let mut plan = Plan::new();
+        plan.sampled("debug");
+        plan.dropped("debug");
+        assert!(plan.finish().is_err_and(|error| error.to_string().contains("both sampled and dropped")));
     }
 
     #[test]

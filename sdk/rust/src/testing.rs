@@ -208,7 +208,7 @@ fn parse(line: &str) -> Node {
 fn members(node: Node) -> Members {
     match node {
         Node::Object { members, .. } => members,
-        Node::Other(_) => Members::new(),
+        Node::Array { .. } | Node::Other(_) => Members::new(),
     }
 }
 
@@ -216,7 +216,7 @@ fn read(event: &Node, path: &str) -> (Kind, Vec<u8>) {
     let found = match event {
         Node::Object { .. } if path == "*" => Some(event),
         Node::Object { members, .. } => document::find(members, path),
-        Node::Other(_) => None,
+        Node::Array { .. } | Node::Other(_) => None,
     };
     found.map_or((Kind::Absent, Vec::new()), Node::kind_and_bytes)
 }

@@ -5,19 +5,18 @@ use super::{Fate, Made, Run};
 use crate::bindings::{Column, Edit, NewEvent, Outcome, Plan};
 use crate::{Json, Kind};
 
-/// What became of the events. The plan's edits come first, then written columns, then edits of single rows.
+/// What became of the events: written columns first, then edits of single rows, then the plan's edits. New events meet
+/// only the edits of later stages.
 pub(super) fn apply(plan: &Plan, mut documents: Vec<Members>, outcome: Outcome) -> Result<Run, String> {
     let rows = documents.len();
     if !outcome.verdicts.is_empty() && outcome.verdicts.len() != rows {
         return Err(format!("{} verdicts for {rows} rows", outcome.verdicts.len()));
     }
-    for edit in &plan.edits {
-        for document in &mut documents {
-            apply_edit(document, edit)?;
+    for (index, written) in outcome.columns.iter().enumerate() {
+        if outcome.columns[..index].iter().any(|other| other.field == written.field) {
+            return Err(format!("two columns for the write {}", written.field));
         }
-    }
-    for written in &outcome.columns {
-        let path = plan.writes.get(written.field as usize);
+        let path = plan.writes.get(written.field as usize).filter(|path| *path != "*");
         let path = path.ok_or_else(|| format!("a column for the undeclared write {}", written.field))?;
         write_column(&mut documents, path, &written.values)
             .map_err(|what| format!("column {path}: {what}"))?;
@@ -27,6 +26,11 @@ pub(super) fn apply(plan: &Plan, mut documents: Vec<Members>, outcome: Outcome) 
         let document = document.ok_or_else(|| format!("an edit of row {} of {rows}", patch.row))?;
         declared(plan, &patch.edit)?;
         apply_edit(document, &patch.edit)?;
+    }
+    for edit in &plan.edits {
+        for document in &mut documents {
+            apply_edit(document, edit)?;
+        }
     }
     let events: Result<Vec<Made>, String> = outcome.events.iter().map(|event| made(event, rows)).collect();
     let verdicts = outcome.verdicts.into_iter().chain(std::iter::repeat(0));

@@ -113,6 +113,13 @@ fn faults_are_found_in_every_part_of_an_outcome() {
                 ..good()
             },
         ),
+        (
+            "two columns",
+            bindings::Outcome {
+                columns: vec![values(&[0, 0], &[0, 0, 0], ""), values(&[0, 0], &[0, 0, 0], "")],
+                ..good()
+            },
+        ),
         ("1 kinds", bindings::Outcome { columns: vec![values(&[0], &[0, 0, 0], "")], ..good() }),
         ("outside", bindings::Outcome { columns: vec![values(&[3, 3], &[0, 1, 9], "12")], ..good() }),
         ("outside", bindings::Outcome { columns: vec![values(&[3, 3], &[1, 0, 1], "12")], ..good() }),
