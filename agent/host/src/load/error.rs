@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use weir_manifest::{ManifestError, Refusal};
+use weir_manifest::{Authority, ManifestError, Refusal};
 
 use super::WORLD;
 use crate::compile::CompileError;
@@ -85,6 +85,23 @@ pub enum LoadError {
         /// Everything that it wants and must not have.
         refusals: Vec<Refusal>,
     },
+}
+
+// === impl LoadError ===
+
+impl LoadError {
+    /// The key of the plugin's configuration that the operator has to look at.
+    pub fn key(&self) -> &'static str {
+        match self {
+            LoadError::Config { .. } => "config",
+            LoadError::FailClosed => "on_error",
+            LoadError::Limit { .. } => "limits",
+            LoadError::Refused { refusals } if refusals.iter().all(|one| one.by == Authority::Grants) => {
+                "grants"
+            }
+            _ => "artifact",
+        }
+    }
 }
 
 fn join(refusals: &[Refusal]) -> String {

@@ -189,6 +189,29 @@ fn the_plan_is_held_to_sense_manifest_and_grants() {
 }
 
 #[test]
+fn an_error_names_the_key_to_look_at() {
+    let mut fail_closed = Guest::default();
+    fail_closed.manifest["fail_closed"] = true.into();
+    let cases = [
+        (spec(Vec::new()), "artifact"),
+        (with(fail_closed, |spec| spec.on_error = Some(OnError::Pass)), "on_error"),
+        (with(Guest::default(), |spec| spec.limits.output = Some(0)), "limits"),
+        (with(Guest::default(), |spec| spec.grants.fields = Some(Vec::new())), "grants"),
+        (guest(|guest| guest.manifest["reads"] = serde_json::json!([])), "artifact"),
+        (
+            guest(|guest| {
+                guest.configure = "(i32.store8 (i32.const 600) (i32.const 1)) (i32.const 600)".into()
+            }),
+            "config",
+        ),
+    ];
+    for (spec, expected) in cases {
+        let error = error(spec);
+        assert_eq!(error.key(), expected, "{error}");
+    }
+}
+
+#[test]
 fn capabilities_and_worlds_are_refused() {
     let capability = guest(|guest| guest.manifest["capabilities"] = serde_json::json!(["metrics.query"]));
     assert_says(capability, "it wants the capability `metrics.query`");
