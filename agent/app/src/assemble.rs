@@ -125,9 +125,12 @@ fn build_pipeline(
 ) -> Result<Pipeline, Errors> {
     let mut stages = Vec::new();
     for stage in &pipeline.stages {
-        let weir_config::Stage::Plugin(plugin) = stage;
-        if let Some(loaded) = plugins.get(plugin) {
-            stages.push(plugin_stage(plugin, loaded));
+        match stage {
+            weir_config::Stage::Plugin(plugin) => {
+                stages.extend(plugins.get(plugin).map(|loaded| plugin_stage(plugin, loaded)));
+            }
+            #[cfg(feature = "bench-native")]
+            weir_config::Stage::BenchW1 => stages.push(bench_stage()),
         }
     }
     let plans: Vec<_> = stages.iter().map(|stage| &stage.plan).collect();
@@ -172,9 +175,28 @@ fn plugin_stage(name: &Name, plugin: &Arc<Plugin>) -> Stage {
     }
 }
 
+#[cfg(feature = "bench-native")]
+fn bench_stage() -> Stage {
+    use crate::bench_w1::BenchW1;
+    Stage {
+        name: "bench_w1".into(),
+        plan: BenchW1::new().plan().clone(),
+        on_fault: FaultPolicy::Handle(OnFault::Pass),
+        make: Box::new(|| Box::new(BenchW1::new())),
+    }
+}
+
+fn stage_name(stage: &weir_config::Stage) -> String {
+    match stage {
+        weir_config::Stage::Plugin(name) => name.to_string(),
+        #[cfg(feature = "bench-native")]
+        weir_config::Stage::BenchW1 => "bench_w1".to_owned(),
+    }
+}
+
 fn view(name: &Name, pipeline: &weir_config::Pipeline) -> PipelineView {
     let names = |names: &[Name]| names.iter().map(Name::to_string).collect();
-    let stages = pipeline.stages.iter().map(|weir_config::Stage::Plugin(name)| name.to_string()).collect();
+    let stages = pipeline.stages.iter().map(stage_name).collect();
     PipelineView { name: name.to_string(), sources: names(&pipeline.from), stages, sinks: names(&pipeline.to) }
 }
 
@@ -217,7 +239,7 @@ fn build_sources(
                 to.push((index, Arc::new(parser)));
             }
         }
-        // A source that leads nowhere is not read.
+        // A source that leads nowhere is not read: nobody could say what became of its events.
         if to.is_empty() {
             continue;
         }

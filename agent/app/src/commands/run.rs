@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use weir_config::Config;
 use weir_pipeline::checkpoint::Checkpoints;
 use weir_pipeline::sink::{SinkMetrics, drive};
 use weir_pipeline::source::{Mode, Stop};
+use weir_pipeline::workers::Workers;
 
 use crate::assemble::{Agent, Driven, Ready, assemble, create_data_dir};
 use crate::commands::ledger;
@@ -25,8 +27,11 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// after which the agent must be gone.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(8);
 const SINKS_PATIENCE: Duration = Duration::from_secs(8);
-/// In a single run there is no hurry, but a sink that takes nothing for so long fails the run.
-const ONCE_PATIENCE: Duration = Duration::from_secs(300);
+/// In a single run there is no hurry, but a sink that fails for so long without a break fails the run.
+const ONCE_SINK_PATIENCE: Duration = Duration::from_secs(10);
+const ONCE_PATIENCE: Duration = Duration::from_secs(3600);
+/// How often a single run looks whether it can still end well.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Why an agent cannot run.
 enum Refusal {
@@ -119,8 +124,8 @@ async fn live(
     tracing::info!(config_hash = %config.hash, sources = threads.len(), pipelines = config.pipelines.len(), "weir runs");
 
     let saver = tokio::spawn(save_forever(Arc::clone(&checkpoints)));
-    let read = wait_for_sources(threads, mode, &stop);
-    let patience = read.await;
+    let dead_end = DeadEnd { workers: &workers, sinks: &sink_metrics };
+    let patience = wait_for_sources(threads, mode, &stop, dead_end).await;
     state.readiness.set_draining();
     tracing::info!("draining");
     let held = tokio::task::spawn_blocking(move || {
@@ -132,7 +137,7 @@ async fn live(
     for buffer in &buffers {
         buffer.close();
     }
-    finish_sinks(drivers, patience.sinks, &give_up).await;
+    finish_sinks(drivers, patience.sinks, mode, &sink_metrics, &give_up).await;
     saver.abort();
     let saved = tokio::task::spawn_blocking(move || checkpoints.save()).await;
     if let Some(admin) = admin {
@@ -164,7 +169,12 @@ fn spawn_source(Ready { source, context }: Ready) -> Result<JoinHandle<()>, Refu
 }
 
 /// Returns when every source has ended: by itself in a single run, else after a signal.
-async fn wait_for_sources(threads: Vec<JoinHandle<()>>, mode: Mode, stop: &Stop) -> Patience {
+async fn wait_for_sources(
+    threads: Vec<JoinHandle<()>>,
+    mode: Mode,
+    stop: &Stop,
+    dead_end: DeadEnd<'_>,
+) -> Patience {
     let joined = tokio::task::spawn_blocking(move || {
         for thread in threads {
             if thread.join().is_err() {
@@ -179,13 +189,52 @@ async fn wait_for_sources(threads: Vec<JoinHandle<()>>, mode: Mode, stop: &Stop)
             Mode::Once => return Patience { workers: ONCE_PATIENCE, sinks: ONCE_PATIENCE },
             Mode::Follow => return hurried,
         },
-        () = stop_signal() => {}
+        () = stop_signal() => tracing::info!("asked to stop"),
+        () = dead_end.reached(), if mode == Mode::Once => {
+            tracing::error!("the run cannot end well; what is not delivered is read again at the next start");
+        }
     }
-    tracing::info!("asked to stop");
     stop.stop();
     // A source waits for its pipelines at the most; workers end that wait when they close.
     let _ = tokio::time::timeout(Duration::from_secs(2), joined).await;
     hurried
+}
+
+/// What keeps a single run from ending: nobody is there to change a configuration or to make room on a disk.
+struct DeadEnd<'a> {
+    workers: &'a Workers,
+    sinks: &'a [Arc<SinkMetrics>],
+}
+
+impl DeadEnd<'_> {
+    /// Returns when a pipeline holds a batch, or when a sink failed without a break for too long.
+    async fn reached(&self) {
+        let failing = sink_fails_for(self.sinks, ONCE_SINK_PATIENCE);
+        let held = async {
+            while self.workers.held().is_empty() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            () = failing => {}
+            () = held => {}
+        }
+    }
+}
+
+/// Returns when one of the sinks has failed for so long without a break.
+async fn sink_fails_for(sinks: &[Arc<SinkMetrics>], patience: Duration) {
+    let mut since = vec![Duration::ZERO; sinks.len()];
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        for (since, sink) in since.iter_mut().zip(sinks) {
+            let fails = sink.failing.load(Ordering::Relaxed) == 1;
+            *since = if fails { *since + LOOK_EVERY } else { Duration::ZERO };
+            if *since >= patience {
+                return;
+            }
+        }
+    }
 }
 
 async fn stop_signal() {
@@ -219,10 +268,18 @@ async fn save_forever(checkpoints: Arc<Checkpoints>) {
 }
 
 /// Waits for the sinks to empty their buffers; those that are not done in time give up.
-async fn finish_sinks(mut drivers: JoinSet<()>, patience: Duration, give_up: &watch::Sender<bool>) {
+async fn finish_sinks(
+    mut drivers: JoinSet<()>,
+    patience: Duration,
+    mode: Mode,
+    sinks: &[Arc<SinkMetrics>],
+    give_up: &watch::Sender<bool>,
+) {
     let all = async { while drivers.join_next().await.is_some() {} };
-    if tokio::time::timeout(patience, all).await.is_ok() {
-        return;
+    tokio::select! {
+        () = all => return,
+        () = tokio::time::sleep(patience) => {}
+        () = sink_fails_for(sinks, ONCE_SINK_PATIENCE), if mode == Mode::Once => {}
     }
     give_up.send_replace(true);
     let rest = async { while drivers.join_next().await.is_some() {} };
@@ -238,5 +295,5 @@ fn all_is_well(statements: &[Statement], sinks: &[Arc<SinkMetrics>]) -> bool {
             && statement.in_flight.events == 0
             && statement.buffered.values().all(|amount| amount.events == 0)
     });
-    delivered && sinks.iter().all(|sink| sink.abandoned.load(std::sync::atomic::Ordering::Relaxed) == 0)
+    delivered && sinks.iter().all(|sink| sink.abandoned.load(Ordering::Relaxed) == 0)
 }
