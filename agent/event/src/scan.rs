@@ -43,9 +43,10 @@ pub struct Value {
 /// A recorded member. Positions count from the start of the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit {
-    /// The node that its path matches, [`crate::path::NONE`] for another member of an object whose others are recorded.
+    /// The node that its path matches.
     pub node: Node,
-    /// Whether the member's path goes on behind the node's.
+    /// Whether the member's path goes on behind the node's: a key such as `labels.app` where `labels` is recorded, or
+    /// another member of an object whose others are recorded.
     pub beyond: bool,
     /// What its value is.
     pub kind: Kind,
@@ -66,6 +67,8 @@ pub struct Facts {
     pub backslash: bool,
     /// There is a byte beyond ASCII somewhere.
     pub non_ascii: bool,
+    /// There is a control character somewhere, a tab or the end of a line: white space between tokens.
+    pub control: bool,
 }
 
 /// What a scan found.
@@ -85,6 +88,7 @@ pub struct Scanner {
     tokens: Vec<u32>,
     stack: Vec<walk::Frame>,
     shapes: shape::Shapes,
+    max_depth: usize,
     level: Level,
 }
 
@@ -124,7 +128,18 @@ impl Scanner {
     pub fn new(level: Level) -> Scanner {
         let supported = level == Level::Portable || Level::detect() == level;
         let level = if supported { level } else { Level::Portable };
-        Scanner { tokens: Vec::new(), stack: Vec::new(), shapes: shape::Shapes::default(), level }
+        let shapes = shape::Shapes::default();
+        Scanner { tokens: Vec::new(), stack: Vec::new(), shapes, max_depth: MAX_DEPTH, level }
+    }
+
+    /// Forgets what it has learnt of texts, so that it can go on with another tree.
+    pub fn forget(&mut self) {
+        self.shapes = shape::Shapes::default();
+    }
+
+    /// Takes nesting up to `depth`, in place of [`MAX_DEPTH`].
+    pub(crate) fn set_max_depth(&mut self, depth: usize) {
+        self.max_depth = depth;
     }
 
     /// Scans the first `len` bytes of `padded`, which must go on for [`crate::batch::PADDING`] bytes behind them.
@@ -157,7 +172,8 @@ impl Scanner {
             walk::check_escapes(padded.get(..len).ok_or(NotAnObject)?)?;
         }
         let known = hits.len();
-        let walk = walk::Walk { text, tree, stack: &mut self.stack, hits, values };
+        let max_depth = self.max_depth;
+        let walk = walk::Walk { text, tree, max_depth, stack: &mut self.stack, hits, values };
         let (open, close) = if facts.backslash { walk.run::<true>()? } else { walk.run::<false>()? };
         self.shapes.learn(stream, text, hits.get(known..).unwrap_or_default(), values);
         Ok(Found { facts, open, close })

@@ -153,7 +153,7 @@ pub(super) fn index<C: Classify>(
     if control && has_control_in_string(padded.get(..len).unwrap_or_default()) {
         return Err(NotAnObject);
     }
-    Ok((Facts { backslash: backslash != 0, non_ascii }, count))
+    Ok((Facts { backslash: backslash != 0, non_ascii, control }, count))
 }
 
 /// Whether a control character stands in a string; for the few texts that have one anywhere.

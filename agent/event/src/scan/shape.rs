@@ -74,6 +74,7 @@ struct Shape {
     literals: Vec<Literal>,
     chunks: Vec<Chunk>,
     non_ascii: bool,
+    control: bool,
     open: Place,
     close: Place,
     members: Vec<Member>,
@@ -189,6 +190,7 @@ impl Shape {
             literals: Vec::new(),
             chunks: Vec::new(),
             non_ascii: false,
+            control: false,
             open: nowhere,
             close: nowhere,
             members: Vec::new(),
@@ -226,6 +228,7 @@ impl Shape {
         let (len, first) = (bytes.len() as u32, self.chunks.len() as u32);
         self.literals.push(Literal { len, first, before_string });
         self.non_ascii |= !bytes.is_ascii();
+        self.control |= bytes.iter().any(|byte| *byte < b' ');
         for part in bytes.chunks(CHUNK) {
             let mut padded = [0; CHUNK];
             padded.get_mut(..part.len())?.copy_from_slice(part);
@@ -257,7 +260,7 @@ impl Shape {
         len: usize,
         starts: &mut [u32; MAX_SLOTS + 1],
     ) -> Option<Facts> {
-        let mut facts = Facts { backslash: false, non_ascii: self.non_ascii };
+        let mut facts = Facts { backslash: false, non_ascii: self.non_ascii, control: self.control };
         let (last, others) = self.literals.split_last()?;
         let mut at = 0;
         for (literal, start) in others.iter().zip(starts.iter_mut()) {

@@ -176,9 +176,10 @@ fn others_are_recorded_where_asked() {
     tree.record_others(tree.find("user").unwrap());
     let text = r#"{"keep":1,"drop":{"deep":2},"user":{"id":3,"email":4}}"#;
     let (_, hits, _) = scan(text.as_bytes(), &tree).unwrap();
-    let others: Vec<_> = hits.iter().filter(|hit| hit.node == crate::path::NONE).collect();
+    let others: Vec<_> = hits.iter().filter(|hit| hit.beyond).collect();
     assert_eq!(others.len(), 2);
     assert!(others[0].top && !others[1].top);
+    assert_eq!((others[0].node, Some(others[1].node)), (ROOT_NODE, tree.find("user")));
     assert_eq!(&text[others[0].key as usize..others[0].end as usize], r#""drop":{"deep":2}"#);
 }
 

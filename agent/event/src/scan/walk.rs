@@ -1,6 +1,6 @@
 //! The second pass: the grammar of RFC 8259 over the tokens, and the members that are wanted.
 
-use super::{Hit, MAX_DEPTH, NotAnObject, Value};
+use super::{Hit, NotAnObject, Value};
 use crate::column::Kind;
 use crate::json;
 use crate::path::{Match, NONE, Node, PathTree, ROOT};
@@ -29,12 +29,13 @@ pub(super) struct Gaps<'a> {
 pub(super) struct Walk<'a> {
     pub text: Gaps<'a>,
     pub tree: &'a PathTree,
+    pub max_depth: usize,
     pub stack: &'a mut Vec<Frame>,
     pub hits: &'a mut Vec<Hit>,
     pub values: &'a mut [Value],
 }
 
-/// A key that somebody wants; [`Match::Nothing`] for one of an object whose others are recorded.
+/// A key that somebody wants.
 #[derive(Clone, Copy)]
 struct Key {
     at: u32,
@@ -71,7 +72,7 @@ impl Walk<'_> {
                     (end, byte) = self.token(&mut tokens)?;
                 }
                 if byte == b'{' || byte == b'[' {
-                    if self.stack.len() + 1 >= MAX_DEPTH || !self.text.is_blank(start, end) {
+                    if self.stack.len() + 1 >= self.max_depth || !self.text.is_blank(start, end) {
                         return Err(NotAnObject);
                     }
                     let is_object = byte == b'{';
@@ -147,10 +148,11 @@ impl Walk<'_> {
             Some(key) if BACKSLASH && key.contains(&b'\\') => self.escaped_key(node, key),
             _ => self.tree.match_key(node, padded, len),
         };
-        if fits == Match::Nothing && !self.tree.records_others(node) {
-            return Ok(None);
-        }
-        Ok(Some(Key { at, fits }))
+        Ok(match fits {
+            Match::Nothing if self.tree.records_others(node) => Some(Key { at, fits: Match::Beyond(node) }),
+            Match::Nothing => None,
+            _ => Some(Key { at, fits }),
+        })
     }
 
     #[cold]
@@ -195,14 +197,14 @@ impl Walk<'_> {
         let (node, beyond) = match key.fits {
             Match::Exact(node) => (node, false),
             Match::Beyond(node) => (node, true),
-            Match::Nothing => (NONE, false),
+            Match::Nothing => return (NONE, 0, 0),
         };
         let mut hit = 0;
-        if node == NONE || self.tree.is_recorded(node) {
+        if beyond || self.tree.is_recorded(node) {
             self.hits.push(Hit { node, beyond, kind, top, key: key.at, value: at, end });
             hit = self.hits.len() as u32;
         }
-        if beyond || node == NONE {
+        if beyond {
             return (NONE, hit, 0);
         }
         let mut value = 0;
