@@ -58,6 +58,7 @@ impl Column {
     }
 
     /// Appends a value.
+    #[inline]
     pub fn push(&mut self, kind: Kind, value: &[u8]) {
         if self.offsets.is_empty() {
             self.offsets.push(0);

@@ -3,8 +3,9 @@
 //! 1. A path is dotted: `user.email`. It matches the member `email` in the object `user`, and also a member that is
 //!    literally called `user.email`, at any depth where the rest of the path still fits, after unescaping.
 //! 2. A key that goes on behind a path (`labels.app` where `labels` is wanted) lies *beyond* it: it is not its value,
-//!    but what is removed or moved at the path takes it along. A redaction cannot be passed by a trick of spelling.
+//!    but what removes or replaces the path's value removes it too. A redaction cannot be passed by a trick of spelling.
 //! 3. A path passes through arrays: `user.email` is also every `email` in an array of objects called `user`.
+//! 4. Nodes are only ever those of the tree they are used with; one of another tree is as one that is not there.
 
 /// Longest path accepted, in bytes.
 pub const MAX_PATH_BYTES: usize = 256;
@@ -105,41 +106,50 @@ impl PathTree {
     /// Adds a path whose value a stage reads: it gets a place in the table of values.
     pub fn add_field(&mut self, path: &str) -> Result<u16, PathError> {
         let node = self.add(path)?;
-        if let Some(field) = self.nodes[node as usize].field {
-            return Ok(field);
-        }
-        let field = self.fields;
-        self.nodes[node as usize].field = Some(field);
-        self.fields += 1;
+        let next = self.fields;
+        let Some(info) = self.nodes.get_mut(node as usize) else { return Err(PathError::TooMany) };
+        let field = *info.field.get_or_insert(next);
+        self.fields = next.max(field + 1);
         Ok(field)
     }
 
     /// Adds a path whose members are recorded, every one of them, for edits.
     pub fn add_recorded(&mut self, path: &str) -> Result<Node, PathError> {
         let node = self.add(path)?;
-        self.nodes[node as usize].record = true;
+        self.record(node);
         Ok(node)
     }
 
     /// Records the members of a node.
     pub fn record(&mut self, node: Node) {
-        self.nodes[node as usize].record = true;
+        if let Some(info) = self.nodes.get_mut(node as usize) {
+            info.record = true;
+        }
     }
 
-    /// Records the members of a node's object that match none of its children, as members of [`NONE`].
+    /// Records every member of a node's object: those that match none of its children as members beyond the node.
     pub fn record_others(&mut self, node: Node) {
-        self.nodes[node as usize].record_others = true;
-        self.nodes[node as usize].pairs = [u64::MAX; PAIR_WORDS];
+        let Some(info) = self.nodes.get_mut(node as usize) else { return };
+        info.record_others = true;
+        info.pairs = [u64::MAX; PAIR_WORDS];
+        let children: Vec<Node> = info.children.iter().map(|child| child.node).collect();
+        for child in children {
+            self.record(child);
+        }
     }
 
     /// The node of a path, if it was added.
     pub fn find(&self, path: &str) -> Option<Node> {
         let mut node = ROOT;
         for part in path.split('.') {
-            let info = &self.nodes[node as usize];
-            node = info.children.iter().map(|c| c.node).find(|c| self.name(*c) == part.as_bytes())?;
+            node = self.child(node, part.as_bytes())?;
         }
         Some(node)
+    }
+
+    fn child(&self, parent: Node, name: &[u8]) -> Option<Node> {
+        let mut children = self.nodes.get(parent as usize)?.children.iter().map(|child| child.node);
+        children.find(|child| self.name(*child) == name)
     }
 
     /// How many values the table has per event.
@@ -159,12 +169,22 @@ impl PathTree {
 
     /// The last part of a node's path, unescaped.
     pub fn name(&self, node: Node) -> &[u8] {
-        &self.nodes[node as usize].name
+        self.nodes.get(node as usize).map_or(&[], |info| &info.name)
+    }
+
+    /// Bytes of a node's path.
+    pub(crate) fn path_len(&self, node: Node) -> usize {
+        let (mut len, mut node) = (0, node);
+        while node != ROOT {
+            len += self.name(node).len() + 1;
+            node = self.parent(node);
+        }
+        len.saturating_sub(1)
     }
 
     /// The node that a node hangs on; [`ROOT`] for itself.
     pub fn parent(&self, node: Node) -> Node {
-        self.nodes[node as usize].parent
+        self.nodes.get(node as usize).map_or(ROOT, |info| info.parent)
     }
 
     /// The node of the path's first part.
@@ -191,15 +211,15 @@ impl PathTree {
     }
 
     pub(crate) fn field(&self, node: Node) -> Option<u16> {
-        self.nodes[node as usize].field
+        self.nodes.get(node as usize)?.field
     }
 
     pub(crate) fn is_recorded(&self, node: Node) -> bool {
-        self.nodes[node as usize].record
+        self.nodes.get(node as usize).is_some_and(|info| info.record)
     }
 
     pub(crate) fn records_others(&self, node: Node) -> bool {
-        self.nodes[node as usize].record_others
+        self.nodes.get(node as usize).is_some_and(|info| info.record_others)
     }
 
     /// Whether a key that begins with these two bytes (the second may be its closing quote) can matter in an object
@@ -207,7 +227,8 @@ impl PathTree {
     #[inline(always)]
     pub(crate) fn may_match(&self, node: Node, first: u8, second: u8) -> bool {
         let pair = pair_hash(first, second);
-        self.nodes.get(node as usize).is_some_and(|info| info.pairs[pair / 64] >> (pair % 64) & 1 != 0)
+        let word = self.nodes.get(node as usize).and_then(|info| info.pairs.get(pair / 64));
+        word.is_some_and(|word| word >> (pair % 64) & 1 != 0)
     }
 
     /// The node to look members up at inside the value of a member: [`NONE`] where there is nothing to find.
@@ -222,10 +243,10 @@ impl PathTree {
     /// Matches an unescaped key of an object at `node`. `padded` is where the key begins and at least eight bytes
     /// long, `len` the key's length.
     pub(crate) fn match_key(&self, node: Node, padded: &[u8], len: usize) -> Match {
-        let info = &self.nodes[node as usize];
-        let Some(head) = padded.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
+        let (Some(info), Some(head)) = (self.nodes.get(node as usize), padded.first_chunk::<8>()) else {
             return Match::Nothing;
         };
+        let head = u64::from_le_bytes(*head);
         let first = info.first.get((head & 0xff) as usize).copied().unwrap_or_default() as usize;
         if first == 0 {
             return Match::Nothing;
@@ -244,10 +265,9 @@ impl PathTree {
             if child_len == len {
                 return Match::Exact(child.node);
             }
-            if padded.get(child_len) != Some(&b'.') {
-                continue;
+            if let Some([b'.', rest @ ..]) = padded.get(child_len..) {
+                return self.match_rest(child.node, rest, len - child_len - 1);
             }
-            return self.match_rest(child.node, &padded[child_len + 1..], len - child_len - 1);
         }
         Match::Nothing
     }
@@ -256,14 +276,10 @@ impl PathTree {
     fn match_rest(&self, node: Node, rest: &[u8], len: usize) -> Match {
         let mut inner = Match::Nothing;
         if len > 0 {
-            let mut copy = [0; 8];
             // The rest of a key may lie at the very end of a text that has no eight bytes left.
-            inner = if rest.len() >= 8 {
-                self.match_key(node, rest, len)
-            } else {
-                let take = rest.len().min(8);
-                copy[..take].copy_from_slice(&rest[..take]);
-                self.match_key(node, &copy, len)
+            inner = match rest.len() {
+                8.. => self.match_key(node, rest, len),
+                _ => self.match_key(node, &first_eight(rest), len),
             };
         }
         match inner {
@@ -273,36 +289,34 @@ impl PathTree {
     }
 
     fn child_or_new(&mut self, parent: Node, name: &[u8]) -> Result<Node, PathError> {
-        let found = self.nodes[parent as usize].children.iter().find(|c| self.name(c.node) == name);
-        if let Some(child) = found {
-            return Ok(child.node);
-        }
-        if self.nodes.len() >= MAX_NODES {
-            return Err(PathError::TooMany);
+        if let Some(child) = self.child(parent, name) {
+            return Ok(child);
         }
         let node = self.nodes.len() as Node;
-        self.nodes.push(Info { name: name.to_vec(), parent, ..Info::default() });
-        let mut children = std::mem::take(&mut self.nodes[parent as usize].children);
-        children.push(child(node, name));
-        children.sort_by(|a, b| self.name(a.node).cmp(self.name(b.node)));
-        let (mut first, mut pairs) = (vec![0; 256], [0; PAIR_WORDS]);
-        for child in &children {
-            let name = self.name(child.node);
-            // A name of one byte is followed by the closing quote or by a dot.
-            for second in name.get(1).map_or([b'"', b'.'], |second| [*second; 2]) {
-                let pair = pair_hash(name.first().copied().unwrap_or_default(), second);
-                pairs[pair / 64] |= 1 << (pair % 64);
+        let Some(info) = self.nodes.get_mut(parent as usize).filter(|_| (node as usize) < MAX_NODES) else {
+            return Err(PathError::TooMany);
+        };
+        info.adopt(Child::new(node, name));
+        let record = info.record_others;
+        self.nodes.push(Info { name: name.to_vec(), parent, record, ..Info::default() });
+        self.sort_children(parent);
+        Ok(node)
+    }
+
+    /// By their names, which they are looked up by.
+    fn sort_children(&mut self, parent: Node) {
+        let Some(info) = self.nodes.get_mut(parent as usize) else { return };
+        let mut children = std::mem::take(&mut info.children);
+        children.sort_by(|one, other| self.name(one.node).cmp(self.name(other.node)));
+        let mut first = vec![0; 256];
+        for (at, child) in children.iter().enumerate().rev() {
+            if let Some(place) = first.get_mut((child.head & 0xff) as usize) {
+                *place = at as u16 + 1;
             }
         }
-        for (at, child) in children.iter().enumerate().rev() {
-            first[(child.head & 0xff) as usize] = at as u16 + 1;
+        if let Some(info) = self.nodes.get_mut(parent as usize) {
+            (info.children, info.first) = (children, first);
         }
-        self.nodes[parent as usize].children = children;
-        self.nodes[parent as usize].first = first;
-        if !self.nodes[parent as usize].record_others {
-            self.nodes[parent as usize].pairs = pairs;
-        }
-        Ok(node)
     }
 
     #[cfg(test)]
@@ -311,12 +325,34 @@ impl PathTree {
     }
 }
 
-fn child(node: Node, name: &[u8]) -> Child {
-    let mut head = [0; 8];
-    let take = name.len().min(8);
-    head[..take].copy_from_slice(&name[..take]);
-    let mask = if take == 8 { u64::MAX } else { (1 << (8 * take)) - 1 };
-    Child { node, head: u64::from_le_bytes(head), mask, len: name.len() as u32 }
+impl Info {
+    fn adopt(&mut self, child: Child) {
+        let [first, second] = [child.head as u8, (child.head >> 8) as u8];
+        // A name of one byte is followed by the closing quote or by a dot.
+        for second in if child.len == 1 { [b'"', b'.'] } else { [second; 2] } {
+            let pair = pair_hash(first, second);
+            if let Some(word) = self.pairs.get_mut(pair / 64) {
+                *word |= 1 << (pair % 64);
+            }
+        }
+        self.children.push(child);
+    }
+}
+
+impl Child {
+    fn new(node: Node, name: &[u8]) -> Child {
+        let mask = if name.len() < 8 { (1 << (8 * name.len())) - 1 } else { u64::MAX };
+        Child { node, head: u64::from_le_bytes(first_eight(name)), mask, len: name.len() as u32 }
+    }
+}
+
+/// The first eight bytes, zeros where there are fewer.
+fn first_eight(bytes: &[u8]) -> [u8; 8] {
+    let mut copy = [0; 8];
+    for (to, from) in copy.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    copy
 }
 
 /// Whether a text is a path.
@@ -352,6 +388,8 @@ mod tests {
     fn keys_match_exactly_dotted_and_beyond() {
         let tree = tree(&["level", "labels", "user.email", "@timestamp", "kubernetes", "a.b.c"]);
         let at = |path: &str| tree.find(path).unwrap();
+        assert_eq!((tree.path_len(ROOT), tree.path_len(at("level"))), (0, 5));
+        assert_eq!(tree.path_len(at("user.email")), 10);
         for (key, expected) in [
             ("level", Match::Exact(at("level"))),
             ("levels", Match::Nothing),

@@ -52,6 +52,8 @@ struct Event {
     /// Bytes of an event that a stage made.
     made_of: u32,
     flags: Flags,
+    /// There is a backslash somewhere in the text.
+    backslash: bool,
     /// How many passes are applied to the text.
     applied: u8,
     /// Edits of its own wait for the encoder.
@@ -141,12 +143,13 @@ impl Sheet {
         for index in &self.live {
             let index = *index as usize;
             let value = self.values.get(index * fields + field as usize).copied().unwrap_or_default();
-            let text = match self.events.get(index) {
-                Some(event) if value.kind != Kind::Absent => self.text_of(event, batch),
-                _ => &[],
-            };
-            let text = text.get(value.start as usize..value.end as usize).unwrap_or_default();
-            if value.kind == Kind::String && text.contains(&b'\\') {
+            let Some(event) = self.events.get(index) else { continue };
+            if value.kind == Kind::Absent {
+                column.push(Kind::Absent, &[]);
+                continue;
+            }
+            let text = self.text_of(event, batch).get(value.start as usize..value.end as usize).unwrap_or_default();
+            if event.backslash && value.kind == Kind::String && text.contains(&b'\\') {
                 crate::json::unescape(text, &mut column.data);
                 column.push(value.kind, &[]);
             } else {

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
 };
 
 use super::blocks::{self, BLOCK, Classify, Masks, Seen};
-use super::shape::{CHUNK, Chunk, Fit, Probe, Shapes};
+use super::shape::{Block, Chunk, Fit, Probe, Shapes};
 use super::{Facts, Hit, NotAnObject, Value};
 
 /// Whether this CPU has what is needed.
@@ -171,11 +171,10 @@ struct Avx2Probe;
 
 impl Probe for Avx2Probe {
     #[inline(always)]
-    fn equals(self, padded: &[u8], at: usize, chunk: &Chunk) -> bool {
-        let Some(bytes) = padded.get(at..).and_then(|rest| rest.first_chunk::<CHUNK>()) else { return false };
+    fn equals(self, block: &Block, chunk: &Chunk) -> bool {
         // SAFETY: see Avx2Probe; both loads are of 32 bytes that are there and need no alignment.
         unsafe {
-            let text = _mm256_loadu_si256(bytes.as_ptr().cast::<__m256i>());
+            let text = _mm256_loadu_si256(block.as_ptr().cast::<__m256i>());
             let literal = _mm256_loadu_si256(chunk.bytes.as_ptr().cast::<__m256i>());
             let equal = _mm256_movemask_epi8(_mm256_cmpeq_epi8(text, literal)) as u32;
             equal & chunk.mask == chunk.mask
@@ -183,11 +182,10 @@ impl Probe for Avx2Probe {
     }
 
     #[inline(always)]
-    fn find_special(self, padded: &[u8], at: usize) -> (usize, bool) {
-        let Some(bytes) = padded.get(at..).and_then(|rest| rest.first_chunk::<CHUNK>()) else { return (0, false) };
+    fn find_special(self, block: &Block) -> (usize, bool) {
         // SAFETY: see Avx2Probe; the load is of 32 bytes that are there and needs no alignment.
         unsafe {
-            let text = _mm256_loadu_si256(bytes.as_ptr().cast::<__m256i>());
+            let text = _mm256_loadu_si256(block.as_ptr().cast::<__m256i>());
             let quote = _mm256_cmpeq_epi8(text, _mm256_set1_epi8(b'"' as i8));
             let slash = _mm256_cmpeq_epi8(text, _mm256_set1_epi8(b'\\' as i8));
             let last_control = _mm256_set1_epi8(0x1f);

@@ -26,17 +26,22 @@ const MAX_LITERAL_BYTES: usize = 2_048;
 pub(super) const CHUNK: usize = 32;
 
 /// 32 bytes of a literal and how many of them count, as bits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Chunk {
     pub bytes: [u8; CHUNK],
     pub mask: u32,
 }
 
+/// 32 bytes of a text or of the padding behind it.
+pub(super) type Block = [u8; CHUNK];
+
 #[derive(Clone, Debug)]
 struct Literal {
     len: u32,
-    /// The first of its chunks in the shape's.
-    first: u32,
+    /// Its first bytes; most literals have no more.
+    first: Chunk,
+    /// Where the other chunks begin in the shape's.
+    rest: u32,
     /// Whether the slot behind it is the content of a string.
     before_string: bool,
 }
@@ -98,11 +103,11 @@ struct Set {
 
 /// How bytes are compared and looked for.
 pub(super) trait Probe: Copy {
-    /// Whether the 32 bytes at `at` are the chunk's, as far as those count.
-    fn equals(self, padded: &[u8], at: usize, chunk: &Chunk) -> bool;
-    /// The place of the first quote, backslash or control character among the 32 bytes at `at`, 32 for none, and
-    /// whether a byte beyond ASCII stands before it.
-    fn find_special(self, padded: &[u8], at: usize) -> (usize, bool);
+    /// Whether the block is the chunk's, as far as that counts.
+    fn equals(self, block: &Block, chunk: &Chunk) -> bool;
+    /// The place of the first quote, backslash or control character of the block, 32 for none, and whether a byte
+    /// beyond ASCII stands before it.
+    fn find_special(self, block: &Block) -> (usize, bool);
 }
 
 /// A text that fits: its facts and where its braces are.
@@ -225,15 +230,13 @@ impl Shape {
         if whole > MAX_LITERAL_BYTES || self.literals.len() > MAX_SLOTS || bytes.contains(&b'\\') {
             return None;
         }
-        let (len, first) = (bytes.len() as u32, self.chunks.len() as u32);
-        self.literals.push(Literal { len, first, before_string });
+        let (first, rest) = bytes.split_at(bytes.len().min(CHUNK));
+        let (first, behind) = (chunk(first)?, self.chunks.len() as u32);
+        self.literals.push(Literal { len: bytes.len() as u32, first, rest: behind, before_string });
         self.non_ascii |= !bytes.is_ascii();
         self.control |= bytes.iter().any(|byte| *byte < b' ');
-        for part in bytes.chunks(CHUNK) {
-            let mut padded = [0; CHUNK];
-            padded.get_mut(..part.len())?.copy_from_slice(part);
-            let mask = if part.len() == CHUNK { u32::MAX } else { (1 << part.len()) - 1 };
-            self.chunks.push(Chunk { bytes: padded, mask });
+        for part in rest.chunks(CHUNK) {
+            self.chunks.push(chunk(part)?);
         }
         Some(())
     }
@@ -290,13 +293,15 @@ impl Shape {
         if end > len {
             return None;
         }
-        let mut from = at;
-        let mut chunk = literal.first as usize;
-        while from < end {
-            if !probe.equals(padded, from, self.chunks.get(chunk)?) {
+        if !probe.equals(block(padded, at), &literal.first) {
+            return None;
+        }
+        if literal.len as usize > CHUNK {
+            let behind = self.chunks.get(literal.rest as usize..)?;
+            let blocks = (at + CHUNK..end).step_by(CHUNK);
+            if !blocks.zip(behind).all(|(at, chunk)| probe.equals(block(padded, at), chunk)) {
                 return None;
             }
-            (from, chunk) = (from + CHUNK, chunk + 1);
         }
         Some(end)
     }
@@ -369,6 +374,24 @@ fn scalar_kind(padded: &[u8], start: u32) -> Kind {
     }
 }
 
+/// The block at a place inside the text.
+#[inline(always)]
+#[allow(unsafe_code)]
+fn block(padded: &[u8], at: usize) -> &Block {
+    debug_assert!(at + CHUNK <= padded.len());
+    // SAFETY: `at` is below the text's length wherever this is called, or equal to it where a literal is empty, and
+    // `Scanner::scan` makes sure that the text is followed by 64 bytes of padding.
+    unsafe { &*padded.as_ptr().add(at).cast::<Block>() }
+}
+
+/// Up to 32 bytes of a literal.
+fn chunk(part: &[u8]) -> Option<Chunk> {
+    let mut bytes = [0; CHUNK];
+    bytes.get_mut(..part.len())?.copy_from_slice(part);
+    let mask = if part.len() == CHUNK { u32::MAX } else { (1 << part.len()) - 1 };
+    Some(Chunk { bytes, mask })
+}
+
 /// The place of the quote behind a string's content that begins at `at`.
 #[inline(always)]
 fn skip_string<P: Probe>(
@@ -382,13 +405,12 @@ fn skip_string<P: Probe>(
         if at >= len {
             return None;
         }
-        let (special, non_ascii) = probe.find_special(padded, at);
+        let block = block(padded, at);
+        let (special, non_ascii) = probe.find_special(block);
         facts.non_ascii |= non_ascii;
         at += special;
-        if special == CHUNK {
-            continue;
-        }
-        match padded.get(at) {
+        match block.get(special) {
+            None => {}
             Some(b'"') => return (at < len).then_some(at),
             Some(b'\\') => {
                 facts.backslash = true;
@@ -433,16 +455,14 @@ fn skip_scalar(padded: &[u8], len: usize, at: usize) -> Option<usize> {
 struct Portable;
 
 impl Probe for Portable {
-    fn equals(self, padded: &[u8], at: usize, chunk: &Chunk) -> bool {
+    fn equals(self, block: &Block, chunk: &Chunk) -> bool {
         let count = chunk.mask.trailing_ones() as usize;
-        padded.get(at..at + count) == chunk.bytes.get(..count)
+        block.get(..count) == chunk.bytes.get(..count)
     }
 
-    fn find_special(self, padded: &[u8], at: usize) -> (usize, bool) {
-        let bytes = padded.get(at..).unwrap_or_default();
-        let bytes = bytes.get(..CHUNK).unwrap_or(bytes);
-        let special = bytes.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\'));
+    fn find_special(self, block: &Block) -> (usize, bool) {
+        let special = block.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\'));
         let end = special.unwrap_or(CHUNK);
-        (end, !bytes.get(..end).unwrap_or(bytes).is_ascii())
+        (end, !block.get(..end).unwrap_or(block).is_ascii())
     }
 }

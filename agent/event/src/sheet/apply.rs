@@ -256,6 +256,7 @@ impl Sheet {
             ordinal: ordinals.max().unwrap_or(0) + 1,
             made_of: new.document.len() as u32,
             flags: Flags::default(),
+            backslash: false,
             applied: next_pass as u8,
             waits: false,
             state: State::Live,

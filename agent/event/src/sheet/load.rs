@@ -36,6 +36,7 @@ impl Sheet {
                 ordinal: 0,
                 made_of: 0,
                 flags: row.flags,
+                backslash: false,
                 applied: 0,
                 waits: false,
                 state: State::Live,
@@ -194,6 +195,7 @@ impl Sheet {
 impl Event {
     fn take(&mut self, found: Found, hits: usize) {
         (self.open, self.close) = (found.open, found.close);
+        self.backslash = found.facts.backslash;
         self.hits = hits as u32 - self.first_hit;
     }
 }
