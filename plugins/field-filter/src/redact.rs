@@ -11,8 +11,10 @@ use crate::config::{Hash, Redact};
 
 /// What replaces a match, and an object or array where text was expected.
 const MASK: &str = "***";
-/// A compiled pattern takes at most this much of the plugin's memory.
-const MAX_PATTERN_BYTES: usize = 1024 * 1024;
+/// A compiled pattern takes at most this much of the plugin's memory; compiling that much takes some 25 ms.
+const MAX_PATTERN_BYTES: usize = 2 * 1024 * 1024;
+/// What searching may remember of one pattern.
+const MAX_CACHE_BYTES: usize = 1024 * 1024;
 /// A shorter key can be guessed.
 const MIN_KEY_BYTES: usize = 16;
 /// Hex digits of a hash: below the first other values look the same, the second is all there are.
@@ -50,7 +52,10 @@ impl Redaction {
         let at = |key: &str, message: String| ConfigError::at(format!("redact[{index}]{key}"), message);
         match (&redact.pattern, &redact.hash) {
             (Some(pattern), None) => {
-                let pattern = RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build();
+                let pattern = RegexBuilder::new(pattern)
+                    .size_limit(MAX_PATTERN_BYTES)
+                    .dfa_size_limit(MAX_CACHE_BYTES)
+                    .build();
                 let pattern = pattern.map_err(|error| at(".pattern", error.to_string()))?;
                 Ok(Redaction::Patterns(vec![(pattern, redact.replace.clone().unwrap_or(MASK.into()))]))
             }
