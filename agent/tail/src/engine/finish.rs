@@ -1,0 +1,171 @@
+//! The end of files: when to leave one for the next, and when to forget it.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use weir_pipeline::source::{Mode, Stopped};
+
+use super::read::{Outcome, Tail};
+use super::{Engine, Next};
+use crate::chain::ChainNumber;
+use crate::file::{FileNumber, FollowedFile, Phase};
+use crate::now::Now;
+
+/// A runtime may still write to a file for a moment after its successor appeared.
+const GRACE: Duration = Duration::from_secs(1);
+/// A file that cannot be read is left for its successor after this long.
+const BROKEN_GRACE: Duration = Duration::from_secs(60);
+/// A file at its end is asked for its size and links this often.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Checkpoints whose files were not seen for this long since the start are forgotten. A folder that is mounted late
+/// should not cost them.
+const LOST_AFTER: Duration = Duration::from_secs(600);
+
+impl Engine {
+    /// The first file of a chain has nothing more for now.
+    pub(super) fn at_end(
+        &mut self,
+        chain: ChainNumber,
+        number: FileNumber,
+        now: Now,
+    ) -> Result<Next, Stopped> {
+        if self.mode == Mode::Once {
+            return self.at_end_once(chain, number, now);
+        }
+        if self.check(number, now)? {
+            return Ok(Next::Now);
+        }
+        let Some(file) = self.files.get_mut(&number) else { return Ok(Next::Later) };
+        file.signs.at_end = true;
+        if is_over(file, now, GRACE) {
+            return self.finish(chain, number, now);
+        }
+        let ended = self.chains.get(&chain).and_then(|chain| chain.ended_at);
+        if ended.is_some_and(|ended| now.elapsed >= ended + GRACE) {
+            self.give_up_records(chain, now)?;
+        }
+        Ok(Next::Later)
+    }
+
+    /// The first file of a chain cannot be read.
+    pub(super) fn at_failure(
+        &mut self,
+        chain: ChainNumber,
+        number: FileNumber,
+        now: Now,
+    ) -> Result<Next, Stopped> {
+        let is_over = |file: &FollowedFile| is_over(file, now, BROKEN_GRACE);
+        if self.mode == Mode::Once || self.files.get(&number).is_some_and(is_over) {
+            return self.finish(chain, number, now);
+        }
+        Ok(Next::Retry)
+    }
+
+    fn at_end_once(&mut self, chain: ChainNumber, number: FileNumber, now: Now) -> Result<Next, Stopped> {
+        if self.files.get(&number).is_some_and(|file| file.phase == Phase::New) {
+            return Ok(Next::Later);
+        }
+        self.finish(chain, number, now)
+    }
+
+    /// Asks a file at its end for its size and links. `true` where it was truncated and begins anew.
+    fn check(&mut self, number: FileNumber, now: Now) -> Result<bool, Stopped> {
+        let Some(file) = self.files.get_mut(&number) else { return Ok(false) };
+        let Some(handle) = &file.handle else { return Ok(false) };
+        if now.elapsed >= file.signs.checked_at + CHECK_INTERVAL {
+            let Ok(stat) = rustix::fs::fstat(handle) else { return Ok(false) };
+            file.signs.note(&stat, now.elapsed);
+        }
+        let is_fresh = file.signs.checked_at == now.elapsed && file.phase != Phase::New;
+        if !is_fresh || file.signs.size >= file.progress.offset {
+            return Ok(false);
+        }
+        self.begin_anew(number, now)?;
+        Ok(true)
+    }
+
+    /// Leaves a file for the next of its chain. What it ends with is an event also without a newline.
+    pub(super) fn finish(
+        &mut self,
+        chain: ChainNumber,
+        number: FileNumber,
+        now: Now,
+    ) -> Result<Next, Stopped> {
+        if self.read(number, Tail::Take, now)? == Outcome::More {
+            return Ok(Next::Now);
+        }
+        let Some(file) = self.files.get_mut(&number) else { return Ok(Next::Later) };
+        file.phase = Phase::Finished;
+        if !file.progress.is_held() {
+            self.close(number);
+        }
+        if let Some(chain) = self.chains.get_mut(&chain) {
+            chain.members.retain(|member| *member != number);
+        }
+        Ok(Next::Now)
+    }
+
+    /// All files of a chain are finished: nothing more comes for its records.
+    pub(super) fn end_chain(&mut self, chain: ChainNumber, now: Now) -> Result<Next, Stopped> {
+        self.give_up_records(chain, now)?;
+        if let Some(chain) = self.chains.remove(&chain) {
+            self.by_path.remove(&chain.path);
+        }
+        Ok(Next::Later)
+    }
+
+    /// Sends the records of a chain on their way of which the last part never came.
+    fn give_up_records(&mut self, chain: ChainNumber, now: Now) -> Result<(), Stopped> {
+        let Some(records) = self.chains.get(&chain).map(|chain| &chain.records) else { return Ok(()) };
+        for output in records.outputs() {
+            let record = self.chains.get(&chain).and_then(|chain| chain.records.get(output));
+            let needed = record.map_or(0, |record| record.bytes_needed());
+            if self.outgoing.row_room() == 0 || needed > self.outgoing.room() {
+                self.outgoing.send(&mut self.files)?;
+            }
+            if let Some(mut lines) = self.lines(chain, now) {
+                lines.give_up(output);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes what is no longer needed, and forgets what is gone and safe.
+    pub(super) fn sweep(&mut self, now: Now) {
+        let finished = |file: &FollowedFile| file.phase == Phase::Finished && !file.progress.is_held();
+        let done: Vec<FileNumber> =
+            self.files.iter().filter(|(_, file)| finished(file)).map(|(number, _)| *number).collect();
+        for number in done {
+            self.close(number);
+            let Some(file) = self.files.get(&number) else { continue };
+            let is_safe = !file.touched && self.outgoing.is_safe(file.last_batch);
+            if file.signs.deleted_at.is_some() && is_safe {
+                self.stale.push((file.key.clone(), 0));
+                self.by_id.remove(&file.id);
+                self.files.remove(&number);
+            }
+        }
+        self.forget_stale(now);
+        let followed = self.files.values().filter(|file| file.phase != Phase::Finished).count();
+        self.metrics.files.store(followed as u64, Ordering::Relaxed);
+    }
+
+    fn forget_stale(&mut self, now: Now) {
+        if now.elapsed >= LOST_AFTER {
+            let lost = self.previous.drain().flat_map(|(_, known)| known);
+            self.stale.extend(lost.map(|(key, _)| (key, 0)));
+        }
+        let outgoing = &self.outgoing;
+        let safe: Vec<_> = self.stale.extract_if(.., |(_, batch)| outgoing.is_safe(*batch)).collect();
+        if !safe.is_empty() {
+            let keys: Vec<_> = safe.into_iter().map(|(key, _)| key).collect();
+            self.checkpoints.forget(&self.name, &keys);
+        }
+    }
+}
+
+/// Whether it is so long since a file lost its place that nothing more is expected of it.
+fn is_over(file: &FollowedFile, now: Now, grace: Duration) -> bool {
+    let since = file.signs.succeeded_at.into_iter().chain(file.signs.deleted_at).min();
+    since.is_some_and(|since| now.elapsed >= since + grace)
+}

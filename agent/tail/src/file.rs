@@ -1,0 +1,313 @@
+//! One followed file: its descriptor, where it stands, and how far it was read.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use weir_event::cri::OutputStream;
+use weir_event::stream::{Attributes, Stream};
+use weir_event::time::Rfc3339Reader;
+use weir_pipeline::checkpoint::{FileKey, FilePosition};
+
+use crate::chain::ChainNumber;
+use crate::fingerprint::{Fingerprint, Head};
+use crate::layout::Order;
+
+/// How many streams of events a file can have.
+pub(crate) const STREAMS: usize = 3;
+
+/// Which of a file's streams an event belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// It does not say.
+    Unknown,
+    Stdout,
+    Stderr,
+}
+
+impl Output {
+    pub(crate) fn of(stream: OutputStream) -> Output {
+        match stream {
+            OutputStream::Stdout => Output::Stdout,
+            OutputStream::Stderr => Output::Stderr,
+        }
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Output::Unknown => "",
+            Output::Stdout => OutputStream::Stdout.name(),
+            Output::Stderr => OutputStream::Stderr.name(),
+        }
+    }
+}
+
+/// What the system tells files apart by; used again once a file is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FileId {
+    pub device: u64,
+    pub inode: u64,
+}
+
+impl FileId {
+    pub(crate) fn of(metadata: &Metadata) -> FileId {
+        FileId { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// What this source tells files apart by while it runs; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct FileNumber(pub u64);
+
+/// What is done with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Known, but not yet in the checkpoints: nothing of it may leave.
+    New,
+    /// Read, now and later.
+    Followed,
+    /// Read to its end, and nothing more is expected. It may lie there for long.
+    Finished,
+}
+
+/// A followed file.
+#[derive(Debug)]
+pub(crate) struct FollowedFile {
+    pub id: FileId,
+    pub key: FileKey,
+    pub path: PathBuf,
+    pub chain: ChainNumber,
+    pub order: Order,
+    pub phase: Phase,
+    /// Closed where descriptors are short, and when it is finished.
+    pub handle: Option<File>,
+    pub first_seen: i64,
+    pub incarnation: Option<u64>,
+    pub fingerprint: Fingerprint,
+    pub progress: ReadProgress,
+    pub signs: Signs,
+    /// Number of the last batch with something of it.
+    pub last_batch: u64,
+    /// Whether the batch being filled has something of it.
+    pub touched: bool,
+    streams: [Option<Arc<Stream>>; STREAMS],
+    /// The streams' places in the batch with this number.
+    pub stream_indices: (u64, [Option<u32>; STREAMS]),
+}
+
+/// How far a file was read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReadProgress {
+    /// The first byte that was not looked at, always the first of a line (but see `overlong_from`).
+    pub offset: u64,
+    /// Events that end here or before were sent before the start.
+    pub sent_until: u64,
+    /// Where the first piece in this file of a record that is not complete begins, by output stream.
+    pub held_from: [Option<u64>; STREAMS],
+    /// Where the line begins whose rest is being skipped because it is too long.
+    pub overlong_from: Option<u64>,
+    /// Bytes behind `offset` at the last look that make no whole line.
+    pub unfinished: u64,
+    /// Time of the last dated event; 0 where there is none.
+    pub last_time: i64,
+    /// Reads the lines' time stamps.
+    pub reader: Rfc3339Reader,
+    /// Bytes per line, to guess how many make a batch; 0 where nothing is known.
+    pub line_bytes: usize,
+    /// Nothing that begins here or later is read: the size when the source started, where it reads only once.
+    pub limit: Option<u64>,
+}
+
+/// What was noticed of a file from outside.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Signs {
+    /// Whether the last read came to the end.
+    pub at_end: bool,
+    /// When another file took its place.
+    pub succeeded_at: Option<Duration>,
+    /// When it was seen to have no name any more.
+    pub deleted_at: Option<Duration>,
+    /// When it was last asked for its size.
+    pub checked_at: Duration,
+    /// What it said.
+    pub size: u64,
+    /// When something was last read from it.
+    pub read_at: Duration,
+    /// The last look through everything that found it.
+    pub seen_in: u64,
+    /// How many complete looks since then did not.
+    pub missed: u32,
+}
+
+// === impl ReadProgress ===
+
+impl ReadProgress {
+    /// Reading that begins at an offset.
+    pub(crate) fn starting_at(offset: u64) -> ReadProgress {
+        ReadProgress { offset, sent_until: offset, ..ReadProgress::default() }
+    }
+
+    /// Reading that goes on where a checkpoint says.
+    pub(crate) fn resuming(position: &FilePosition) -> ReadProgress {
+        ReadProgress {
+            offset: position.resume_from.min(position.position),
+            sent_until: position.position,
+            last_time: position.last_time,
+            ..ReadProgress::default()
+        }
+    }
+
+    /// Whether a record is not complete that has a piece here.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held_from.iter().any(Option::is_some)
+    }
+
+    fn resume_from(&self) -> u64 {
+        let held = self.held_from.iter().flatten().copied().min();
+        let earliest = held.into_iter().chain(self.overlong_from).min();
+        earliest.map_or(self.offset, |earliest| earliest.min(self.offset))
+    }
+}
+
+// === impl Signs ===
+
+impl Signs {
+    /// Takes note of what the system says of the open file.
+    pub(crate) fn note(&mut self, stat: &rustix::fs::Stat, now: Duration) {
+        self.checked_at = now;
+        self.size = u64::try_from(stat.st_size).unwrap_or(0);
+        if stat.st_nlink == 0 {
+            self.deleted_at.get_or_insert(now);
+        }
+    }
+}
+
+// === impl FollowedFile ===
+
+/// Where a file was found.
+pub(crate) struct Opened {
+    pub id: FileId,
+    pub path: PathBuf,
+    pub chain: ChainNumber,
+    pub order: Order,
+    pub handle: File,
+}
+
+/// What is known of a file: that it is new, or where it goes on.
+pub(crate) struct Known {
+    pub key: FileKey,
+    pub phase: Phase,
+    pub first_seen: i64,
+    pub incarnation: Option<u64>,
+    pub fingerprint: Fingerprint,
+    pub progress: ReadProgress,
+}
+
+impl FollowedFile {
+    pub(crate) fn new(opened: Opened, known: Known, signs: Signs) -> FollowedFile {
+        FollowedFile {
+            id: opened.id,
+            key: known.key,
+            path: opened.path,
+            chain: opened.chain,
+            order: opened.order,
+            phase: known.phase,
+            handle: Some(opened.handle),
+            first_seen: known.first_seen,
+            incarnation: known.incarnation,
+            fingerprint: known.fingerprint,
+            progress: known.progress,
+            signs,
+            last_batch: 0,
+            touched: false,
+            streams: [const { None }; STREAMS],
+            stream_indices: (0, [None; STREAMS]),
+        }
+    }
+
+    /// The key that tells it from every other file of the source, also from later ones with the same inode.
+    pub(crate) fn key_of(id: FileId, first_seen: i64) -> FileKey {
+        format!("{:x}:{:x}:{:x}", id.device, id.inode, first_seen)
+    }
+
+    /// How far it is brought by the batch that holds everything read of it so far.
+    pub(crate) fn position(&self) -> FilePosition {
+        let position = self.progress.offset.max(self.progress.sent_until);
+        FilePosition {
+            path: self.path.to_string_lossy().into_owned(),
+            device: self.id.device,
+            inode: self.id.inode,
+            incarnation: self.incarnation.unwrap_or_default(),
+            first_seen: self.first_seen,
+            position,
+            resume_from: self.progress.resume_from().min(position),
+            fingerprint: self.fingerprint.hash,
+            fingerprint_len: self.fingerprint.len,
+            last_time: self.progress.last_time,
+        }
+    }
+
+    /// Covers more of the file with its fingerprint, once more of it is known.
+    pub(crate) fn extend_fingerprint(&mut self) {
+        if !self.fingerprint.can_grow() || self.progress.offset <= self.fingerprint.len {
+            return;
+        }
+        if let Some(handle) = &self.handle
+            && let Ok(head) = Head::read(handle, self.progress.offset)
+            && self.fingerprint.matches(head.as_slice())
+        {
+            self.fingerprint = Fingerprint::of(head.as_slice());
+        }
+    }
+
+    /// The stream of one of its outputs.
+    pub(crate) fn stream(&mut self, output: Output, attributes: &Attributes) -> Arc<Stream> {
+        let incarnation = self.incarnation.unwrap_or_default();
+        let make = || {
+            Stream::new(Attributes { stream: output.name().to_owned(), ..attributes.clone() }, incarnation)
+        };
+        match self.streams.get_mut(output.index()) {
+            Some(stream) => Arc::clone(stream.get_or_insert_with(make)),
+            None => make(),
+        }
+    }
+
+    /// Begins anew with what is another file in the same place: a truncated one, or one with a reused inode.
+    pub(crate) fn begin_anew(&mut self, first_seen: i64, incarnation: Option<u64>, fingerprint: Fingerprint) {
+        self.key = FollowedFile::key_of(self.id, first_seen);
+        self.phase = Phase::New;
+        self.first_seen = first_seen;
+        self.incarnation = incarnation;
+        self.fingerprint = fingerprint;
+        self.progress = ReadProgress { limit: self.progress.limit, ..ReadProgress::default() };
+        self.signs = Signs { seen_in: self.signs.seen_in, ..Signs::default() };
+        self.last_batch = 0;
+        self.touched = false;
+        self.streams = [const { None }; STREAMS];
+        self.stream_indices = (0, [None; STREAMS]);
+    }
+}
+
+/// Opens a file for reading; what is no regular file is refused.
+pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    // Without waiting: a pipe would hold the thread until somebody writes to it.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    Ok((file, metadata))
+}
+
+/// Whether a path leads to this file.
+pub(crate) fn leads_to(path: &Path, id: FileId) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| FileId::of(&metadata) == id)
+}
