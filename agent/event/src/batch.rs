@@ -162,7 +162,17 @@ impl Arena {
 
     /// The bytes in use and the padding behind them, for the scanner.
     pub(crate) fn padded(&self) -> &[u8] {
-        &self.bytes[..self.filled + PADDING]
+        self.bytes.get(..self.filled + PADDING).unwrap_or_default()
+    }
+
+    /// Bytes in use, to change.
+    pub(crate) fn slice_mut(&mut self, span: Span) -> &mut [u8] {
+        self.bytes.get_mut(span.range()).unwrap_or_default()
+    }
+
+    /// How much memory it holds, in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 }
 

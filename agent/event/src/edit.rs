@@ -1,18 +1,52 @@
 //! Edits, compiled: what the stages of a pipeline do to events, laid out for the scanner and the splicer.
 //!
-//! Every edit that a plan holds for all kept events is a *pass*. Passes that cannot see each other's work are applied
-//! together, in one splice, by the encoder; where one could (a rename of what another sets, a keep-only), the event
-//! is spliced in between and scanned again. Edits of single rows wait for the encoder in the same way.
+//! What an edit does, on the members of an event in every spelling of its paths (see [`crate::path`]):
+//!
+//! - **remove**: every member at the path goes, and what lies beyond it.
+//! - **set**: every member at the path takes the value, and what lies beyond the path goes. Where there is none, every
+//!   object at the nearest path on the way to it gets a new member; where something else than objects is there (a number,
+//!   an array), an object that holds the rest of the path takes its place, because the write says that it is one. Where
+//!   nothing is there, the event itself gets the member. Copies of one value take at most [`MAX_COPIED_BYTES`]: where
+//!   there are more places for it, only the last takes it, and the other members go.
+//! - **rename**: the last member's value is set at the other path, and every member at the first path goes. Nothing
+//!   happens where there is none, and what lies beyond the first path stays. A path renamed to itself stays as it is.
+//! - **keep-only**: what is not at, below or beyond one of the paths goes. On the way to them only objects stay: of an
+//!   array nothing can be kept but the whole.
+//!
+//! A path means a member of the event's own, also where the envelope has one of its name: `set event.kind` writes to the
+//! event's own `event`, which the document has as `event.event`.
+//!
+//! What a plan does to every kept event is done in *passes*. Passes that cannot see each other's work are applied
+//! together, in one splice, by the encoder; where one could (a rename of what another sets, a keep-only), the event is
+//! spliced in between and scanned again. Edits of single rows wait for the encoder in the same way.
 //!
 //! 1. A stage sees the edits of the stages before it: before it reads, whatever it could see is applied.
-//! 2. Order counts: what is applied together gives the same result as one after the other.
+//! 2. Order counts: what is applied together gives the same result as one after the other. Of one stage the edits of
+//!    single rows come before the plan's.
+
+mod needs;
+mod operation;
+mod program;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::path::{Node, PathError, PathTree, ROOT};
 use crate::stream::ENVELOPE_NAMES;
 use crate::transform::{Edit, Plan, ReasonClass};
 
+pub(crate) use needs::{Needs, Ways};
+pub(crate) use operation::{Nodes, Operation, Value, are_apart, one_line};
+pub(crate) use program::{Action, Program};
+
+use operation::{add_with_parents, is_json};
+
 /// Most passes of one pipeline.
 const MAX_PASSES: usize = 64;
+/// Copies of one value in one event take at most so many bytes, names included: a text made of nothing but duplicates
+/// must not make a document of any size.
+pub const MAX_COPIED_BYTES: usize = 256 * 1024;
 
 /// Why the plans of a pipeline's stages cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,51 +54,15 @@ pub enum CompileError {
     /// Not a path.
     #[error(transparent)]
     Path(#[from] PathError),
-    /// Too many edits.
-    #[error("the stages of one pipeline make {0} edits to every event; at most {MAX_PASSES} are possible")]
+    /// Too many edits that depend on each other.
+    #[error(
+        "the stages of one pipeline edit every event in {0} steps, one upon the other; at most {MAX_PASSES} are \
+         possible"
+    )]
     TooManyEdits(usize),
-}
-
-/// What an edit does, by nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
-    Remove(Node),
-    Set(Node, Value),
-    /// The nodes that stay.
-    KeepOnly(Vec<Node>),
-}
-
-/// A value to write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Value {
-    /// JSON text.
-    Json(Box<[u8]>),
-    /// The event's own value at a node, which is removed there.
-    MovedFrom(Node),
-}
-
-/// What happens to the members of a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Action {
-    #[default]
-    Stay,
-    Remove,
-    /// Written by the set operation with this index, if that has a value.
-    Set(u16),
-    /// Removed if the set operation with this index takes the value along.
-    MovedBy(u16),
-    /// Something inside is kept: an object stays, to be looked at inside; anything else is removed, an array too.
-    Through,
-}
-
-/// Operations that are applied in one splice.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Program {
-    /// By node.
-    pub actions: Vec<Action>,
-    pub sets: Vec<(Node, Value)>,
-    /// Members that match no node are removed.
-    pub removes_others: bool,
+    /// A value that is none.
+    #[error("the value for \"{0}\" is not JSON text")]
+    NotJson(String),
 }
 
 /// What a stage reads.
@@ -83,28 +81,31 @@ pub(crate) struct StageParts {
     pub writes: Vec<Option<Node>>,
     /// The first of the stage's own passes; those before it belong to earlier stages.
     pub first_pass: usize,
-    /// Rows to which fewer passes are applied must be spliced before the stage reads.
-    pub reads_need: usize,
-    /// The same for rows on which edits of their own wait.
-    pub reads_need_row_edits: bool,
-    /// The same before the stage's edits of single rows are noted.
-    pub writes_need: usize,
-    /// Edits of single rows cannot wait for the encoder.
-    pub writes_at_once: bool,
+    /// By [`Ways`].
+    needs: [Needs; 2],
     pub reasons: Vec<(String, ReasonClass)>,
 }
+
+/// Operations that may be applied together in any event.
+type Pass = Vec<Operation>;
 
 /// The stages of a pipeline, ready to be applied.
 #[derive(Clone, Debug)]
 pub struct Compiled {
     pub(crate) tree: PathTree,
     pub(crate) stages: Vec<StageParts>,
-    passes: Vec<Operation>,
+    passes: Vec<Pass>,
     /// `programs[from][count - 1]`, as far as passes from `from` on can be applied together.
     programs: Vec<Vec<Program>>,
+    /// By `from`: how many of them can be in an event whose paths go through arrays.
+    through_arrays: Vec<usize>,
     pub(crate) nothing: Program,
     /// By node: whether it is one of the envelope's names or below one.
     pub(crate) reserved: Vec<bool>,
+    /// Whether anything is set below the top level.
+    pub(crate) sets_below: bool,
+    /// Tells it from every other one but its clones.
+    pub(crate) id: u64,
 }
 
 // === impl Compiled ===
@@ -119,22 +120,21 @@ impl Compiled {
         let (mut stages, mut passes) = (Vec::new(), Vec::new());
         for plan in plans {
             let first_pass = passes.len();
-            for edit in &plan.edits {
-                passes.push(operation(&mut tree, edit)?);
-            }
+            add_passes(&mut tree, plan, &mut passes)?;
             stages.push(StageParts::new(&mut tree, plan, first_pass)?);
         }
         if passes.len() > MAX_PASSES {
             return Err(CompileError::TooManyEdits(passes.len()));
         }
-        let reserved_tops: Vec<Node> = ENVELOPE_NAMES.iter().filter_map(|name| tree.find(name)).collect();
-        let reserved = (0..tree.len() as Node)
-            .map(|node| node != ROOT && reserved_tops.contains(&tree.top(node)))
-            .collect();
-        let nothing = Program { actions: vec![Action::Stay; tree.len()], ..Program::default() };
-        let mut compiled = Compiled { tree, stages, passes, programs: Vec::new(), nothing, reserved };
-        compiled.find_needs(plans);
-        compiled.programs = (0..compiled.passes.len()).map(|from| compiled.programs_from(from)).collect();
+        let nothing = Program::new(&tree, &[]);
+        let reserved = reserved(&tree);
+        let sets_below = needs::set_below(&tree, &passes, &stages);
+        let (programs, through_arrays) = (Vec::new(), Vec::new());
+        let id = next_id();
+        let mut compiled =
+            Compiled { tree, stages, passes, programs, through_arrays, nothing, reserved, sets_below, id };
+        compiled.find_needs();
+        compiled.build_programs();
         Ok(compiled)
     }
 
@@ -144,111 +144,71 @@ impl Compiled {
     }
 
     /// The most passes from `from` on, but none from `to` on, that can be applied together, and up to where they go.
-    pub(crate) fn program(&self, from: usize, to: usize) -> (&Program, usize) {
-        let count = to.saturating_sub(from);
+    pub(crate) fn program(&self, from: usize, to: usize, ways: Ways) -> (&Program, usize) {
         let programs = self.programs.get(from).map(Vec::as_slice).unwrap_or_default();
-        let count = count.min(programs.len());
+        let most = match ways {
+            Ways::Objects => programs.len(),
+            Ways::Arrays => self.through_arrays.get(from).copied().unwrap_or_default(),
+        };
+        let count = to.saturating_sub(from).min(most);
         match count.checked_sub(1).and_then(|last| programs.get(last)) {
             Some(program) => (program, from + count),
             None => (&self.nothing, from),
         }
     }
 
-    fn programs_from(&self, from: usize) -> Vec<Program> {
-        let mut programs = Vec::new();
-        for to in from + 1..=self.passes.len() {
-            let together = &self.passes[from..to];
-            let (last, before) = (&together[together.len() - 1], &together[..together.len() - 1]);
-            if before.iter().any(|pass| self.sees(pass, last)) {
-                break;
-            }
-            programs.push(Program::new(&self.tree, together));
-        }
-        programs
-    }
-
-    /// Whether one operation could see what another one did.
-    fn sees(&self, one: &Operation, other: &Operation) -> bool {
-        if matches!((one, other), (Operation::Remove(_), Operation::Remove(_))) {
-            return false;
-        }
-        one.touches(&self.tree, &other.nodes()) || other.touches(&self.tree, &one.nodes())
-    }
-
-    fn find_needs(&mut self, plans: &[&Plan]) {
-        for stage in 0..self.stages.len() {
-            let reads = self.nodes_of(&plans[stage].reads);
-            let writes = self.nodes_of(&plans[stage].writes);
-            let first = self.stages[stage].first_pass;
-            let touching = |nodes: &[Node], passes: std::ops::Range<usize>| {
-                let mut passes = passes.rev();
-                passes.find(|pass| self.passes[*pass].touches(&self.tree, nodes)).map_or(0, |pass| pass + 1)
-            };
-            let reads_need = touching(&reads, 0..first);
-            let writes_need = touching(&writes, 0..first);
-            let writes_at_once = touching(&writes, first..self.passes.len()) > 0;
-            let reads_need_row_edits = (0..stage).any(|earlier| {
-                let written = self.nodes_of(&plans[earlier].writes);
-                overlap(&self.tree, &written, &reads)
-            });
-            let parts = &mut self.stages[stage];
-            parts.reads_need = reads_need;
-            parts.writes_need = writes_need;
-            parts.writes_at_once = writes_at_once;
-            parts.reads_need_row_edits = reads_need_row_edits;
+    fn build_programs(&mut self) {
+        self.through_arrays = self.counts_together(Ways::Arrays);
+        for (from, count) in self.counts_together(Ways::Objects).into_iter().enumerate() {
+            let first = |count| self.passes.iter().skip(from).take(count).flatten().collect::<Vec<_>>();
+            let programs = (1..=count).map(|count| Program::new(&self.tree, &first(count))).collect();
+            self.programs.push(programs);
         }
     }
 
-    /// The nodes of paths; `*` is the event itself.
-    fn nodes_of(&self, paths: &[String]) -> Vec<Node> {
-        let node = |path: &String| if path == "*" { Some(ROOT) } else { self.tree.find(path) };
-        paths.iter().filter_map(node).collect()
+    /// For each pass, how many from it on do not see each other's work.
+    fn counts_together(&self, ways: Ways) -> Vec<usize> {
+        let sees = |one: &Pass, other: &Pass| {
+            one.iter().any(|one| other.iter().any(|other| one.sees(other, &self.tree, ways)))
+        };
+        // By pass, the last one before it whose work it sees, and one more.
+        let seen: Vec<usize> = (self.passes.iter().enumerate())
+            .map(|(at, pass)| self.passes.iter().take(at).rposition(|before| sees(before, pass)).map_or(0, |at| at + 1))
+            .collect();
+        let count = |from: usize| seen.iter().skip(from).take_while(|seen| **seen <= from).count();
+        (0..seen.len()).map(count).collect()
     }
 }
 
-fn overlap(tree: &PathTree, ones: &[Node], others: &[Node]) -> bool {
-    ones.iter().any(|one| others.iter().any(|other| tree.covers(*one, *other) || tree.covers(*other, *one)))
-}
-
-/// The operation of an edit, with its paths added to the tree. A rename is a set of a moved value.
-pub(crate) fn operation(tree: &mut PathTree, edit: &Edit) -> Result<Operation, PathError> {
-    Ok(match edit {
-        Edit::Remove(path) => Operation::Remove(tree.add_recorded(path)?),
-        Edit::Set(path, json) => {
-            let node = add_with_parents(tree, path)?;
-            Operation::Set(node, Value::Json(json.as_bytes().into()))
+/// Adds a plan's edits as passes: an edit joins the one before it where they never see each other's work, so that a
+/// list of a hundred paths to remove is one pass.
+fn add_passes(tree: &mut PathTree, plan: &Plan, passes: &mut Vec<Pass>) -> Result<(), CompileError> {
+    let first = passes.len();
+    for edit in &plan.edits {
+        if let Edit::Set(path, json) = edit
+            && !is_json(json)
+        {
+            return Err(CompileError::NotJson(path.clone()));
         }
-        Edit::Rename(from, to) => {
-            let from = tree.add_recorded(from)?;
-            let to = add_with_parents(tree, to)?;
-            Operation::Set(to, Value::MovedFrom(from))
+        let operation = Operation::new(tree, edit)?;
+        let last = passes.get_mut(first..).and_then(<[Pass]>::last_mut);
+        match last.filter(|pass| pass.iter().all(|one| !one.sees(&operation, tree, Ways::Arrays))) {
+            Some(pass) => pass.push(operation),
+            None => passes.push(vec![operation]),
         }
-        Edit::KeepOnly(paths) => {
-            tree.record_others(ROOT);
-            let mut nodes = Vec::new();
-            for path in paths {
-                let node = add_with_parents(tree, path)?;
-                let mut parent = tree.parent(node);
-                while parent != ROOT {
-                    tree.record_others(parent);
-                    parent = tree.parent(parent);
-                }
-                nodes.push(node);
-            }
-            Operation::KeepOnly(nodes)
-        }
-    })
-}
-
-/// Records the path and everything on the way to it, so that a member can be added inside an object that is there.
-fn add_with_parents(tree: &mut PathTree, path: &str) -> Result<Node, PathError> {
-    let node = tree.add_recorded(path)?;
-    let mut parent = tree.parent(node);
-    while parent != ROOT {
-        tree.record(parent);
-        parent = tree.parent(parent);
     }
-    Ok(node)
+    Ok(())
+}
+
+fn reserved(tree: &PathTree) -> Vec<bool> {
+    let tops: Vec<Node> = ENVELOPE_NAMES.iter().filter_map(|name| tree.find(name)).collect();
+    let is_reserved = |node| node != ROOT && tops.contains(&tree.top(node));
+    (0..tree.len() as Node).map(is_reserved).collect()
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 // === impl StageParts ===
@@ -268,80 +228,18 @@ impl StageParts {
             attributes: plan.attributes.clone(),
             writes,
             first_pass,
-            reads_need: 0,
-            reads_need_row_edits: false,
-            writes_need: 0,
-            writes_at_once: false,
+            needs: Default::default(),
             reasons: plan.reasons.iter().map(|reason| (reason.name.clone(), reason.class)).collect(),
         })
     }
-}
 
-// === impl Operation ===
-
-impl Operation {
-    /// The nodes that it reads or writes.
-    fn nodes(&self) -> Vec<Node> {
-        match self {
-            Operation::Remove(node) | Operation::Set(node, Value::Json(_)) => vec![*node],
-            Operation::Set(node, Value::MovedFrom(from)) => vec![*node, *from],
-            Operation::KeepOnly(_) => vec![ROOT],
-        }
-    }
-
-    /// Whether it changes anything at, above or below one of the nodes.
-    fn touches(&self, tree: &PathTree, nodes: &[Node]) -> bool {
-        overlap(tree, &self.nodes(), nodes)
-    }
-}
-
-// === impl Program ===
-
-impl Program {
-    /// The program of operations that do not see each other.
-    pub(crate) fn new(tree: &PathTree, operations: &[Operation]) -> Program {
-        let mut program = Program { actions: vec![Action::Stay; tree.len()], ..Program::default() };
-        for operation in operations {
-            match operation {
-                Operation::Remove(node) => program.act(tree, *node, Action::Remove, Action::Remove),
-                Operation::Set(node, value) => {
-                    let index = program.sets.len() as u16;
-                    program.sets.push((*node, value.clone()));
-                    program.act(tree, *node, Action::Set(index), Action::Remove);
-                    if let Value::MovedFrom(from) = value {
-                        if let Some(action) = program.actions.get_mut(*from as usize) {
-                            *action = Action::MovedBy(index);
-                        }
-                    }
-                }
-                Operation::KeepOnly(kept) => program.keep_only(tree, kept),
-            }
-        }
-        program
-    }
-
-    /// `node` gets an action, everything below it another one.
-    fn act(&mut self, tree: &PathTree, node: Node, here: Action, below: Action) {
-        for (other, action) in self.actions.iter_mut().enumerate() {
-            let other = other as Node;
-            if other == node {
-                *action = here;
-            } else if tree.covers(node, other) {
-                *action = below;
-            }
-        }
-    }
-
-    /// Only these, what is below them, and the way to them stays.
-    fn keep_only(&mut self, tree: &PathTree, kept: &[Node]) {
-        self.removes_others = true;
-        for (node, action) in self.actions.iter_mut().enumerate() {
-            let node = node as Node;
-            if kept.iter().any(|kept| tree.covers(*kept, node)) {
-                continue;
-            }
-            let leads_on = kept.iter().any(|kept| tree.covers(node, *kept));
-            *action = if leads_on { Action::Through } else { Action::Remove };
+    /// What must be applied to an event before the stage's part.
+    #[inline]
+    pub fn needs(&self, ways: Ways) -> &Needs {
+        let [objects, arrays] = &self.needs;
+        match ways {
+            Ways::Objects => objects,
+            Ways::Arrays => arrays,
         }
     }
 }

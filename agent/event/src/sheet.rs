@@ -8,9 +8,10 @@
 mod apply;
 mod encode;
 mod load;
+mod note;
 
 use crate::batch::{Arena, Batch, Flags, Span};
-use crate::edit::{Compiled, Read};
+use crate::edit::{Compiled, Read, Ways};
 use crate::scan::{Hit, Scanner, Value};
 use crate::splice::{RowEdit, Scratch};
 use crate::time::Rfc3339Writer;
@@ -18,6 +19,7 @@ use crate::transform::{Call, Context};
 
 pub use apply::{Applied, Drops, MAX_NEW_EVENTS, OnFault};
 pub use encode::{Encoded, Finished};
+pub use note::MAX_ROW_EDITS;
 
 /// Where an event's text lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,7 @@ struct Event {
     applied: u8,
     /// Edits of its own wait for the encoder.
     waits: bool,
+    ways: Ways,
     state: State,
 }
 
@@ -73,6 +76,12 @@ pub struct Sheet {
     values: Vec<Value>,
     /// Sorted by event.
     waiting: Vec<RowEdit>,
+    /// The values that they write.
+    written: Vec<u8>,
+    /// How many events were made of each row, as far as any were.
+    children: Vec<u32>,
+    /// Which compiled plans the scanner has learnt for.
+    plans: u64,
     /// The call's rows, as events.
     live: Vec<u32>,
     call: Call,
@@ -103,8 +112,9 @@ impl Sheet {
         self.live.clear();
         for index in 0..self.events.len() {
             let Some(event) = self.events.get(index).filter(|event| event.state == State::Live) else { continue };
-            let stale = (event.applied as usize) < parts.reads_need;
-            if stale || (parts.reads_need_row_edits && event.waits) {
+            let needs = parts.needs(event.ways);
+            let is_stale = (event.applied as usize) < needs.reads;
+            if is_stale || (needs.reads_row_edits && event.waits) {
                 self.splice_in_place(compiled, batch, index, parts.first_pass);
             }
             self.live.push(index as u32);
@@ -190,20 +200,18 @@ impl Sheet {
         bytes.get(event.text.range()).unwrap_or_default()
     }
 
+    /// An event's text with what lies behind it, at least the padding.
+    fn padded_of<'a>(&'a self, event: &Event, batch: &'a Batch) -> &'a [u8] {
+        let padded = match event.place {
+            Place::Batch => batch.padded(),
+            Place::Sheet => self.arena.padded(),
+        };
+        padded.get(event.text.start as usize..).unwrap_or_default()
+    }
+
     fn hits_of(&self, event: &Event) -> &[Hit] {
         let first = event.first_hit as usize;
         self.hits.get(first..first + event.hits as usize).unwrap_or_default()
-    }
-
-    /// The edits that wait for an event.
-    fn waiting_for(&self, index: usize) -> &[RowEdit] {
-        if !self.events.get(index).is_some_and(|event| event.waits) {
-            return &[];
-        }
-        let index = index as u32;
-        let start = self.waiting.partition_point(|edit| edit.event < index);
-        let end = self.waiting.partition_point(|edit| edit.event <= index);
-        self.waiting.get(start..end).unwrap_or_default()
     }
 }
 

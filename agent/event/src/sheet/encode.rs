@@ -4,6 +4,7 @@
 //! event's own members, spliced. Members of the envelope's names are the envelope's alone: an event's own go into the
 //! object `event`, in every spelling.
 
+use super::load::waiting_for;
 use super::{Sheet, State};
 use crate::batch::{Batch, Flags};
 use crate::edit::Compiled;
@@ -85,8 +86,9 @@ impl Sheet {
             open: event.open,
             close: event.close,
             hits: self.hits_of(&event),
-            program: compiled.program(event.applied as usize, compiled.passes()).0,
-            row: self.waiting_for(index),
+            program: compiled.program(event.applied as usize, compiled.passes(), event.ways).0,
+            row: waiting_for(&self.waiting, &event, index),
+            written: &self.written,
             reserved: &compiled.reserved,
         };
         splice.write(out, &mut scratch);
@@ -100,7 +102,7 @@ impl Sheet {
     fn prepare(&mut self, compiled: &Compiled, batch: &Batch, index: usize) {
         let passes = compiled.passes();
         while let Some(event) = self.events.get(index).copied() {
-            let (_, upto) = compiled.program(event.applied as usize, passes);
+            let (_, upto) = compiled.program(event.applied as usize, passes, event.ways);
             if upto >= passes {
                 return;
             }

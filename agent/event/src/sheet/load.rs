@@ -1,10 +1,12 @@
-//! Loading: every row of a batch becomes an event with a text that is one JSON object.
+//! Loading: every row of a batch becomes an event with a text that is one JSON object on one line.
 
 use super::{Event, Place, Sheet, State};
-use crate::batch::{Batch, Flags, Row, Span};
-use crate::edit::{Compiled, Program};
+use crate::batch::{Arena, Batch, Flags, MAX_BATCH_BYTES, Row, Span};
+use crate::column::Kind;
+use crate::edit::{Compiled, Program, Ways, one_line};
 use crate::parse::Parser;
-use crate::scan::{Found, NotAnObject, Value};
+use crate::path::NONE;
+use crate::scan::{Found, Hit, MAX_DEPTH, NotAnObject, Value};
 use crate::splice::{RowEdit, Splice};
 
 /// To the scanner, texts that the sheet itself holds are a stream of their own.
@@ -13,20 +15,15 @@ const OWN_TEXTS: u64 = 0;
 impl Sheet {
     /// Takes a batch up, in place of the one before.
     pub fn load(&mut self, compiled: &Compiled, parser: &Parser, batch: &Batch) {
-        self.events.clear();
-        self.hits.clear();
-        self.values.clear();
-        self.waiting.clear();
-        self.arena.truncate(0);
+        self.clear(compiled);
         for (index, row) in batch.rows().iter().enumerate() {
             let first_hit = self.hits.len();
             let object = match parser.takes_json() {
                 true => self.scan(compiled, stream_of(batch, row), batch.padded(), row.content, first_hit),
                 false => Err(NotAnObject),
             };
-            let place = Place::Batch;
             let mut event = Event {
-                place,
+                place: Place::Batch,
                 text: row.content,
                 open: 0,
                 close: 0,
@@ -39,13 +36,37 @@ impl Sheet {
                 backslash: false,
                 applied: 0,
                 waits: false,
+                ways: Ways::default(),
                 state: State::Live,
             };
             match object {
-                Ok(found) => event.take(found, self.hits.len()),
+                Ok(found) => self.take_row(compiled, found, batch.content(row), &mut event),
                 Err(NotAnObject) => self.load_text(compiled, parser, batch.content(row), &mut event),
             }
             self.events.push(event);
+        }
+    }
+
+    /// Forgets the last batch, and what it had learnt for other plans. Memory that grew for giant events is given back.
+    fn clear(&mut self, compiled: &Compiled) {
+        if self.plans != compiled.id {
+            self.plans = compiled.id;
+            self.scanner.forget();
+        }
+        self.events.clear();
+        self.hits.clear();
+        self.values.clear();
+        self.waiting.clear();
+        self.written.clear();
+        self.children.clear();
+        self.arena.truncate(0);
+        if self.arena.capacity() > 4 * MAX_BATCH_BYTES {
+            self.arena = Arena::default();
+        }
+        for memory in [&mut self.written, &mut self.text] {
+            if memory.capacity() > 4 * MAX_BATCH_BYTES {
+                *memory = Vec::new();
+            }
         }
     }
 
@@ -80,10 +101,30 @@ impl Sheet {
         found
     }
 
+    /// A line that is a JSON object. It stays in the batch unless it has more than one line itself, which a joined event
+    /// may have between its tokens.
+    #[inline]
+    fn take_row(&mut self, compiled: &Compiled, found: Found, content: &[u8], event: &mut Event) {
+        event.take(compiled, found, &self.hits);
+        if found.facts.control {
+            self.copy_lines(content, event);
+        }
+    }
+
+    #[cold]
+    fn copy_lines(&mut self, content: &[u8], event: &mut Event) {
+        let object = content.get(event.open as usize..=event.close as usize).unwrap_or_default();
+        if memchr::memchr2(b'\n', b'\r', object).is_none() {
+            return;
+        }
+        let text = self.arena.append(content);
+        one_line(self.arena.slice_mut(text));
+        (event.place, event.text) = (Place::Sheet, text);
+    }
+
     /// A line that is not a JSON object as it stands. One that only has bytes that are not UTF-8 may be one with these
     /// replaced.
     fn load_text(&mut self, compiled: &Compiled, parser: &Parser, content: &[u8], event: &mut Event) {
-        event.place = Place::Sheet;
         let replaced;
         let text = match simdutf8::basic::from_utf8(content) {
             Ok(text) => text,
@@ -103,7 +144,7 @@ impl Sheet {
             // No parser writes anything but an object; if one did, its bytes still must not be lost.
             document.clear();
             Parser::None.render(text, &mut document);
-            let _ = self.load_bytes(compiled, &document, event);
+            self.load_or_empty(compiled, &document, event);
         }
         self.text = document;
     }
@@ -120,24 +161,38 @@ impl Sheet {
         let arena = std::mem::take(&mut self.arena);
         let found = self.scan(compiled, OWN_TEXTS, arena.padded(), text, first_hit);
         self.arena = arena;
+        let Ok(found) = found else {
+            self.arena.truncate(text.start as usize);
+            return Err(NotAnObject);
+        };
+        if found.facts.control {
+            one_line(self.arena.slice_mut(text));
+        }
         (event.place, event.text, event.first_hit) = (Place::Sheet, text, first_hit as u32);
-        event.take(found?, self.hits.len());
+        event.take(compiled, found, &self.hits);
         Ok(())
+    }
+
+    /// Loads what is known to be an object. Where it is none after all, the event is left without members of its own:
+    /// neither may the others' values be misplaced, nor may it keep what an edit was to take away.
+    fn load_or_empty(&mut self, compiled: &Compiled, object: &[u8], event: &mut Event) {
+        let loaded = self.load_bytes(compiled, object, event);
+        debug_assert!(loaded.is_ok(), "not an object: {:?}", String::from_utf8_lossy(object));
+        if loaded.is_err() {
+            let _ = self.load_bytes(compiled, b"{}", event);
+        }
     }
 
     /// Applies passes up to `to`, and the edits that wait, to an event's text.
     pub(super) fn splice_in_place(&mut self, compiled: &Compiled, batch: &Batch, index: usize, to: usize) {
         loop {
             let Some(event) = self.events.get(index).copied() else { return };
-            let (program, upto) = compiled.program(event.applied as usize, to);
+            let (program, upto) = compiled.program(event.applied as usize, to, event.ways);
             if upto == event.applied as usize && !event.waits {
                 return;
             }
             let waiting = std::mem::take(&mut self.waiting);
-            let start = waiting.partition_point(|edit| edit.event < index as u32);
-            let end = waiting.partition_point(|edit| edit.event <= index as u32);
-            let row = if event.waits { waiting.get(start..end).unwrap_or_default() } else { &[] };
-            self.splice_once(compiled, batch, index, program, row);
+            self.splice_once(compiled, batch, index, program, waiting_for(&waiting, &event, index));
             self.waiting = waiting;
             if let Some(event) = self.events.get_mut(index) {
                 event.applied = upto as u8;
@@ -168,6 +223,7 @@ impl Sheet {
             hits: self.hits_of(&event),
             program,
             row,
+            written: &self.written,
             reserved: &[],
         };
         splice.write(&mut text, &mut scratch);
@@ -179,10 +235,12 @@ impl Sheet {
     /// Gives an event another text, which is an object.
     pub(super) fn replace_text(&mut self, compiled: &Compiled, index: usize, object: &[u8]) {
         let Some(mut event) = self.events.get(index).copied() else { return };
+        self.give_back(&event);
         let (fields, end) = (compiled.tree.fields(), self.values.len());
-        if self.load_bytes(compiled, object, &mut event).is_err() {
-            return;
-        }
+        // What was an object before may lie deeper now.
+        self.scanner.set_max_depth(usize::MAX);
+        self.load_or_empty(compiled, object, &mut event);
+        self.scanner.set_max_depth(MAX_DEPTH);
         // The values were appended; their place is the event's own.
         self.values.copy_within(end..end + fields, index * fields);
         self.values.truncate(end);
@@ -190,14 +248,43 @@ impl Sheet {
             *place = event;
         }
     }
+
+    /// Gives back what an event's text takes where it lies at the end: many edits of one event take no more than one.
+    fn give_back(&mut self, event: &Event) {
+        if event.place == Place::Sheet && event.text.end() == self.arena.len() {
+            self.arena.truncate(event.text.start as usize);
+        }
+        if event.first_hit as usize + event.hits as usize == self.hits.len() {
+            self.hits.truncate(event.first_hit as usize);
+        }
+    }
 }
 
 impl Event {
-    fn take(&mut self, found: Found, hits: usize) {
+    /// Notes what the scan of its text found; its hits are the last ones.
+    #[inline]
+    fn take(&mut self, compiled: &Compiled, found: Found, hits: &[Hit]) {
         (self.open, self.close) = (found.open, found.close);
         self.backslash = found.facts.backslash;
-        self.hits = hits as u32 - self.first_hit;
+        self.hits = hits.len() as u32 - self.first_hit;
+        if compiled.sets_below {
+            let is_on_the_way =
+                |hit: &Hit| hit.kind == Kind::Array && !hit.beyond && compiled.tree.inside(hit.node) != NONE;
+            let has_array = hits.iter().skip(self.first_hit as usize).any(is_on_the_way);
+            self.ways = if has_array { Ways::Arrays } else { Ways::Objects };
+        }
     }
+}
+
+/// The edits that wait for an event, among those that wait for any.
+pub(super) fn waiting_for<'a>(waiting: &'a [RowEdit], event: &Event, index: usize) -> &'a [RowEdit] {
+    if !event.waits {
+        return &[];
+    }
+    let index = index as u32;
+    let start = waiting.partition_point(|edit| edit.event < index);
+    let end = waiting.partition_point(|edit| edit.event <= index);
+    waiting.get(start..end).unwrap_or_default()
 }
 
 /// What tells a row's stream apart for the scanner.
