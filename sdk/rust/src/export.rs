@@ -1,4 +1,4 @@
-//! The way into a plugin: what [`export_transform!`] makes of a [`Transform`].
+//! The way into a plugin: what [`export_transform!`](crate::export_transform) makes of a [`Transform`].
 
 use std::cell::RefCell;
 
@@ -57,7 +57,7 @@ macro_rules! export_transform {
     };
 }
 
-/// Embeds a manifest as the section `weir:manifest`; [`export_transform!`] does it for you.
+/// Embeds a manifest as the section `weir:manifest`; [`export_transform!`](crate::export_transform) does it for you.
 #[macro_export]
 macro_rules! embed_manifest {
     ($manifest:literal) => {

@@ -5,7 +5,7 @@
 //! | `NAME.config.json` | the configuration |
 //! | `NAME.events.ndjson` | one event a line |
 //! | `NAME.expected.ndjson` | for each event `{"keep": document}` or `{"drop": reason}`, and `"events": [...]` for those it made |
-//! | `NAME.context.json` | optional: `{"now": nanoseconds, "pressure": 0.9, "streams": [{"namespace": "shop"}], "rows": [0, 0, 1]}`, where `rows` is the stream of each event (0 where it is not given) |
+//! | `NAME.context.json` | optional: what [`FixtureContext`] has |
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,8 +17,8 @@ use super::outcome::{covers, paths_of};
 use super::{Agent, Error, Event, Fate, Run};
 use crate::{Json, Transform, json};
 
-/// Runs the plugin over every fixture in the folder `fixtures` beside its `manifest.json`, and checks that its plans stay
-/// within the manifest. `folder` is the plugin's own: `env!("CARGO_MANIFEST_DIR")`.
+/// Runs the plugin over every fixture in the folder `fixtures` beside its `manifest.json`, and checks that its plans
+/// stay within the manifest. `folder` is the plugin's own: `env!("CARGO_MANIFEST_DIR")`.
 ///
 /// # Errors
 /// [`Error::Fixture`] names the first event that came out differently, or what can't be read; a folder without
@@ -50,12 +50,16 @@ enum Paths {
     List(Vec<String>),
 }
 
+/// `{"now": 0, "pressure": 0.9, "streams": [{"namespace": "shop"}], "rows": [0, 0]}`, all of it optional.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct FixtureContext {
+    /// Nanoseconds since the Unix epoch.
     now: Option<i64>,
     pressure: f32,
+    /// Attributes of streams.
     streams: Vec<BTreeMap<String, String>>,
+    /// The stream of each event; 0 where it is not given.
     rows: Vec<usize>,
 }
 
