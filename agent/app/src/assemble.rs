@@ -74,9 +74,9 @@ pub fn assemble(
     let ledger = restored_ledger(checkpoints);
     let mut sinks = BTreeMap::new();
     for (name, sink) in &config.sinks {
-        let sink = sinks::build(name.as_str(), sink)
-            .map_err(|error| one(config, &["sinks", name.as_str()], error.to_string()))?;
-        sinks.insert(name.to_string(), driven(name.as_str(), sink, DEFAULT_BOUND, &ledger));
+        let sink = sinks::build(name, sink)
+            .map_err(|error| one(config, &["sinks", name], error.to_string()))?;
+        sinks.insert(name.to_string(), driven(name, sink, DEFAULT_BOUND, &ledger));
     }
     let mut dead_letters = Vec::new();
     let mut pipelines = Vec::new();
@@ -135,24 +135,24 @@ fn build_pipeline(
     }
     let plans: Vec<_> = stages.iter().map(|stage| &stage.plan).collect();
     let compiled = Compiled::new(&plans)
-        .map_err(|error| one(config, &["pipelines", name.as_str(), "stages"], error.to_string()))?;
+        .map_err(|error| one(config, &["pipelines", name, "stages"], error.to_string()))?;
     let mut outputs = Vec::new();
     for sink in &pipeline.to {
-        let (Some(driven), Some(wanted)) = (sinks.get(sink.as_str()), config.sinks.get(sink)) else { continue };
+        let (Some(driven), Some(wanted)) = (sinks.get(&**sink), config.sinks.get(&**sink)) else { continue };
         outputs.push(Output {
             buffer: driven.buffer.clone(),
-            account: ledger.account(name.as_str(), sink.as_str()),
+            account: ledger.account(name, sink),
             best_effort: wanted.best_effort,
         });
     }
     Ok(Pipeline {
-        name: name.as_str().into(),
+        name: (**name).into(),
         stages,
         compiled,
         outputs,
         dead_letters: Output {
             buffer: dead.buffer.clone(),
-            account: weir_buffer::ledger::Account::new(name.as_str(), "dead letters"),
+            account: weir_buffer::ledger::Account::new(name, "dead letters"),
             best_effort: false,
         },
         weight: u32::from(pipeline.weight),
@@ -168,7 +168,7 @@ fn plugin_stage(name: &Name, plugin: &Arc<Plugin>) -> Stage {
     };
     let instances = Arc::clone(plugin);
     Stage {
-        name: name.as_str().into(),
+        name: (**name).into(),
         plan: plugin.plan().clone(),
         on_fault,
         make: Box::new(move || Box::new(instances.instance()) as Box<dyn Transform>),
@@ -235,7 +235,7 @@ fn build_sources(
         for (index, pipeline) in config.pipelines.values().enumerate() {
             if pipeline.from.contains(name) {
                 let parser = parser(config.parser(pipeline, source))
-                    .map_err(|error| one(config, &["sources", name.as_str(), "parse"], error))?;
+                    .map_err(|error| one(config, &["sources", name, "parse"], error))?;
                 to.push((index, Arc::new(parser)));
             }
         }
@@ -244,11 +244,11 @@ fn build_sources(
             continue;
         }
         let context = SourceContext {
-            name: name.as_str().into(),
+            name: (**name).into(),
             cluster: config.cluster.as_str().into(),
             node: config.node.as_str().into(),
             mode,
-            outlet: workers.outlet(name.as_str(), to),
+            outlet: workers.outlet(name, to),
             arenas: ArenaPool::new(),
             checkpoints: Arc::clone(checkpoints),
             stop: stop.clone(),
@@ -264,7 +264,7 @@ fn build_source(config: &Config, name: &Name, source: &weir_config::Source) -> R
         weir_config::ReadFrom::Beginning => ReadFrom::Beginning,
         weir_config::ReadFrom::End => ReadFrom::End,
     };
-    let globs = |globs: &[weir_config::Glob]| globs.iter().map(ToString::to_string).collect();
+    let globs = |globs: &[weir_config::Glob]| globs.iter().map(|glob| glob.as_str().to_owned()).collect();
     let linger = source.linger;
     let built: Result<Box<dyn Source>, _> = match &source.kind {
         SourceKind::KubernetesLogs(kind) => KubernetesLogs::new(KubernetesLogsSettings {
@@ -289,7 +289,7 @@ fn build_source(config: &Config, name: &Name, source: &weir_config::Source) -> R
         })
         .map(|source| Box::new(source) as Box<dyn Source>),
     };
-    built.map_err(|error| one(config, &["sources", name.as_str()], error.to_string()))
+    built.map_err(|error| one(config, &["sources", name], error.to_string()))
 }
 
 /// The agent's own pod, where the manifest of its DaemonSet says so (downward API).

@@ -1,2 +1,28 @@
 //! The weir command.
-fn main() {}
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod admin;
+mod assemble;
+#[cfg(feature = "bench-native")]
+mod bench_w1;
+mod cli;
+mod commands;
+mod metrics;
+mod output;
+mod plugins;
+mod sinks;
+mod state;
+mod telemetry;
+#[cfg(test)]
+mod test_agent;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    // Before anything else: the compiling child limits itself, and must not have started a thread by then.
+    if arguments.next().is_some_and(|command| command == plugins::COMPILE_COMMAND) {
+        return weir_host::compile_child_main(arguments);
+    }
+    cli::main()
+}

@@ -1,7 +1,7 @@
 //! The plugins of a configuration: compiled, configured and held to their grants.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weir_config::{Config, Error, Errors, Name};
@@ -11,6 +11,11 @@ use weir_manifest::Grants;
 
 /// The hidden subcommand under which this program compiles one artefact as a child with limits.
 pub const COMPILE_COMMAND: &str = "__compile-plugin";
+
+/// Where compiled plugins are kept from one start to the next.
+pub fn cache_folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("plugins")
+}
 
 /// All plugins of a configuration.
 pub type Plugins = BTreeMap<Name, Arc<Plugin>>;
@@ -48,7 +53,7 @@ fn load_one(
     cache: &Cache,
     compiler: &Compiler,
 ) -> Result<Arc<Plugin>, Error> {
-    let at = |key: &str, message: String| config.error_at(&["plugins", name.as_str(), key], message, None);
+    let at = |key: &str, message: String| config.error_at(&["plugins", name, key], message, None);
     let secrets = weir_config::resolve_secrets(&plugin.config, &config.base_dir);
     let own = secrets.map_err(|error| at("config", error.to_string()))?;
     let spec = PluginSpec {
@@ -67,7 +72,7 @@ fn load_one(
             weir_config::Isolation::Fresh => Isolation::Fresh,
         },
     };
-    Plugin::load(engine, cache, compiler, spec).map_err(|error| at("artifact", error.to_string()))
+    Plugin::load(engine, cache, compiler, spec).map_err(|error| at(error.key(), error.to_string()))
 }
 
 fn engine_config(config: &Config) -> EngineConfig {

@@ -19,7 +19,7 @@ use weir_pipeline::workers::Workers;
 
 use crate::assemble::{Agent, Driven, Ready, assemble, create_data_dir};
 use crate::commands::ledger;
-use crate::{admin, plugins};
+use crate::{admin, output, plugins};
 
 /// How often positions and counts become durable.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -45,11 +45,11 @@ pub fn run(config_path: &Path, once: bool) -> ExitCode {
     match start(config_path, mode) {
         Ok(code) => code,
         Err(Refusal::Config(errors)) => {
-            eprint!("{errors}");
+            output::complain_of_config(&errors.0);
             ExitCode::FAILURE
         }
         Err(Refusal::Other(message)) => {
-            eprintln!("weir: {message}");
+            output::complain(&message);
             ExitCode::FAILURE
         }
     }
@@ -66,7 +66,7 @@ fn start(config_path: &Path, mode: Mode) -> Result<ExitCode, Refusal> {
     let _lock = lock(data_dir)?;
     let checkpoints = Checkpoints::open(data_dir).map_err(|error| Refusal::Other(error.to_string()))?;
     let checkpoints = Arc::new(checkpoints);
-    let plugins = plugins::load(&config, Some(&data_dir.join("plugins"))).map_err(Refusal::Config)?;
+    let plugins = plugins::load(&config, Some(&plugins::cache_folder(data_dir))).map_err(Refusal::Config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.get().min(2))
         .thread_name("io")
@@ -258,7 +258,7 @@ async fn save_forever(checkpoints: Arc<Checkpoints>) {
         let checkpoints = Arc::clone(&checkpoints);
         let saved = tokio::task::spawn_blocking(move || checkpoints.save()).await;
         let Ok(saved) = saved else { continue };
-        match saved {
+        match &saved {
             Err(error) if !failing => tracing::error!(%error, "checkpoints are not saved; trying again"),
             Ok(()) if failing => tracing::info!("checkpoints are saved again"),
             _ => {}

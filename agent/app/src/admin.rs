@@ -1,0 +1,92 @@
+//! The admin address: health, readiness, metrics, the ledger and a page for people, over HTTP.
+//!
+//! It only shows; nothing can be changed through it. `data_dir/admin.json` says where it is.
+
+pub mod client;
+mod page;
+pub mod place;
+mod routes;
+mod server;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::state::AgentState;
+
+/// Answers under way may take this long to be sent when the agent ends.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why the admin address is not open.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The port cannot be had.
+    #[error("{error}{}", help(error))]
+    Listen {
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Nobody could find it.
+    #[error("cannot write {}: {error}", path.display())]
+    Place {
+        /// `admin.json`.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// The open admin address.
+#[derive(Debug)]
+pub struct Admin {
+    data_dir: PathBuf,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+}
+
+/// Opens the admin address and writes down where it is.
+pub async fn start(listen: SocketAddr, data_dir: &Path, state: Arc<AgentState>) -> Result<Admin, AdminError> {
+    let listener = TcpListener::bind(listen).await.map_err(|error| AdminError::Listen { error })?;
+    let address = listener.local_addr().map_err(|error| AdminError::Listen { error })?;
+    let written = place::write(data_dir, address);
+    written.map_err(|error| AdminError::Place { path: place::path(data_dir), error })?;
+    tracing::info!(address = %format_args!("http://{address}"), "admin address open");
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "the admin address can be reached from other machines, and asks nobody who they are");
+    }
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(server::serve(listener, routes::routes(state), stopped));
+    Ok(Admin { data_dir: data_dir.to_owned(), stop, server })
+}
+
+// === impl Admin ===
+
+impl Admin {
+    /// Closes the address; answers under way are sent.
+    pub async fn stop(self) {
+        place::remove(&self.data_dir);
+        self.stop.send_replace(true);
+        let abort = self.server.abort_handle();
+        if tokio::time::timeout(STOP_PATIENCE, self.server).await.is_err() {
+            abort.abort();
+        }
+    }
+}
+
+fn help(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another program listens there, give admin.listen another port",
+        io::ErrorKind::AddrNotAvailable => "; this machine does not have that address",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege, take a higher one",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! The page for people at `/`: what runs, how it hangs together, what became of every event.
+//!
+//! It is one HTML document without scripts and without anything from elsewhere, drawn anew every few seconds by the
+//! browser. Every text in it is escaped.
+
+mod html;
+mod style;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use html::Html;
+use weir_buffer::ledger::{Amount, Statement};
+use weir_host::{Cause, Plugin};
+use weir_pipeline::sink::SinkMetrics;
+
+use crate::output::grouped;
+use crate::state::{AgentState, PipelineView};
+
+/// Seconds after which a browser asks again.
+const REFRESH: &str = "5";
+
+/// Draws the page.
+pub fn draw(state: &AgentState) -> String {
+    let mut html = Html::new("Weir", REFRESH, style::CSS);
+    head(&mut html, state);
+    for pipeline in &state.pipelines {
+        draw_pipeline(&mut html, pipeline);
+    }
+    ledger(&mut html, &state.ledger.statements());
+    sources(&mut html, state);
+    sinks(&mut html, state);
+    plugins(&mut html, state);
+    html.links(&["/metrics", "/api/ledger", "/healthz", "/readyz"]);
+    html.finish()
+}
+
+fn head(html: &mut Html, state: &AgentState) {
+    let (class, readiness) = match state.readiness.reason() {
+        None => ("good", "ready"),
+        Some(reason) => ("warn", reason),
+    };
+    let up = state.started.elapsed().unwrap_or_default();
+    html.open("header");
+    html.heading(1, "Weir");
+    html.badge(class, readiness);
+    let hash: String = state.config_hash.chars().take(12).collect();
+    html.text(&format!("version {}, up {}, configuration {hash}", env!("CARGO_PKG_VERSION"), span(up)));
+    html.close("header");
+}
+
+/// Boxes from left to right with arrows between them.
+fn draw_pipeline(html: &mut Html, pipeline: &PipelineView) {
+    html.heading(2, &pipeline.name);
+    html.open("div class=flow");
+    html.boxes("source", &pipeline.sources);
+    for stage in &pipeline.stages {
+        html.arrow();
+        html.boxes("stage", std::slice::from_ref(stage));
+    }
+    html.arrow();
+    html.boxes("sink", &pipeline.sinks);
+    html.close("div");
+}
+
+fn ledger(html: &mut Html, statements: &[Statement]) {
+    html.heading(2, "Ledger");
+    if statements.is_empty() {
+        html.text("no events yet");
+        return;
+    }
+    html.table(&[
+        "pipeline → sink",
+        "read",
+        "created",
+        "delivered",
+        "sampled",
+        "dropped",
+        "dead-lettered",
+        "lost",
+        "buffered",
+        "in flight",
+        "balanced",
+    ]);
+    for statement in statements {
+        let counts = &statement.counts;
+        let sum = |reasons: &std::collections::BTreeMap<String, Amount>| {
+            reasons.values().map(|amount| amount.events).sum::<u64>()
+        };
+        html.row(&format!("{} → {}", statement.pipeline, statement.sink));
+        for events in [
+            counts.read.events,
+            counts.created.events,
+            counts.delivered.events,
+            sum(&counts.sampled),
+            sum(&counts.dropped),
+        ] {
+            html.number(events, "");
+        }
+        for bad in [sum(&counts.dead_lettered), sum(&counts.lost)] {
+            html.number(bad, if bad > 0 { "bad" } else { "" });
+        }
+        html.number(sum(&statement.buffered), "");
+        html.number(statement.in_flight.events, "");
+        match statement.balanced {
+            true => html.cell("good", "yes"),
+            false => html.cell("bad", "NO"),
+        }
+        html.end_row();
+    }
+    html.close("table");
+    reasons(html, statements);
+}
+
+/// Why events did not arrive.
+fn reasons(html: &mut Html, statements: &[Statement]) {
+    let lines: Vec<_> = statements.iter().flat_map(of_statement).collect();
+    if lines.is_empty() {
+        return;
+    }
+    html.table(&["pipeline → sink", "state", "reason", "events", "bytes"]);
+    for (statement, state, reason, amount) in lines {
+        html.row(&format!("{} → {}", statement.pipeline, statement.sink));
+        html.cell("", state);
+        html.cell("", reason);
+        html.number(amount.events, "");
+        html.number(amount.bytes, "");
+        html.end_row();
+    }
+    html.close("table");
+}
+
+fn of_statement(statement: &Statement) -> Vec<(&Statement, &'static str, &str, Amount)> {
+    let counts = &statement.counts;
+    let groups = [
+        ("sampled", &counts.sampled),
+        ("dropped", &counts.dropped),
+        ("dead-lettered", &counts.dead_lettered),
+        ("lost", &counts.lost),
+    ];
+    let mut lines = Vec::new();
+    for (state, reasons) in groups {
+        for (reason, amount) in reasons.iter().filter(|(_, amount)| amount.events > 0) {
+            lines.push((statement, state, reason.as_str(), *amount));
+        }
+    }
+    lines
+}
+
+fn sources(html: &mut Html, state: &AgentState) {
+    html.heading(2, "Sources");
+    html.table(&["source", "files", "events", "bytes", "malformed lines", "cut events", "errors"]);
+    for (name, metrics) in &state.sources {
+        html.row(name);
+        let (malformed, truncated) = (metrics.malformed.load(Relaxed), metrics.truncated.load(Relaxed));
+        for number in [metrics.files.load(Relaxed), metrics.events.load(Relaxed), metrics.bytes.load(Relaxed)]
+        {
+            html.number(number, "");
+        }
+        for number in [malformed, truncated, metrics.errors.load(Relaxed)] {
+            html.number(number, if number > 0 { "warn" } else { "" });
+        }
+        html.end_row();
+    }
+    html.close("table");
+}
+
+fn sinks(html: &mut Html, state: &AgentState) {
+    html.heading(2, "Sinks");
+    html.table(&["sink", "state", "events", "bytes", "retries", "buffer used", "buffer bound"]);
+    for (name, metrics, buffer) in &state.sinks {
+        html.row(name);
+        let (class, word) = sink_state(metrics);
+        html.cell(class, word);
+        for number in
+            [metrics.events.load(Relaxed), metrics.bytes.load(Relaxed), metrics.retries.load(Relaxed)]
+        {
+            html.number(number, "");
+        }
+        html.number(buffer.used(), "");
+        html.number(buffer.bound(), "");
+        html.end_row();
+    }
+    html.close("table");
+}
+
+fn sink_state(metrics: &SinkMetrics) -> (&'static str, &'static str) {
+    match (metrics.abandoned.load(Relaxed), metrics.failing.load(Relaxed)) {
+        (0, 0) => ("good", "takes documents"),
+        (0, _) => ("bad", "fails, is tried again"),
+        _ => ("bad", "given up"),
+    }
+}
+
+fn plugins(html: &mut Html, state: &AgentState) {
+    if state.plugins.is_empty() {
+        return;
+    }
+    html.heading(2, "Plugins");
+    html.table(&[
+        "plugin",
+        "artefact",
+        "calls",
+        "events",
+        "CPU s",
+        "ns an event",
+        "memory",
+        "errors",
+        "failed events",
+        "last fault",
+    ]);
+    for plugin in &state.plugins {
+        plugin_row(html, plugin);
+    }
+    html.close("table");
+}
+
+fn plugin_row(html: &mut Html, plugin: &Plugin) {
+    let (manifest, metrics) = (plugin.manifest(), plugin.metrics());
+    let digest: String = plugin.digest().chars().take(12).collect();
+    html.row(plugin.name());
+    html.cell("", &format!("{} {} {digest}", manifest.name, manifest.version));
+    html.number(metrics.calls(), "");
+    html.number(metrics.rows(), "");
+    html.cell("number", &format!("{:.3}", metrics.cpu().as_secs_f64()));
+    html.number((metrics.cpu().as_nanos() / u128::from(metrics.rows().max(1))) as u64, "");
+    html.number(metrics.memory_bytes(), "");
+    let errors = Cause::ALL.into_iter().map(|cause| metrics.faults(cause)).sum::<u64>();
+    for number in [errors, metrics.suspects()] {
+        html.number(number, if number > 0 { "bad" } else { "" });
+    }
+    let fault = plugin.last_fault().map(|fault| format!("{}: {}", fault.cause, fault.detail));
+    html.cell("", &fault.unwrap_or_else(|| "none".to_owned()));
+    html.end_row();
+}
+
+/// A time span in its two largest units.
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{} d {hours} h", grouped(days)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_spans_have_two_units() {
+        let cases = [(0, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (7_260, "2 h 1 min"), (90_000, "1 d 1 h")];
+        for (seconds, expected) in cases {
+            assert_eq!(span(Duration::from_secs(seconds)), expected);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The command line.
+//!
+//! The commands' doc comments are what `--help` shows.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{check, ledger, run, schema};
+use crate::output::Format;
+use crate::telemetry;
+
+const HELP_WIDTH: usize = 100;
+
+const EXAMPLES: &str = "\
+Examples:
+  weir check -c weir.yaml          Is the configuration good? What does each pipeline do?
+  weir run -c weir.yaml            Run the agent until SIGTERM
+  weir run -c weir.yaml --once     Read what is there, deliver it, print the ledger, end
+  weir ledger -c weir.yaml         What became of every event
+  weir config schema > weir.schema.json
+
+Exit codes:
+  0  good
+  1  the thing checked is bad: the configuration, the ledger; a run that lost something
+  2  wrong usage";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  weir run -c /etc/weir                     All *.yaml of a folder, as a mounted ConfigMap has them
+  weir run -c configs/quickstart.yaml --once
+  WEIR_LOG=debug weir run -c weir.yaml      More of the agent's own log
+  WEIR_LOG_FORMAT=json weir run -c weir.yaml
+
+SIGTERM and SIGINT end it within 20 s. What it has read is delivered; what is left is read again
+at the next start.
+
+Exit codes:
+  0  ended as it was told to; with --once: everything read is delivered or accounted for
+  1  the configuration is bad or the agent cannot start;
+     with --once: something was lost or not delivered
+  2  wrong usage";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  weir check -c weir.yaml
+  weir check -c /etc/weir --output json | jq .errors
+
+Exit codes:
+  0  valid
+  1  not valid; every error is shown, with its place and what to do
+  2  wrong usage";
+
+const LEDGER_EXAMPLES: &str = "\
+Examples:
+  weir ledger -c weir.yaml
+  weir ledger --data-dir /srv/weir --output json | jq '.accounts[] | .lost'
+
+Exit codes:
+  0  every account balances
+  1  an account does not balance, or there is no ledger to be read
+  2  wrong usage";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  weir config schema > weir.schema.json
+
+With this line on top of a configuration, editors that know YAML complete its keys:
+  # yaml-language-server: $schema=weir.schema.json";
+
+/// An observability agent for Kubernetes, with sandboxed WebAssembly plugins and a ledger of every event.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, after_help = EXAMPLES, term_width = HELP_WIDTH, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent
+    #[command(after_help = RUN_EXAMPLES)]
+    Run {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// Read what is there, also an unfinished last line, deliver it, print the ledger and end
+        #[arg(long)]
+        once: bool,
+    },
+    /// Validate a configuration, plugins included, and show what its pipelines do
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check {
+        #[command(flatten)]
+        config: ConfigPath,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// What a configuration may say
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Show what became of every event: from the running agent, else from its last checkpoint
+    #[command(after_help = LEDGER_EXAMPLES)]
+    Ledger {
+        #[command(flatten)]
+        place: DataPlace,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print the JSON Schema of the configuration
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema,
+}
+
+#[derive(Debug, Args)]
+struct ConfigPath {
+    /// The configuration: a YAML file, or a folder of them
+    #[arg(short, long, value_name = "FILE|DIR")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct DataPlace {
+    /// The agent's configuration, for its data_dir
+    #[arg(short, long, value_name = "FILE|DIR")]
+    config: Option<PathBuf>,
+    /// The agent's data_dir
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/weir")]
+    data_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// How to print it: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    output: Format,
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            // Where standard output or error is closed, nobody is there to be told.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match command {
+        Command::Run { config, once } => {
+            telemetry::start();
+            run::run(&config.config, once)
+        }
+        Command::Check { config, output } => check::check(&config.config, output.output),
+        Command::Config(ConfigCommand::Schema) => schema::schema(),
+        Command::Ledger { place: DataPlace { config: Some(config), .. }, output } => {
+            ledger::of_config(&config, output.output)
+        }
+        Command::Ledger { place: DataPlace { data_dir, .. }, output } => {
+            ledger::of_data_dir(&data_dir, output.output)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

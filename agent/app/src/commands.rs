@@ -1,0 +1,6 @@
+//! The commands, one module each.
+
+pub mod check;
+pub mod ledger;
+pub mod run;
+pub mod schema;

@@ -1,0 +1,183 @@
+//! What each pipeline does, as plain data: the configuration together with what its plugins say they do.
+
+use serde::Serialize;
+use weir_config::{Config, FileFormat, Name, Parser, Sink, SinkKind, Source, SourceKind, Stage};
+use weir_event::transform::{Edit, Plan, ReasonClass};
+use weir_host::{OnError, Plugin};
+
+use crate::output::shown;
+use crate::plugins::Plugins;
+
+/// A pipeline.
+#[derive(Debug, Serialize)]
+pub struct PipelineView {
+    pub name: String,
+    /// Its share of the workers.
+    pub weight: u8,
+    pub sources: Vec<SourceView>,
+    pub stages: Vec<StageView>,
+    pub sinks: Vec<SinkView>,
+}
+
+/// Where events come from.
+#[derive(Debug, Serialize)]
+pub struct SourceView {
+    pub name: String,
+    pub r#type: &'static str,
+    /// The folder or the patterns of files.
+    pub paths: Vec<String>,
+    /// How lines that are not JSON objects become events.
+    pub parse: &'static str,
+}
+
+/// A plugin in its place.
+#[derive(Debug, Serialize)]
+pub struct StageView {
+    pub name: String,
+    /// The plugin's own name and version.
+    pub plugin: String,
+    pub version: String,
+    /// SHA-256 of the artefact, in hexadecimal.
+    pub digest: String,
+    /// The fields that it sees; `*` is the whole event.
+    pub reads: Vec<String>,
+    /// The attributes of streams that it sees.
+    pub attributes: Vec<String>,
+    /// The fields that it may write, event by event.
+    pub writes: Vec<String>,
+    /// What it does to every event, without the values that it sets.
+    pub edits: Vec<String>,
+    pub drops: Vec<DropView>,
+    /// What becomes of events on which it fails.
+    pub on_error: &'static str,
+    /// Of one instance; there is one for each worker.
+    pub memory_bytes: u64,
+    /// CPU time of one call.
+    pub deadline_seconds: f64,
+}
+
+/// A reason for which a plugin drops events.
+#[derive(Debug, Serialize)]
+pub struct DropView {
+    pub reason: String,
+    /// `sampled` or `dropped`: how the ledger books it.
+    pub booked: &'static str,
+}
+
+/// Where events go.
+#[derive(Debug, Serialize)]
+pub struct SinkView {
+    pub name: String,
+    pub r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    pub best_effort: bool,
+}
+
+/// All pipelines of a valid configuration.
+pub fn pipelines(config: &Config, plugins: &Plugins) -> Vec<PipelineView> {
+    let pipelines = config.pipelines.iter().map(|(name, pipeline)| {
+        let sources = pipeline.from.iter().filter_map(|name| Some((name, config.sources.get(name)?)));
+        let sources =
+            sources.map(|(name, source)| source_view(name, source, config.parser(pipeline, source)));
+        let stages = pipeline.stages.iter().filter_map(|stage| plugin_of(stage, plugins));
+        let stages = stages.map(|(name, plugin)| stage_view(name, plugin));
+        let sinks = pipeline.to.iter().filter_map(|name| Some(sink_view(name, config.sinks.get(name)?)));
+        PipelineView {
+            name: name.to_string(),
+            weight: pipeline.weight,
+            sources: sources.collect(),
+            stages: stages.collect(),
+            sinks: sinks.collect(),
+        }
+    });
+    pipelines.collect()
+}
+
+/// The plugin of a stage.
+pub fn plugin_of<'a>(stage: &'a Stage, plugins: &'a Plugins) -> Option<(&'a Name, &'a Plugin)> {
+    match stage {
+        Stage::Plugin(name) => plugins.get(name).map(|plugin| (name, &**plugin)),
+        #[cfg(feature = "bench-native")]
+        Stage::BenchW1 => None,
+    }
+}
+
+fn source_view(name: &Name, source: &Source, parser: &Parser) -> SourceView {
+    let (r#type, paths) = match &source.kind {
+        SourceKind::KubernetesLogs(logs) => ("kubernetes_logs", vec![shown(&logs.path)]),
+        SourceKind::File(files) => {
+            let r#type = match files.format {
+                FileFormat::Cri => "file (cri)",
+                FileFormat::Json => "file (json)",
+                FileFormat::Text => "file (text)",
+            };
+            (r#type, files.include.iter().map(|glob| glob.as_str().to_owned()).collect())
+        }
+    };
+    SourceView { name: name.to_string(), r#type, paths, parse: parser_name(parser) }
+}
+
+fn parser_name(parser: &Parser) -> &'static str {
+    match parser {
+        Parser::Auto => "auto",
+        Parser::Json => "json",
+        Parser::Logfmt => "logfmt",
+        Parser::Klog => "klog",
+        Parser::None => "none",
+        Parser::Regex(_) => "regex",
+    }
+}
+
+fn stage_view(name: &Name, plugin: &Plugin) -> StageView {
+    let (manifest, plan) = (plugin.manifest(), plugin.plan());
+    StageView {
+        name: name.to_string(),
+        plugin: manifest.name.clone(),
+        version: manifest.version.clone(),
+        digest: plugin.digest().to_owned(),
+        reads: plan.reads.clone(),
+        attributes: plan.attributes.clone(),
+        writes: plan.writes.clone(),
+        edits: plan.edits.iter().map(describe_edit).collect(),
+        drops: drops(plan),
+        on_error: match plugin.on_error() {
+            OnError::Pass => "pass",
+            OnError::Drop => "drop",
+            OnError::DeadLetter => "dead_letter",
+            OnError::Hold => "hold",
+        },
+        memory_bytes: plugin.memory_limit(),
+        deadline_seconds: plugin.deadline().as_secs_f64(),
+    }
+}
+
+/// Without the value that is set: it may come from a secret.
+fn describe_edit(edit: &Edit) -> String {
+    match edit {
+        Edit::Remove(path) => format!("remove {path}"),
+        Edit::Set(path, _) => format!("set {path}"),
+        Edit::Rename(from, to) => format!("rename {from} to {to}"),
+        Edit::KeepOnly(paths) => format!("keep only {}", paths.join(", ")),
+    }
+}
+
+fn drops(plan: &Plan) -> Vec<DropView> {
+    let drop = |reason: &weir_event::transform::Reason| DropView {
+        reason: reason.name.clone(),
+        booked: match reason.class {
+            ReasonClass::Sampled => "sampled",
+            ReasonClass::Dropped => "dropped",
+        },
+    };
+    plan.reasons.iter().map(drop).collect()
+}
+
+fn sink_view(name: &Name, sink: &Sink) -> SinkView {
+    let (r#type, path) = match &sink.kind {
+        SinkKind::File(file) => ("file", Some(shown(&file.path))),
+        SinkKind::Console => ("console", None),
+        SinkKind::Blackhole => ("blackhole", None),
+    };
+    SinkView { name: name.to_string(), r#type, path, best_effort: sink.best_effort }
+}

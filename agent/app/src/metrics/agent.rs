@@ -1,0 +1,170 @@
+//! From what the agent's parts count to samples.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use weir_buffer::ledger::{Amount, Statement};
+use weir_host::{Cause, Plugin};
+use weir_pipeline::sink::SinkMetrics;
+use weir_pipeline::source::SourceMetrics;
+
+use super::exposition::{Exposition, Sample};
+use super::families as f;
+use crate::state::AgentState;
+
+/// The tier that every sink has.
+const MEMORY: &str = "memory";
+
+/// The agent as a whole.
+pub fn agent(out: &mut Exposition, state: &AgentState) {
+    out.add(&f::BUILD, [Sample::count([("version", env!("CARGO_PKG_VERSION"))], 1)]);
+    out.add(&f::CONFIG, [Sample::count([("hash", state.config_hash.as_str())], 1)]);
+    out.add(&f::READY, [Sample::count([], u64::from(state.readiness.reason().is_none()))]);
+}
+
+/// The sources.
+pub fn sources(out: &mut Exposition, state: &AgentState) {
+    let mut add = |family, counter: fn(&SourceMetrics) -> &AtomicU64| {
+        let samples = state.sources.iter().map(|(name, metrics)| {
+            Sample::count([("source", name.as_str())], counter(metrics).load(Ordering::Relaxed))
+        });
+        out.add(family, samples);
+    };
+    add(&f::SOURCE_BYTES, |metrics| &metrics.bytes);
+    add(&f::SOURCE_EVENTS, |metrics| &metrics.events);
+    add(&f::SOURCE_FILES, |metrics| &metrics.files);
+    add(&f::SOURCE_MALFORMED, |metrics| &metrics.malformed);
+    add(&f::SOURCE_TRUNCATED, |metrics| &metrics.truncated);
+    add(&f::SOURCE_ERRORS, |metrics| &metrics.errors);
+}
+
+/// The ledger's accounts.
+pub fn ledger(out: &mut Exposition, statements: &[Statement]) {
+    for (family, part) in [(&f::LEDGER_EVENTS, events as fn(Amount) -> u64), (&f::LEDGER_BYTES, bytes)] {
+        out.add(family, statements.iter().flat_map(|statement| settled(statement, part)));
+    }
+    for (family, part) in
+        [(&f::LEDGER_WAITING_EVENTS, events as fn(Amount) -> u64), (&f::LEDGER_WAITING_BYTES, bytes)]
+    {
+        out.add(family, statements.iter().flat_map(|statement| waiting(statement, part)));
+    }
+    let balanced = statements.iter().map(|statement| {
+        let labels = [("pipeline", statement.pipeline.as_str()), ("sink", statement.sink.as_str())];
+        Sample::count(labels, u64::from(statement.balanced))
+    });
+    out.add(&f::LEDGER_BALANCED, balanced);
+}
+
+fn events(amount: Amount) -> u64 {
+    amount.events
+}
+
+fn bytes(amount: Amount) -> u64 {
+    amount.bytes
+}
+
+/// What is counted for good, by state and reason.
+fn settled(statement: &Statement, part: fn(Amount) -> u64) -> Vec<Sample<'_>> {
+    let (pipeline, sink) = (statement.pipeline.as_str(), statement.sink.as_str());
+    let counts = &statement.counts;
+    let mut samples = Vec::new();
+    for (state, amount) in
+        [("read", counts.read), ("created", counts.created), ("delivered", counts.delivered)]
+    {
+        let labels = [("pipeline", pipeline), ("sink", sink), ("state", state)];
+        samples.push(Sample::count(labels, part(amount)));
+    }
+    for (state, reasons) in [
+        ("sampled", &counts.sampled),
+        ("dropped", &counts.dropped),
+        ("dead_lettered", &counts.dead_lettered),
+        ("lost", &counts.lost),
+    ] {
+        for (reason, amount) in reasons {
+            let labels =
+                [("pipeline", pipeline), ("sink", sink), ("state", state), ("reason", reason.as_str())];
+            samples.push(Sample::count(labels, part(*amount)));
+        }
+    }
+    samples
+}
+
+/// What is on its way, by where it is.
+fn waiting(statement: &Statement, part: fn(Amount) -> u64) -> Vec<Sample<'_>> {
+    let tiers = statement.buffered.iter().map(|(tier, amount)| (tier.as_str(), *amount));
+    let places = tiers.chain([("in_flight", statement.in_flight)]);
+    let sample = |(place, amount)| {
+        let labels =
+            [("pipeline", statement.pipeline.as_str()), ("sink", statement.sink.as_str()), ("place", place)];
+        Sample::count(labels, part(amount))
+    };
+    places.map(sample).collect()
+}
+
+/// The sinks and the buffers in front of them.
+pub fn sinks(out: &mut Exposition, state: &AgentState) {
+    let tier = |name| [("sink", name), ("tier", MEMORY)];
+    out.add(
+        &f::BUFFER_USED,
+        state.sinks.iter().map(|(name, _, buffer)| Sample::count(tier(name), buffer.used())),
+    );
+    out.add(
+        &f::BUFFER_BOUND,
+        state.sinks.iter().map(|(name, _, buffer)| Sample::count(tier(name), buffer.bound())),
+    );
+    let mut add = |family, counter: fn(&SinkMetrics) -> &AtomicU64| {
+        let samples = state.sinks.iter().map(|(name, metrics, _)| {
+            Sample::count([("sink", name.as_str())], counter(metrics).load(Ordering::Relaxed))
+        });
+        out.add(family, samples);
+    };
+    add(&f::SINK_SEGMENTS, |metrics| &metrics.segments);
+    add(&f::SINK_EVENTS, |metrics| &metrics.events);
+    add(&f::SINK_BYTES, |metrics| &metrics.bytes);
+    add(&f::SINK_RETRIES, |metrics| &metrics.retries);
+    add(&f::SINK_FAILING, |metrics| &metrics.failing);
+}
+
+/// The plugins.
+pub fn plugins(out: &mut Exposition, state: &AgentState) {
+    out.add(&f::PLUGIN, state.plugins.iter().map(|plugin| info(plugin)));
+    let mut add = |family, number: fn(&Plugin) -> f64| {
+        let samples =
+            state.plugins.iter().map(|plugin| Sample::new([("plugin", plugin.name())], number(plugin)));
+        out.add(family, samples);
+    };
+    add(&f::PLUGIN_CALLS, |plugin| plugin.metrics().calls() as f64);
+    add(&f::PLUGIN_EVENTS, |plugin| plugin.metrics().rows() as f64);
+    add(&f::PLUGIN_CPU, |plugin| plugin.metrics().cpu().as_secs_f64());
+    add(&f::PLUGIN_WALL, |plugin| plugin.metrics().wall().as_secs_f64());
+    out.add(&f::PLUGIN_ERRORS, state.plugins.iter().flat_map(|plugin| errors(plugin)));
+    let mut add = |family, number: fn(&Plugin) -> u64| {
+        let samples =
+            state.plugins.iter().map(|plugin| Sample::count([("plugin", plugin.name())], number(plugin)));
+        out.add(family, samples);
+    };
+    add(&f::PLUGIN_RETRIES, |plugin| plugin.metrics().retries());
+    add(&f::PLUGIN_SUSPECTS, |plugin| plugin.metrics().suspects());
+    add(&f::PLUGIN_RECYCLES, |plugin| plugin.metrics().recycles());
+    add(&f::PLUGIN_MEMORY, |plugin| plugin.metrics().memory_bytes());
+    add(&f::PLUGIN_MEMORY_PEAK, |plugin| plugin.metrics().memory_peak_bytes());
+    add(&f::PLUGIN_MEMORY_LIMIT, Plugin::memory_limit);
+}
+
+fn info(plugin: &Plugin) -> Sample<'_> {
+    let manifest = plugin.manifest();
+    let labels = [
+        ("plugin", plugin.name()),
+        ("name", manifest.name.as_str()),
+        ("version", manifest.version.as_str()),
+        ("digest", plugin.digest()),
+    ];
+    Sample::count(labels, 1)
+}
+
+/// All causes, those that have not happened too: a rate needs a zero to begin with.
+fn errors(plugin: &Plugin) -> impl Iterator<Item = Sample<'_>> {
+    Cause::ALL.into_iter().map(|cause| {
+        let labels = [("plugin", plugin.name()), ("cause", cause.name())];
+        Sample::count(labels, plugin.metrics().faults(cause))
+    })
+}

@@ -1,0 +1,210 @@
+//! All families: their names, types, labels and meanings. docs/OPERATION.md has the same table.
+
+/// What kind of number it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, until the agent starts again.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// A family of metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Its name, with its unit.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// The labels that its samples have.
+    pub labels: &'static str,
+    /// What it counts; one line.
+    pub help: &'static str,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// As the text format has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        }
+    }
+}
+
+// === impl Family ===
+
+impl Family {
+    /// Whether its samples may have this label.
+    pub fn has_label(&self, label: &str) -> bool {
+        self.labels.split(", ").any(|known| known == label)
+    }
+}
+
+const fn counter(name: &'static str, labels: &'static str, help: &'static str) -> Family {
+    Family { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static str, help: &'static str) -> Family {
+    Family { name, kind: Kind::Gauge, labels, help }
+}
+
+pub const BUILD: Family = gauge("weir_build_info", "version", "1, for the version that runs.");
+pub const CONFIG: Family =
+    gauge("weir_config_info", "hash", "1, for the configuration that is live, by the hash of its files.");
+pub const READY: Family =
+    gauge("weir_ready", "", "1 while the agent does its work, 0 while it starts or drains.");
+
+pub const SOURCE_BYTES: Family = counter("weir_source_read_bytes_total", "source", "Bytes read.");
+pub const SOURCE_EVENTS: Family =
+    counter("weir_source_events_total", "source", "Events handed to the pipelines.");
+pub const SOURCE_FILES: Family = gauge("weir_source_files", "source", "Files followed now.");
+pub const SOURCE_MALFORMED: Family = counter(
+    "weir_source_malformed_lines_total",
+    "source",
+    "Lines that are not what the format prescribes, kept as text.",
+);
+pub const SOURCE_TRUNCATED: Family =
+    counter("weir_source_truncated_events_total", "source", "Events cut at the size limit.");
+pub const SOURCE_ERRORS: Family =
+    counter("weir_source_errors_total", "source", "Files or folders that could not be opened or read.");
+
+pub const LEDGER_EVENTS: Family = counter(
+    "weir_ledger_events_total",
+    "pipeline, sink, state, reason",
+    "Events by what became of them; state is read, created, delivered, sampled, dropped, dead_lettered or lost, the last four with a reason. Goes on after a restart.",
+);
+pub const LEDGER_BYTES: Family = counter(
+    "weir_ledger_bytes_total",
+    "pipeline, sink, state, reason",
+    "The same in bytes of the events as they were read.",
+);
+pub const LEDGER_WAITING_EVENTS: Family = gauge(
+    "weir_ledger_waiting_events",
+    "pipeline, sink, place",
+    "Events on their way; place is in_flight (between source and buffer) or a tier of the buffer.",
+);
+pub const LEDGER_WAITING_BYTES: Family = gauge(
+    "weir_ledger_waiting_bytes",
+    "pipeline, sink, place",
+    "The same in bytes of the events as they were read.",
+);
+pub const LEDGER_BALANCED: Family = gauge(
+    "weir_ledger_balanced",
+    "pipeline, sink",
+    "1 while everything that came in is somewhere; 0 is a fault of the agent.",
+);
+
+pub const BUFFER_USED: Family = gauge(
+    "weir_buffer_used_bytes",
+    "sink, tier",
+    "Memory of documents that wait for a sink, and of room set aside for them.",
+);
+pub const BUFFER_BOUND: Family = gauge("weir_buffer_bound_bytes", "sink, tier", "The most that it may be.");
+
+pub const SINK_SEGMENTS: Family = counter("weir_sink_segments_total", "sink", "Segments delivered.");
+pub const SINK_EVENTS: Family = counter("weir_sink_events_total", "sink", "Documents delivered.");
+pub const SINK_BYTES: Family =
+    counter("weir_sink_written_bytes_total", "sink", "Bytes of documents delivered, newlines included.");
+pub const SINK_RETRIES: Family =
+    counter("weir_sink_retries_total", "sink", "Deliveries that failed and were tried again.");
+pub const SINK_FAILING: Family = gauge("weir_sink_failing", "sink", "1 while the last delivery failed.");
+
+pub const PLUGIN: Family = gauge(
+    "weir_plugin_info",
+    "plugin, name, version, digest",
+    "1, for each plugin that is loaded, by its own name and version and the SHA-256 of its artefact.",
+);
+pub const PLUGIN_CALLS: Family = counter("weir_plugin_calls_total", "plugin", "Batches handed to it.");
+pub const PLUGIN_EVENTS: Family = counter("weir_plugin_events_total", "plugin", "Events handed to it.");
+pub const PLUGIN_CPU: Family = counter(
+    "weir_plugin_cpu_seconds_total",
+    "plugin",
+    "CPU time that it cost, copying and checking included.",
+);
+pub const PLUGIN_WALL: Family = counter("weir_plugin_wall_seconds_total", "plugin", "The same by the clock.");
+pub const PLUGIN_ERRORS: Family = counter("weir_plugin_errors_total", "plugin, cause", "Faults, by cause.");
+pub const PLUGIN_RETRIES: Family = counter(
+    "weir_plugin_retries_total",
+    "plugin",
+    "Tries after a fault: the whole batch once more, then parts of it.",
+);
+pub const PLUGIN_SUSPECTS: Family = counter(
+    "weir_plugin_failed_events_total",
+    "plugin",
+    "Events that it could not handle; they met its on_error.",
+);
+pub const PLUGIN_RECYCLES: Family =
+    counter("weir_plugin_recycled_instances_total", "plugin", "Instances replaced for their age or size.");
+pub const PLUGIN_MEMORY: Family = gauge("weir_plugin_memory_bytes", "plugin", "Memory of its instances.");
+pub const PLUGIN_MEMORY_PEAK: Family =
+    gauge("weir_plugin_memory_peak_bytes", "plugin", "The most that it ever was.");
+pub const PLUGIN_MEMORY_LIMIT: Family = gauge(
+    "weir_plugin_memory_limit_bytes",
+    "plugin",
+    "The most that one instance may have; there is one for each worker.",
+);
+
+pub const PROCESS_CPU: Family = counter("process_cpu_seconds_total", "", "CPU time of the agent.");
+pub const PROCESS_RESIDENT: Family =
+    gauge("process_resident_memory_bytes", "", "Memory of the agent in RAM.");
+pub const PROCESS_RESIDENT_PEAK: Family =
+    gauge("process_resident_memory_peak_bytes", "", "The most that it ever was.");
+pub const PROCESS_VIRTUAL: Family = gauge(
+    "process_virtual_memory_bytes",
+    "",
+    "Address space of the agent; the room for plugins is most of it and costs nothing.",
+);
+pub const PROCESS_THREADS: Family = gauge("process_threads", "", "Threads of the agent.");
+pub const PROCESS_FDS: Family = gauge("process_open_fds", "", "Open file descriptors.");
+pub const PROCESS_MAX_FDS: Family = gauge("process_max_fds", "", "The most that may be open.");
+pub const PROCESS_START: Family =
+    gauge("process_start_time_seconds", "", "When the agent started, in seconds since the Unix epoch.");
+
+/// All of them, in the order in which they are rendered.
+#[cfg(test)]
+pub const ALL: [&Family; 41] = [
+    &BUILD,
+    &CONFIG,
+    &READY,
+    &SOURCE_BYTES,
+    &SOURCE_EVENTS,
+    &SOURCE_FILES,
+    &SOURCE_MALFORMED,
+    &SOURCE_TRUNCATED,
+    &SOURCE_ERRORS,
+    &LEDGER_EVENTS,
+    &LEDGER_BYTES,
+    &LEDGER_WAITING_EVENTS,
+    &LEDGER_WAITING_BYTES,
+    &LEDGER_BALANCED,
+    &BUFFER_USED,
+    &BUFFER_BOUND,
+    &SINK_SEGMENTS,
+    &SINK_EVENTS,
+    &SINK_BYTES,
+    &SINK_RETRIES,
+    &SINK_FAILING,
+    &PLUGIN,
+    &PLUGIN_CALLS,
+    &PLUGIN_EVENTS,
+    &PLUGIN_CPU,
+    &PLUGIN_WALL,
+    &PLUGIN_ERRORS,
+    &PLUGIN_RETRIES,
+    &PLUGIN_SUSPECTS,
+    &PLUGIN_RECYCLES,
+    &PLUGIN_MEMORY,
+    &PLUGIN_MEMORY_PEAK,
+    &PLUGIN_MEMORY_LIMIT,
+    &PROCESS_CPU,
+    &PROCESS_RESIDENT,
+    &PROCESS_RESIDENT_PEAK,
+    &PROCESS_VIRTUAL,
+    &PROCESS_THREADS,
+    &PROCESS_FDS,
+    &PROCESS_MAX_FDS,
+    &PROCESS_START,
+];

@@ -1,0 +1,80 @@
+//! An agent's state for tests: one pipeline, one plugin, an account in which something of everything happened.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use weir_buffer::ledger::{Amount, Counts, Ledger};
+use weir_buffer::memory::MemoryTier;
+use weir_host::{Artifact, Cache, Compiler, Engine, EngineConfig, Isolation, Limits, Plugin, PluginSpec};
+use weir_manifest::Grants;
+use weir_pipeline::sink::SinkMetrics;
+use weir_pipeline::source::SourceMetrics;
+
+use crate::state::{AgentState, PipelineView, Readiness};
+
+#[path = "../../host/tests/host/guest.rs"]
+#[allow(dead_code)]
+mod guest;
+
+/// The state.
+pub fn state() -> AgentState {
+    let ledger = Arc::new(Ledger::default());
+    let account = ledger.account("app-logs", "local");
+    account.restore(counts());
+    account.enter_flight(amount(1));
+    let sources = SourceMetrics::default();
+    sources.errors.store(3, Ordering::Relaxed);
+    let name = |name: &str| vec![name.to_owned()];
+    AgentState {
+        started: SystemTime::now(),
+        config_hash: "0123456789abcdef0123456789abcdef".to_owned(),
+        sources: vec![("pods".to_owned(), Arc::new(sources))],
+        sinks: vec![(
+            "local".to_owned(),
+            Arc::<SinkMetrics>::default(),
+            MemoryTier::new(1024, Arc::clone(&ledger)),
+        )],
+        ledger,
+        plugins: vec![plugin()],
+        pipelines: vec![PipelineView {
+            name: "app-logs".to_owned(),
+            sources: name("pods"),
+            stages: name("sampler"),
+            sinks: name("local"),
+        }],
+        readiness: Readiness::default(),
+    }
+}
+
+fn amount(events: u64) -> Amount {
+    Amount { events, bytes: events * 100 }
+}
+
+fn counts() -> Counts {
+    let reason = |reason: &str| BTreeMap::from([(reason.to_owned(), amount(1))]);
+    Counts {
+        read: amount(10),
+        created: amount(1),
+        delivered: amount(6),
+        sampled: reason("sampler.debug"),
+        dropped: reason("sampler.old"),
+        dead_lettered: reason("sampler"),
+        lost: reason("rotation"),
+    }
+}
+
+fn plugin() -> Arc<Plugin> {
+    let engine = Engine::new(EngineConfig::default()).unwrap();
+    let spec = PluginSpec {
+        name: "sampler".to_owned(),
+        artifact: Artifact::Bytes(guest::Guest::default().build().into()),
+        config: "{}".to_owned(),
+        limits: Limits::default(),
+        grants: Grants::default(),
+        on_error: None,
+        isolation: Isolation::Shared,
+    };
+    Plugin::load(&engine, &Cache::in_memory(), &Compiler::InProcess, spec).unwrap()
+}
