@@ -73,10 +73,8 @@ fn every_error_is_told_with_its_place_and_a_suggestion() {
     let ended = folder.run(&["check", "-c", "weir.yaml"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
     for part in [
-        "error: weir.yaml:6:42: sources.app.prase: ",
-        "did you mean \"parse\"?",
-        "error: weir.yaml:12:50: pipelines.logs.to[0]: ",
-        "did you mean \"out\"?",
+        "error: weir.yaml:6:42: sources.app: unknown key `prase`; did you mean `parse`?\n",
+        "error: weir.yaml:12:45: pipelines.logs.to[0]: no sink is called \"outt\"; did you mean \"out\"?\n",
         "2 errors in the configuration",
     ] {
         assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
@@ -85,7 +83,7 @@ fn every_error_is_told_with_its_place_and_a_suggestion() {
     assert_eq!(report.code, Some(1));
     let report = report.json();
     assert_eq!(report["valid"], false);
-    assert_eq!(report["errors"][0]["path"], "sources.app.prase");
+    assert_eq!(report["errors"][0]["path"], "sources.app");
     assert_eq!(report["errors"].as_array().unwrap().len(), 2);
 }
 
