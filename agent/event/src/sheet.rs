@@ -158,13 +158,18 @@ impl Sheet {
                 column.push(Kind::Absent, &[]);
                 continue;
             }
-            let text = self.text_of(event, batch).get(value.start as usize..value.end as usize).unwrap_or_default();
-            if event.backslash && value.kind == Kind::String && text.contains(&b'\\') {
-                crate::json::unescape(text, &mut column.data);
-                column.push(value.kind, &[]);
-            } else {
-                column.push(value.kind, text);
+            let padded = match event.place {
+                Place::Batch => batch.padded(),
+                Place::Sheet => self.arena.padded(),
+            };
+            let padded = padded.get((event.text.start + value.start) as usize..).unwrap_or_default();
+            let len = (value.end - value.start) as usize;
+            if !event.backslash || value.kind != Kind::String {
+                column.push_padded(value.kind, padded, len);
+                continue;
             }
+            crate::json::unescape(padded.get(..len).unwrap_or_default(), &mut column.data);
+            column.push(value.kind, &[]);
         }
     }
 

@@ -6,8 +6,11 @@ use crate::column::Kind;
 use crate::edit::{Compiled, Program, Ways, one_line};
 use crate::parse::Parser;
 use crate::path::NONE;
-use crate::scan::{Found, Hit, MAX_DEPTH, NotAnObject, Value};
+use crate::scan::{Found, Hit, MAX_DEPTH, NotAnObject, Value, prefetch};
 use crate::splice::{RowEdit, Splice};
+
+/// The source's thread wrote the batch on another core: so many rows ahead their text is asked for.
+const ROWS_AHEAD: usize = 2;
 
 /// To the scanner, texts that the sheet itself holds are a stream of their own.
 const OWN_TEXTS: u64 = 0;
@@ -18,6 +21,9 @@ impl Sheet {
         self.clear(compiled);
         for (index, row) in batch.rows().iter().enumerate() {
             let first_hit = self.hits.len();
+            if let Some(later) = batch.rows().get(index + ROWS_AHEAD) {
+                prefetch(batch.content(later));
+            }
             let object = match parser.takes_json() {
                 true => self.scan(compiled, stream_of(batch, row), batch.padded(), row.content, first_hit),
                 false => Err(NotAnObject),
