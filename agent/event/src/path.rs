@@ -120,10 +120,13 @@ impl PathTree {
         Ok(node)
     }
 
-    /// Records the members of a node.
+    /// Records the members of a node and of all nodes below it: a key that spells out a path below, `labels.app`, takes
+    /// part in whatever happens to `labels`, also where somebody only reads it.
     pub fn record(&mut self, node: Node) {
-        if let Some(info) = self.nodes.get_mut(node as usize) {
-            info.record = true;
+        for below in (0..self.nodes.len() as Node).filter(|below| self.covers(node, *below)).collect::<Vec<_>>() {
+            if let Some(info) = self.nodes.get_mut(below as usize) {
+                info.record = true;
+            }
         }
     }
 
@@ -302,7 +305,7 @@ impl PathTree {
             return Err(PathError::TooMany);
         };
         info.adopt(Child::new(node, name));
-        let record = info.record_others;
+        let record = info.record || info.record_others;
         self.nodes.push(Info { name: name.to_vec(), parent, record, ..Info::default() });
         self.sort_children(parent);
         Ok(node)

@@ -62,3 +62,19 @@ fn bad_paths_are_refused() {
     assert!(matches!(check(""), Err(PathError::EmptyPart(_))));
     assert!(matches!(check(&"x".repeat(300)), Err(PathError::TooLong(300))));
 }
+
+#[test]
+fn what_lies_below_a_recorded_path_is_recorded_too() {
+    let mut tree = PathTree::default();
+    tree.add_field("a.b.c").unwrap();
+    let below = tree.add("a.b.d").unwrap();
+    assert!(!tree.is_recorded(below));
+    tree.add_recorded("a.b").unwrap();
+    for (path, recorded) in [("a", false), ("a.b", true), ("a.b.c", true), ("a.b.d", true)] {
+        assert_eq!(tree.is_recorded(tree.find(path).unwrap()), recorded, "{path}");
+    }
+    assert!(tree.add("a.b.e.f").is_ok_and(|later| tree.is_recorded(later)));
+    tree.record_others(ROOT);
+    assert!(tree.is_recorded(tree.find("a").unwrap()));
+    assert!(tree.add("z").is_ok_and(|later| tree.is_recorded(later)));
+}
