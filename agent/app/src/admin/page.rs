@@ -167,7 +167,7 @@ fn sources(html: &mut Html, state: &AgentState) {
 
 fn sinks(html: &mut Html, state: &AgentState) {
     html.heading(2, "Sinks");
-    html.table(&["sink", "state", "events", "bytes", "retries", "buffer used", "buffer bound"]);
+    html.table(&["sink", "state", "events", "bytes", "retries", "buffer bytes", "buffer bytes at most"]);
     for (name, metrics, buffer) in &state.sinks {
         html.row(name);
         let (class, word) = sink_state(metrics);
@@ -204,7 +204,7 @@ fn plugins(html: &mut Html, state: &AgentState) {
         "events",
         "CPU s",
         "ns an event",
-        "memory",
+        "memory bytes",
         "errors",
         "failed events",
         "last fault",
