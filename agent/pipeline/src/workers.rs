@@ -62,8 +62,14 @@ struct Queue {
     next_out: u64,
     /// Batches that are done before their turn.
     done: BTreeMap<u64, Turn>,
-    held: Option<Arc<str>>,
+    held: Option<HeldAt>,
     running: usize,
+}
+
+/// The batch that a pipeline holds.
+struct HeldAt {
+    number: u64,
+    stage: Arc<str>,
 }
 
 /// A batch that a worker has taken, with the room set aside for it in each output and in the dead letters.
@@ -114,7 +120,8 @@ impl Workers {
     pub fn held(&self) -> Vec<(Arc<str>, Arc<str>)> {
         let state = self.shared.lock();
         let queues = state.queues.iter().zip(&self.shared.pipelines);
-        queues.filter_map(|(queue, p)| queue.held.clone().map(|stage| (Arc::clone(&p.name), stage))).collect()
+        let held = |queue: &Queue| queue.held.as_ref().map(|held| Arc::clone(&held.stage));
+        queues.filter_map(|(queue, p)| held(queue).map(|stage| (Arc::clone(&p.name), stage))).collect()
     }
 
     /// How often a worker met a fault in the agent itself. The batch stays unacked.
@@ -166,7 +173,7 @@ impl Shared {
                 Ok(Err(held)) => {
                     let (pipeline, stage, suspects) = (&pipeline.name, &held.stage, held.suspects);
                     tracing::error!(%pipeline, %stage, suspects, "pipeline holds a batch that the plugin cannot handle; it reads on after a restart with another configuration");
-                    self.hold(index, held.stage);
+                    self.hold(index, HeldAt { number, stage: held.stage });
                 }
                 Err(_) => {
                     // The instance may be in any state; the next batch gets a new one.
@@ -227,9 +234,12 @@ impl Shared {
         None
     }
 
-    fn hold(&self, index: usize, stage: Arc<str>) {
-        if let Some(queue) = self.lock().queues.get_mut(index) {
-            queue.held = Some(stage);
+    /// Two workers may meet batches to hold at once: the first of them is where the pipeline stands.
+    fn hold(&self, index: usize, held: HeldAt) {
+        if let Some(queue) = self.lock().queues.get_mut(index)
+            && queue.held.as_ref().is_none_or(|known| held.number < known.number)
+        {
+            queue.held = Some(held);
         }
     }
 
@@ -240,7 +250,12 @@ impl Shared {
         let Some(queue) = state.queues.get_mut(index) else { return };
         queue.done.insert(number, turn);
         // Passed on under the lock, so that two workers cannot swap their documents. It only moves pointers.
-        while let Some(turn) = queue.done.remove(&queue.next_out) {
+        while let Some(mut turn) = queue.done.remove(&queue.next_out) {
+            // What other workers finished behind a batch that is held is read again after it: else it would reach the
+            // sinks before it, and once more later.
+            if queue.held.as_ref().is_some_and(|held| held.number < queue.next_out) {
+                turn.result = None;
+            }
             queue.next_out += 1;
             queue.running -= 1;
             self.pass_on(pipeline, turn);
@@ -420,3 +435,6 @@ impl Outlet for PipelineOutlet {
 fn nanoseconds_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
 }
+
+#[cfg(test)]
+mod tests;
