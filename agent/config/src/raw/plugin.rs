@@ -61,13 +61,13 @@ pub(crate) struct Grants {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OnError {
-    /// They go on unchanged.
+    /// They go on, with nothing done to them but what the plugin does to every event that it keeps.
     Pass,
     /// They are dropped and counted.
     Drop,
     /// They are kept apart and counted.
     DeadLetter,
-    /// The pipeline stops reading and keeps the batch until the configuration is loaded again.
+    /// The pipeline keeps the batch and reads no further. The batch is tried again at the next start.
     Hold,
 }
 
