@@ -40,8 +40,16 @@ pub(crate) struct Places<'a> {
     placing: &'a Placing,
     batch: Batch<'a>,
     key: Option<Column<'a>>,
-    /// The hash of each stream, once one is needed.
-    streams: Vec<u64>,
+    /// Each stream, once one is needed.
+    streams: Vec<Stream>,
+}
+
+/// A stream by the hash of where it comes from, and how many of its rows in a row had the same time.
+#[derive(Clone, Copy, Default)]
+struct Stream {
+    hash: u64,
+    time: i64,
+    repeats: u64,
 }
 
 impl Places<'_> {
@@ -62,23 +70,36 @@ impl Places<'_> {
         if self.streams.is_empty() {
             self.streams = self.hash_streams();
         }
-        let stream = self.batch.streams().get(row).and_then(|&stream| self.streams.get(stream as usize));
         let time = self.batch.times().get(row).copied().unwrap_or(0);
-        xxh64(&time.to_le_bytes(), stream.copied().unwrap_or(0))
+        let index = self.batch.streams().get(row).copied().unwrap_or(u32::MAX);
+        let Some(stream) = self.streams.get_mut(index as usize) else { return xxh64(&time.to_le_bytes(), 0) };
+        if stream.repeats == 0 || stream.time != time {
+            (stream.time, stream.repeats) = (time, 1);
+            return xxh64(&time.to_le_bytes(), stream.hash);
+        }
+        // Lines of a file that bears no dates have one time for all: without their number one draw would decide for
+        // the whole file.
+        let number = stream.repeats;
+        stream.repeats += 1;
+        let mut bytes = [0; 16];
+        let (low, high) = bytes.split_at_mut(8);
+        low.copy_from_slice(&time.to_le_bytes());
+        high.copy_from_slice(&number.to_le_bytes());
+        xxh64(&bytes, stream.hash)
     }
 
-    fn hash_streams(&self) -> Vec<u64> {
+    fn hash_streams(&self) -> Vec<Stream> {
         let columns = self.placing.origin.map(|attribute| self.batch.attribute(attribute).by_stream());
         let mut text = Vec::new();
-        let hash = |stream| {
+        let origin = |stream| {
             text.clear();
             for column in columns {
                 text.extend_from_slice(column.bytes(stream));
                 text.push(0);
             }
-            xxh64(&text, 0)
+            Stream { hash: xxh64(&text, 0), ..Stream::default() }
         };
-        (0..columns[0].len()).map(hash).collect()
+        (0..columns[0].len()).map(origin).collect()
     }
 }
 

@@ -85,6 +85,12 @@ fn without_a_key_time_and_stream_decide() {
 }
 
 #[test]
+fn lines_without_dates_are_not_one_draw() {
+    let events = (0..10_000).map(|_| Event::new("text").attribute("path", "/var/log/app.log").time(7));
+    assert_about(0.3, kept(&sampled(json!({"default": 0.3}), 0.0, events)), 10_000);
+}
+
+#[test]
 fn a_higher_rate_keeps_what_a_lower_one_keeps() {
     for method in ["hash", "otel"] {
         let run = |rate: f64| {
