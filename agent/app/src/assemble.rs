@@ -74,15 +74,16 @@ pub fn assemble(
     let ledger = restored_ledger(checkpoints);
     let mut sinks = BTreeMap::new();
     for (name, sink) in &config.sinks {
-        let sink = sinks::build(name, sink)
-            .map_err(|error| one(config, &["sinks", name], error.to_string()))?;
+        let sink =
+            sinks::build(name, sink).map_err(|error| one(config, &["sinks", name], error.to_string()))?;
         sinks.insert(name.to_string(), driven(name, sink, DEFAULT_BOUND, &ledger));
     }
     let mut dead_letters = Vec::new();
     let mut pipelines = Vec::new();
     for (name, pipeline) in &config.pipelines {
         let dead = dead_letter_sink(config, name, &ledger)?;
-        let built = build_pipeline(config, name, pipeline, plugins, &sinks, &dead, &ledger)?;
+        let parts = Parts { config, plugins, sinks: &sinks, ledger: &ledger };
+        let built = build_pipeline(&parts, name, pipeline, &dead)?;
         pipelines.push(Arc::new(built));
         dead_letters.push(dead);
     }
@@ -114,15 +115,21 @@ fn restored_ledger(checkpoints: &Checkpoints) -> Arc<Ledger> {
 
 // === pipelines ===
 
+/// What pipelines are built of.
+struct Parts<'a> {
+    config: &'a Config,
+    plugins: &'a Plugins,
+    sinks: &'a BTreeMap<String, Driven>,
+    ledger: &'a Ledger,
+}
+
 fn build_pipeline(
-    config: &Config,
+    parts: &Parts<'_>,
     name: &Name,
     pipeline: &weir_config::Pipeline,
-    plugins: &Plugins,
-    sinks: &BTreeMap<String, Driven>,
     dead: &Driven,
-    ledger: &Arc<Ledger>,
 ) -> Result<Pipeline, Errors> {
+    let Parts { config, plugins, sinks, ledger } = *parts;
     let mut stages = Vec::new();
     for stage in &pipeline.stages {
         match stage {
@@ -197,7 +204,12 @@ fn stage_name(stage: &weir_config::Stage) -> String {
 fn view(name: &Name, pipeline: &weir_config::Pipeline) -> PipelineView {
     let names = |names: &[Name]| names.iter().map(Name::to_string).collect();
     let stages = pipeline.stages.iter().map(stage_name).collect();
-    PipelineView { name: name.to_string(), sources: names(&pipeline.from), stages, sinks: names(&pipeline.to) }
+    PipelineView {
+        name: name.to_string(),
+        sources: names(&pipeline.from),
+        stages,
+        sinks: names(&pipeline.to),
+    }
 }
 
 // === sinks ===
@@ -259,7 +271,11 @@ fn build_sources(
     Ok(sources)
 }
 
-fn build_source(config: &Config, name: &Name, source: &weir_config::Source) -> Result<Box<dyn Source>, Errors> {
+fn build_source(
+    config: &Config,
+    name: &Name,
+    source: &weir_config::Source,
+) -> Result<Box<dyn Source>, Errors> {
     let read_from = match source.read_from {
         weir_config::ReadFrom::Beginning => ReadFrom::Beginning,
         weir_config::ReadFrom::End => ReadFrom::End,

@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_config::{Config, Error, Errors, Name};
 use weir_host::{Artifact, Cache, ChildCompiler, Compiler, Engine, EngineConfig, Isolation, Limits, OnError};
 use weir_host::{Plugin, PluginSpec};
 use weir_manifest::Grants;
+
+/// The defaults of the configuration, as docs/CONFIGURATION.md has them.
+const DEFAULT_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
+const DEFAULT_DEADLINE: Duration = Duration::from_millis(100);
 
 /// The hidden subcommand under which this program compiles one artefact as a child with limits.
 pub const COMPILE_COMMAND: &str = "__compile-plugin";
@@ -32,7 +37,8 @@ pub fn load(config: &Config, cache_dir: Option<&Path>) -> Result<Plugins, Errors
         Some(dir) => Cache::open(dir).map_err(|error| failed(error.to_string()))?,
         None => Cache::in_memory(),
     };
-    let program = std::env::current_exe().map_err(|error| failed(format!("cannot find the agent's own program: {error}")))?;
+    let program = std::env::current_exe()
+        .map_err(|error| failed(format!("cannot find the agent's own program: {error}")))?;
     let compiler = Compiler::Child(ChildCompiler::new(program, [COMPILE_COMMAND]));
     let mut plugins = Plugins::new();
     let mut errors = Vec::new();
@@ -60,11 +66,7 @@ fn load_one(
         name: name.to_string(),
         artifact: Artifact::File(plugin.artifact.clone()),
         config: own.to_string(),
-        limits: Limits {
-            memory: Some(plugin.limits.memory.bytes()),
-            deadline: Some(plugin.limits.deadline),
-            output: Some(plugin.limits.output.bytes()),
-        },
+        limits: limits(plugin.limits),
         grants: Grants { fields: plugin.grants.fields.clone(), write: plugin.grants.write.clone() },
         on_error: plugin.on_error.map(on_error),
         isolation: match plugin.isolation {
@@ -73,6 +75,16 @@ fn load_one(
         },
     };
     Plugin::load(engine, cache, compiler, spec).map_err(|error| at(error.key(), error.to_string()))
+}
+
+/// A limit that is at its default leaves the word to the plugin's manifest, which may want less.
+fn limits(limits: weir_config::Limits) -> Limits {
+    let memory = limits.memory.bytes();
+    Limits {
+        memory: (memory != DEFAULT_MEMORY_BYTES).then_some(memory),
+        deadline: (limits.deadline != DEFAULT_DEADLINE).then_some(limits.deadline),
+        output: Some(limits.output.bytes()),
+    }
 }
 
 fn engine_config(config: &Config) -> EngineConfig {

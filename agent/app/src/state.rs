@@ -1,7 +1,7 @@
 //! What the admin address shows of a running agent.
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::SystemTime;
 
 use weir_buffer::ledger::Ledger;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use weir_buffer::ledger::Statement;
@@ -21,6 +22,8 @@ use crate::assemble::{Agent, Driven, Ready, assemble, create_data_dir};
 use crate::commands::ledger;
 use crate::{admin, output, plugins};
 
+/// Sent to who writes beyond its file size limit; the number is the same on every Linux but MIPS.
+const SIGXFSZ: i32 = 25;
 /// How often positions and counts become durable.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// After a SIGTERM: how long batches that were read may find room, and documents their sinks. Together below the 20 s
@@ -103,11 +106,15 @@ async fn live(
 ) -> Result<ExitCode, Refusal> {
     let Agent { sources, workers, sinks, state } = agent;
     let admin = match &config.admin {
-        Some(admin) => Some(admin::start(admin.listen, &config.data_dir, Arc::clone(&state)).await.map_err(|error| {
-            Refusal::Other(format!("cannot open the admin address {}: {error}", admin.listen))
-        })?),
+        Some(admin) => {
+            Some(admin::start(admin.listen, &config.data_dir, Arc::clone(&state)).await.map_err(|error| {
+                Refusal::Other(format!("cannot open the admin address {}: {error}", admin.listen))
+            })?)
+        }
         None => None,
     };
+    // A file size limit (ulimit -f) then fails a write instead of ending the process.
+    let _file_size_limit = signal(SignalKind::from_raw(SIGXFSZ));
     let (give_up, _) = watch::channel(false);
     let buffers: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.buffer)).collect();
     let sink_metrics: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.metrics)).collect();
@@ -238,8 +245,8 @@ async fn sink_fails_for(sinks: &[Arc<SinkMetrics>], patience: Duration) {
 }
 
 async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };
