@@ -36,10 +36,12 @@ pub(crate) struct Plugin {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
-    /// Memory of one instance; from 1MiB to 4GiB.
+    /// Memory of one instance; from 1MiB to 4GiB. At the default, a plugin's manifest may ask for less; one that asks
+    /// for more is refused.
     #[schemars(extend("default" = "32MiB"))]
     pub memory: Option<Text<Size>>,
-    /// CPU time of one call; from 1ms to 60s.
+    /// CPU time of one call; from 1ms to 60s. At the default, a plugin's manifest may ask for less; one that asks
+    /// for more is refused.
     #[schemars(extend("default" = "100ms"))]
     pub deadline: Option<Text<Duration>>,
     /// Size of one answer.
