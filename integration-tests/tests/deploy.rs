@@ -62,7 +62,8 @@ fn the_configuration_delivers_container_logs() {
 #[test]
 fn the_pod_has_what_the_configuration_names() {
     let pod = deploy("kubernetes/daemonset.yaml");
-    let mounted = ["mountPath: /var/lib/weir}", "mountPath: /var/log, readOnly: true", "mountPath: /etc/weir"];
+    let mounted =
+        ["mountPath: /var/lib/weir}", "mountPath: /var/log, readOnly: true", "mountPath: /etc/weir"];
     for mounted in mounted {
         assert!(pod.contains(mounted), "the DaemonSet does not say {mounted}");
     }
