@@ -33,7 +33,7 @@ pub fn write_rfc3339(out: &mut Vec<u8>, ns: i64) {
     if let Some(text) = out.last_chunk_mut() {
         let minute = ns.div_euclid(NS_PER_MINUTE);
         set_minute(text, minute);
-        set_seconds(text, (ns - minute * NS_PER_MINUTE) as u64);
+        set_seconds(text, ns_within(ns, minute));
     }
 }
 
@@ -233,7 +233,7 @@ impl Rfc3339Writer {
         out.extend_from_slice(&self.text);
         // Set in the copy, not in `text`: a copy of bytes that were just stored would have to wait for them.
         if let Some(text) = out.last_chunk_mut() {
-            set_seconds(text, (ns - minute * NS_PER_MINUTE) as u64);
+            set_seconds(text, ns_within(ns, minute));
         }
     }
 }
@@ -250,6 +250,13 @@ fn set_minute(text: &mut [u8; RFC3339_LEN], minute: i64) {
     if let Some(start) = text.first_chunk_mut() {
         *start = [y1, y2, y3, y4, b'-', mo1, mo2, b'-', d1, d2, b'T', h1, h2, b':', m1, m2];
     }
+}
+
+/// The nanoseconds of a time behind the start of its minute. The first minute that an `i64` reaches begins before the
+/// least of them.
+#[inline]
+fn ns_within(ns: i64, minute: i64) -> u64 {
+    ns.wrapping_sub(minute.wrapping_mul(NS_PER_MINUTE)) as u64
 }
 
 /// Sets the seconds of a stamp and their fraction, from the nanoseconds within its minute.
