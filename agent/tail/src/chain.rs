@@ -62,9 +62,13 @@ impl Chain {
         }
         let order = |number: &FileNumber| files.get(number).map(|file| file.order.clone());
         self.members.make_contiguous().sort_by_key(order);
-        let before = self.members.len().saturating_sub(1);
-        for member in self.members.iter().take(before) {
-            if let Some(file) = files.get_mut(member) {
+        let last = self.members.back().copied();
+        for member in &self.members {
+            let Some(file) = files.get_mut(member) else { continue };
+            if Some(*member) == last {
+                // Its name told of a later place before those of older files were known.
+                file.signs.succeeded_at = None;
+            } else {
                 file.signs.succeeded_at.get_or_insert(now);
             }
         }

@@ -22,6 +22,8 @@ use crate::watch::Watch;
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const FULL_INTERVAL: Duration = Duration::from_secs(5);
 const LIST_INTERVAL: Duration = Duration::from_secs(60);
+/// More folders are not looked into.
+const MAX_DIRECTORIES: usize = 65_536;
 /// A folder that changed less than this long before it was looked into may have changed again within the same tick
 /// of the file system's clock.
 const SETTLE_NS: i64 = 1_000_000_000;
@@ -126,7 +128,7 @@ impl Discovery {
         let mut look = Look { discovery: self, layout, problems, now, all: All::No, failed: false };
         let mut round = Round::default();
         for directory in changed {
-            look.into_tree(directory, &mut round);
+            look.look_through(directory, &mut round);
         }
         Some(round)
     }
@@ -141,7 +143,7 @@ impl Discovery {
         let mut round = Round::default();
         let mut look = Look { discovery: self, layout, problems, now, all, failed: false };
         for root in layout.roots() {
-            look.into_tree(root, &mut round);
+            look.look_through(root, &mut round);
         }
         round.complete = !look.failed;
         round
@@ -198,7 +200,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn into_tree(&mut self, root: PathBuf, round: &mut Round) {
+    fn look_through(&mut self, root: PathBuf, round: &mut Round) {
         let mut waiting = vec![root];
         while let Some(path) = waiting.pop() {
             if !self.problems.may_try(self.now, &path) {
@@ -206,7 +208,10 @@ impl Look<'_> {
                 continue;
             }
             match self.stamp_and_watch(&path).and_then(|(stamp, watched)| self.list(&path, stamp, watched)) {
-                Ok(listing) => self.take_in(path, listing, &mut waiting, round),
+                Ok(listing) => {
+                    self.problems.solved(&path);
+                    self.take_in(path, listing, &mut waiting, round);
+                }
                 Err(error) => {
                     self.failed |= error.kind() != io::ErrorKind::NotFound;
                     self.problems.report(self.now, "read the folder", &path, &error);
@@ -233,10 +238,15 @@ impl Look<'_> {
     }
 
     fn take_in(&mut self, path: PathBuf, listing: Listing, waiting: &mut Vec<PathBuf>, round: &mut Round) {
-        self.problems.solved(&path);
         let known = &self.discovery.directories;
         let all = self.all != All::No;
-        waiting.extend(listing.directories.iter().filter(|d| all || !known.contains_key(*d)).cloned());
+        let has_room = known.len() + waiting.len() < MAX_DIRECTORIES;
+        let is_next = |child: &&PathBuf| if known.contains_key(*child) { all } else { has_room };
+        waiting.extend(listing.directories.iter().filter(is_next).cloned());
+        if !has_room {
+            let error = io::Error::other(format!("{MAX_DIRECTORIES} folders are watched already"));
+            self.problems.report(self.now, "look into more folders below", &path, &error);
+        }
         let there: HashSet<&OsStr> = listing.directories.iter().map(|child| child.as_os_str()).collect();
         let mut gone = known.get(&path).map_or_else(Vec::new, |known| known.children.clone());
         gone.retain(|child| !there.contains(child.as_os_str()));

@@ -32,6 +32,7 @@ use crate::watch::Watch;
 
 mod admit;
 mod finish;
+mod known;
 mod read;
 
 use read::Tail;
@@ -222,6 +223,18 @@ impl Engine {
         if self.outgoing.is_ready() {
             let _ = self.outgoing.send(&mut self.files);
         }
+    }
+
+    /// Lets fewer files be open at once.
+    #[cfg(test)]
+    pub(crate) fn set_max_open_files(&mut self, count: usize) {
+        self.max_open_files = count;
+    }
+
+    /// How many files are open.
+    #[cfg(test)]
+    pub(crate) fn open_files(&self) -> usize {
+        self.files.values().filter(|file| file.handle.is_some()).count()
     }
 
     fn discover(&mut self, now: Now) -> Result<(), Stopped> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use weir_event::cri::OutputStream;
 use weir_event::stream::{Attributes, Stream};
 use weir_event::time::Rfc3339Reader;
@@ -29,6 +30,8 @@ pub(crate) enum Output {
 }
 
 impl Output {
+    pub(crate) const ALL: [Output; STREAMS] = [Output::Unknown, Output::Stdout, Output::Stderr];
+
     pub(crate) fn of(stream: OutputStream) -> Output {
         match stream {
             OutputStream::Stdout => Output::Stdout,
@@ -109,7 +112,7 @@ pub(crate) struct ReadProgress {
     pub offset: u64,
     /// Events that end here or before were sent before the start.
     pub sent_until: u64,
-    /// Where the first piece in this file of a record that is not complete begins, by output stream.
+    /// From where on this file must be read again for a record that is not complete, by output stream.
     pub held_from: [Option<u64>; STREAMS],
     /// Where the line begins whose rest is being skipped because it is too long.
     pub overlong_from: Option<u64>,
@@ -135,7 +138,7 @@ pub(crate) struct Signs {
     /// When it was seen to have no name any more.
     pub deleted_at: Option<Duration>,
     /// When it was last asked for its size.
-    pub checked_at: Duration,
+    pub checked_at: Option<Duration>,
     /// What it said.
     pub size: u64,
     /// When something was last read from it.
@@ -164,11 +167,6 @@ impl ReadProgress {
         }
     }
 
-    /// Whether a record is not complete that has a piece here.
-    pub(crate) fn is_held(&self) -> bool {
-        self.held_from.iter().any(Option::is_some)
-    }
-
     fn resume_from(&self) -> u64 {
         let held = self.held_from.iter().flatten().copied().min();
         let earliest = held.into_iter().chain(self.overlong_from).min();
@@ -181,7 +179,7 @@ impl ReadProgress {
 impl Signs {
     /// Takes note of what the system says of the open file.
     pub(crate) fn note(&mut self, stat: &rustix::fs::Stat, now: Duration) {
-        self.checked_at = now;
+        self.checked_at = Some(now);
         self.size = u64::try_from(stat.st_size).unwrap_or(0);
         if stat.st_nlink == 0 {
             self.deleted_at.get_or_insert(now);
@@ -241,7 +239,7 @@ impl FollowedFile {
     pub(crate) fn position(&self) -> FilePosition {
         let position = self.progress.offset.max(self.progress.sent_until);
         FilePosition {
-            path: self.path.to_string_lossy().into_owned(),
+            path: self.path.to_str().map_or_else(|| self.path.to_string_lossy().into_owned(), str::to_owned),
             device: self.id.device,
             inode: self.id.inode,
             incarnation: self.incarnation.unwrap_or_default(),
@@ -297,9 +295,14 @@ impl FollowedFile {
 
 /// Opens a file for reading; what is no regular file is refused.
 pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    // Without waiting: a pipe would hold the thread until somebody writes to it.
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // Without waiting: a pipe would hold the thread until somebody writes to it. Without noting the time of each
+    // read in the inode, which costs half as much as reading; only the owner and root may ask for that.
+    let open =
+        |flags: OFlags| OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    let file = match open(OFlags::NONBLOCK | OFlags::NOATIME) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(OFlags::NONBLOCK)?,
+        opened => opened?,
+    };
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));

@@ -114,6 +114,9 @@ impl Lines<'_> {
     pub(crate) fn take(&mut self, block: &Block, ending: Ending, format: Format) -> Taken {
         let Some(file) = self.files.get(&block.file) else { return Taken { bytes: 0, needs_room: false } };
         let mut cursor = Cursor::new(block.file, file, ending);
+        for output in self.records.note_file(block.file) {
+            hold(self.files, block.file, output, block.base);
+        }
         let taken = match format {
             Format::Cri => self.take_cri(block, &mut cursor),
             Format::Json | Format::Text => self.take_text(block, &mut cursor),
@@ -133,10 +136,13 @@ impl Lines<'_> {
     /// The next line, and its bytes.
     #[inline]
     fn line(&self, block: &Block, at: usize) -> Option<(Line, &[u8])> {
-        if at >= block.end || at >= MAX_BATCH_BYTES || self.outgoing.row_room() == 0 {
+        let filled = self.outgoing.batch.arena.filled();
+        // What lies behind the block was put there for a record; a large one is a batch of its own.
+        let is_over = filled.len() > block.end.max(MAX_BATCH_BYTES) || at >= MAX_BATCH_BYTES;
+        if at >= block.end || is_over || self.outgoing.row_room() == 0 {
             return None;
         }
-        let rest = self.outgoing.batch.arena.filled().get(at..block.end)?;
+        let rest = filled.get(at..block.end)?;
         let len = memchr(b'\n', rest).unwrap_or(rest.len());
         let offset = block.base + (at - block.start) as u64;
         let next = (len + 1).min(rest.len());
@@ -258,7 +264,7 @@ impl Lines<'_> {
         let cut = if cursor.ending == Ending::Cut { Flags::TRUNCATED } else { Flags::default() };
         if head.partial {
             self.records.add(output, piece, head.time, cut);
-            self.hold(block.file, output, line.offset);
+            hold(self.files, block.file, output, line.offset);
             return true;
         }
         let needed = self.records.get(output).map_or(0, Record::bytes_needed) + 2 * line.span.len as usize;
@@ -274,13 +280,6 @@ impl Lines<'_> {
         }
         self.let_go(&record, output);
         true
-    }
-
-    fn hold(&mut self, number: FileNumber, output: Output, offset: u64) {
-        let file = self.files.get_mut(&number);
-        if let Some(held) = file.and_then(|file| file.progress.held_from.get_mut(output.index())) {
-            held.get_or_insert(offset);
-        }
     }
 
     /// The positions of all its files move with the batch that the record is in.
@@ -322,5 +321,13 @@ impl Lines<'_> {
         self.metrics.events.fetch_add(events, Ordering::Relaxed);
         self.metrics.truncated.fetch_add(truncated * events, Ordering::Relaxed);
         self.let_go(&record, output);
+    }
+}
+
+/// Notes from where on a file must be read again for a record that waits.
+fn hold(files: &mut FileTable, number: FileNumber, output: Output, offset: u64) {
+    let file = files.get_mut(&number);
+    if let Some(held) = file.and_then(|file| file.progress.held_from.get_mut(output.index())) {
+        held.get_or_insert(offset);
     }
 }

@@ -45,7 +45,7 @@ impl Piece {
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pieces: Vec<Piece>,
-    /// The files with parts of it, also those whose parts did not fit.
+    /// The files that were read since it began, whether they have parts of it or not.
     files: Vec<FileNumber>,
     content_len: usize,
     raw_len: usize,
@@ -94,9 +94,7 @@ impl Record {
 
     /// Adds a part. What makes the record longer than an event can be is left away, and flagged.
     pub(crate) fn add(&mut self, mut piece: Piece) {
-        if self.files.last() != Some(&piece.file) {
-            self.files.push(piece.file);
-        }
+        self.note_file(piece.file);
         let room = MAX_EVENT_BYTES.saturating_sub(self.content_len);
         if piece.content_len() > room {
             self.flags = self.flags.with(Flags::TRUNCATED);
@@ -117,9 +115,18 @@ impl Record {
         self.pieces.first().map(|first| (first.file, first.offset))
     }
 
-    /// The files with parts of it.
+    /// The files that were read since it began.
     pub(crate) fn files(&self) -> &[FileNumber] {
         &self.files
+    }
+
+    /// Notes that a file is read while it waits; says whether that is news.
+    fn note_file(&mut self, file: FileNumber) -> bool {
+        let is_new = !self.files.contains(&file);
+        if is_new {
+            self.files.push(file);
+        }
+        is_new
     }
 
     /// How much of an arena it takes at most.
@@ -234,20 +241,32 @@ impl Records {
 
     /// The outputs with a record that waits.
     pub(crate) fn outputs(&self) -> Vec<Output> {
-        let outputs = [Output::Unknown, Output::Stdout, Output::Stderr].into_iter();
-        outputs.filter(|output| self.get(*output).is_some()).collect()
+        Output::ALL.into_iter().filter(|output| self.get(*output).is_some()).collect()
+    }
+
+    /// Notes that a file is read now. Of it and everything behind it nothing may count as done for as long as a
+    /// record from before waits: read again, its parts must meet the same lines. Gives the outputs for which that
+    /// is news.
+    pub(crate) fn note_file(&mut self, file: FileNumber) -> impl Iterator<Item = Output> {
+        let waiting = Output::ALL.into_iter().zip(&mut self.waiting);
+        waiting.filter_map(move |(output, record)| record.as_mut()?.note_file(file).then_some(output))
+    }
+
+    /// Whether a part lies in a file, which must then stay open.
+    pub(crate) fn has_piece_in(&self, file: FileNumber) -> bool {
+        let mut records = self.waiting.iter().flatten();
+        records.any(|record| record.pieces.iter().any(|piece| piece.file == file))
     }
 
     /// Leaves away what lies in a file whose bytes are no longer there.
     pub(crate) fn leave_out(&mut self, file: FileNumber) {
         for waiting in self.waiting.iter_mut() {
-            if let Some(record) = waiting
-                && record.files.contains(&file)
-            {
+            let Some(record) = waiting else { continue };
+            record.files.retain(|other| *other != file);
+            if record.pieces.iter().any(|piece| piece.file == file) {
                 record.leave_out(file);
-                record.files.retain(|other| *other != file);
             }
-            if waiting.as_ref().is_some_and(|record| record.pieces.is_empty()) {
+            if record.pieces.is_empty() {
                 *waiting = None;
             }
         }

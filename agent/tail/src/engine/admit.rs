@@ -1,8 +1,8 @@
-//! Taking in files: what is new, what was known from before, what moved or was replaced.
+//! Taking in files: new ones, and those that the checkpoints know.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
+use std::os::unix::fs::DirEntryExt as _;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,17 +15,14 @@ use weir_pipeline::source::{Mode, Stopped};
 
 use super::Engine;
 use crate::discovery::{Found, Round};
-use crate::file::{
-    self, FileId, FileNumber, FollowedFile, Known, Opened, Phase, ReadProgress, Signs, leads_to,
-};
+use crate::file::{FileId, FileNumber, FollowedFile, Known, Opened, Phase, ReadProgress, Signs};
 use crate::fingerprint::{Fingerprint, Head, read_fully};
 use crate::layout::{Incarnation, Order, Place};
 use crate::now::Now;
 
 const REGISTER_RETRY: Duration = Duration::from_secs(1);
-/// How many complete looks in a row must miss a file before it counts as gone: a single one can miss a file that is
-/// renamed meanwhile.
-const MISSED_ROUNDS: u32 = 2;
+/// More files are not followed; each costs about 2 KiB of memory.
+const MAX_FILES: usize = 65_536;
 /// How much is read at once to find where a file's last line begins.
 const BACKWARD_BYTES: usize = 4 * 1024;
 
@@ -94,113 +91,14 @@ impl Engine {
         }
     }
 
-    /// A file that is followed already was found.
-    fn meet_again(&mut self, number: FileNumber, found: Found, now: Now) -> Result<(), Stopped> {
-        let rounds = self.rounds;
-        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
-        file.signs.seen_in = rounds;
-        file.signs.missed = 0;
-        // A file with several names keeps the one it was found under first.
-        let moved = file.path != found.path && !leads_to(&file.path, file.id);
-        if moved {
-            file.path = found.path;
-            file.order = found.place.order.clone();
-        }
-        let is_finished = file.phase == Phase::Finished;
-        if moved
-            && !is_finished
-            && let Some(chain) = self.chains.get_mut(&file.chain)
-        {
-            chain.insert(number, &mut self.files, now.elapsed);
-            return Ok(());
-        }
-        if is_finished && file.handle.is_none() && (moved || found.size != file.progress.offset) {
-            self.look_again(number, &found.place, now)?;
-        }
-        Ok(())
-    }
-
-    /// A finished file was found that has another name or size now: it may have grown, or be another one.
-    fn look_again(&mut self, number: FileNumber, place: &Place, now: Now) -> Result<(), Stopped> {
-        if !self.reopen(number, now)? {
-            return Ok(());
-        }
-        let chain = self.chain_of(place, now);
-        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
-        let grown = file.handle.as_ref().and_then(|handle| handle.metadata().ok());
-        if file.phase == Phase::Finished {
-            if grown.is_none_or(|metadata| metadata.len() <= file.progress.offset) {
-                self.close(number);
-                return Ok(());
-            }
-            file.phase = Phase::Followed;
-        }
-        file.chain = chain;
-        file.order = place.order.clone();
-        file.signs.deleted_at = None;
-        if let Some(chain) = self.chains.get_mut(&chain) {
-            chain.insert(number, &mut self.files, now.elapsed);
-        }
-        Ok(())
-    }
-
-    /// Opens a followed file again that was closed. A file that turns out to be another one begins anew. `false`
-    /// where it cannot be opened, or is not there any more.
-    pub(super) fn reopen(&mut self, number: FileNumber, now: Now) -> Result<bool, Stopped> {
-        let Some(known) = self.files.get(&number) else { return Ok(false) };
-        let (path, id) = (known.path.clone(), known.id);
-        if !self.problems.may_try(now, &path) {
-            return Ok(false);
-        }
-        let Some((handle, metadata)) = self.open(&path, now) else { return Ok(false) };
-        let Some(file) = self.files.get_mut(&number) else { return Ok(false) };
-        if FileId::of(&metadata) != id {
-            return Ok(false);
-        }
-        let head = match Head::read(&handle, file.fingerprint.len) {
-            Ok(head) => head,
-            Err(error) => {
-                self.problems.report(now, "read", &path, &error);
-                return Ok(false);
-            }
-        };
-        let same = metadata.len() >= file.progress.offset && file.fingerprint.matches(head.as_slice());
-        file.handle = Some(handle);
-        self.open_files += 1;
-        if !same {
-            self.begin_anew(number, now)?;
-        }
-        Ok(true)
-    }
-
-    /// A file was truncated or replaced by one with the same inode: what is there now is a new file.
-    pub(super) fn begin_anew(&mut self, number: FileNumber, now: Now) -> Result<(), Stopped> {
-        if self.files.get(&number).is_some_and(|file| file.touched) {
-            self.outgoing.send(&mut self.files)?;
-        }
-        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
-        tracing::info!(path = %file.path.display(), "the file begins anew");
-        if let Some(chain) = self.chains.get_mut(&file.chain) {
-            chain.records.leave_out(number);
-        }
-        self.stale.push((file.key.clone(), file.last_batch));
-        let first_seen = now.wall.max(file.first_seen + 1);
-        let incarnation = match self.layout.incarnation() {
-            Incarnation::FirstLine => None,
-            Incarnation::FirstSeen => Some(file_incarnation(file.id.device, file.id.inode, first_seen)),
-        };
-        let head = file.handle.as_ref().and_then(|handle| Head::read(handle, u64::MAX).ok());
-        let fingerprint = head.map(|head| Fingerprint::of(head.as_slice())).unwrap_or_default();
-        file.begin_anew(first_seen, incarnation, fingerprint);
-        self.unregistered.push(number);
-        self.register(now);
-        Ok(())
-    }
-
     /// Takes in a file that is not followed.
     fn admit(&mut self, found: Found, welcome: Welcome, now: Now) {
         if !self.problems.may_try(now, &found.path) {
             return;
+        }
+        if self.files.len() >= MAX_FILES {
+            let error = io::Error::other(format!("{MAX_FILES} files are followed already"));
+            return self.problems.report(now, "follow", &found.path, &error);
         }
         let Some((handle, metadata)) = self.open(&found.path, now) else { return };
         let id = FileId::of(&metadata);
@@ -287,57 +185,6 @@ impl Engine {
             let Some(found) = find_beside(&known) else { continue };
             self.admit(found, Welcome::Known, now);
         }
-    }
-
-    /// Notes of files that a complete look did not find that they are gone.
-    fn note_missing(&mut self, now: Now) {
-        let rounds = self.rounds;
-        for file in self.files.values_mut().filter(|file| file.signs.seen_in != rounds) {
-            file.signs.missed += 1;
-            let unlinked = |handle: &File| handle.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
-            let is_gone = match &file.handle {
-                Some(handle) => file.signs.missed >= MISSED_ROUNDS || unlinked(handle),
-                None => file.signs.missed >= MISSED_ROUNDS && !leads_to(&file.path, file.id),
-            };
-            if is_gone {
-                file.signs.deleted_at.get_or_insert(now.elapsed);
-            }
-        }
-    }
-
-    /// Opens a file, closing another one for it where too many are open.
-    fn open(&mut self, path: &Path, now: Now) -> Option<(File, Metadata)> {
-        if self.open_files >= self.max_open_files {
-            self.close_longest_idle();
-        }
-        let opened = match self.open_files < self.max_open_files {
-            true => file::open(path),
-            false => Err(io::Error::other("too many files with unread lines are open")),
-        };
-        opened.inspect_err(|error| self.problems.report(now, "open", path, error)).ok()
-    }
-
-    /// Closes the file that was read to its end longest ago; it is opened again when it grows.
-    fn close_longest_idle(&mut self) {
-        let is_idle = |file: &FollowedFile| {
-            let signs = &file.signs;
-            let is_safe_to_close = signs.succeeded_at.is_none() && signs.deleted_at.is_none();
-            file.handle.is_some()
-                && file.phase == Phase::Followed
-                && signs.at_end
-                && is_safe_to_close
-                && file.progress.unfinished == 0
-                && !file.progress.is_held()
-        };
-        let idle = self.files.iter().filter(|(_, file)| is_idle(file));
-        if let Some(number) = idle.min_by_key(|(_, file)| file.signs.read_at).map(|(number, _)| *number) {
-            self.close(number);
-        }
-    }
-
-    pub(super) fn close(&mut self, number: FileNumber) {
-        let handle = self.files.get_mut(&number).and_then(|file| file.handle.take());
-        self.open_files -= usize::from(handle.is_some()).min(self.open_files);
     }
 }
 

@@ -37,6 +37,9 @@ impl Engine {
         }
         let Some(file) = self.files.get_mut(&number) else { return Ok(Next::Later) };
         file.signs.at_end = true;
+        if file.phase == Phase::New {
+            return Ok(Next::Later);
+        }
         if is_over(file, now, GRACE) {
             return self.finish(chain, number, now);
         }
@@ -72,11 +75,12 @@ impl Engine {
     fn check(&mut self, number: FileNumber, now: Now) -> Result<bool, Stopped> {
         let Some(file) = self.files.get_mut(&number) else { return Ok(false) };
         let Some(handle) = &file.handle else { return Ok(false) };
-        if now.elapsed >= file.signs.checked_at + CHECK_INTERVAL {
+        let is_due = |checked_at| now.elapsed >= checked_at + CHECK_INTERVAL;
+        if file.signs.checked_at.is_none_or(is_due) {
             let Ok(stat) = rustix::fs::fstat(handle) else { return Ok(false) };
             file.signs.note(&stat, now.elapsed);
         }
-        let is_fresh = file.signs.checked_at == now.elapsed && file.phase != Phase::New;
+        let is_fresh = file.signs.checked_at == Some(now.elapsed) && file.phase != Phase::New;
         if !is_fresh || file.signs.size >= file.progress.offset {
             return Ok(false);
         }
@@ -96,7 +100,7 @@ impl Engine {
         }
         let Some(file) = self.files.get_mut(&number) else { return Ok(Next::Later) };
         file.phase = Phase::Finished;
-        if !file.progress.is_held() {
+        if !self.is_needed(number) {
             self.close(number);
         }
         if let Some(chain) = self.chains.get_mut(&chain) {
@@ -132,10 +136,12 @@ impl Engine {
 
     /// Closes what is no longer needed, and forgets what is gone and safe.
     pub(super) fn sweep(&mut self, now: Now) {
-        let finished = |file: &FollowedFile| file.phase == Phase::Finished && !file.progress.is_held();
-        let done: Vec<FileNumber> =
-            self.files.iter().filter(|(_, file)| finished(file)).map(|(number, _)| *number).collect();
-        for number in done {
+        let finished = self.files.iter().filter(|(_, file)| file.phase == Phase::Finished);
+        let finished: Vec<FileNumber> = finished.map(|(number, _)| *number).collect();
+        for number in finished {
+            if self.is_needed(number) {
+                continue;
+            }
             self.close(number);
             let Some(file) = self.files.get(&number) else { continue };
             let is_safe = !file.touched && self.outgoing.is_safe(file.last_batch);
@@ -148,6 +154,12 @@ impl Engine {
         self.forget_stale(now);
         let followed = self.files.values().filter(|file| file.phase != Phase::Finished).count();
         self.metrics.files.store(followed as u64, Ordering::Relaxed);
+    }
+
+    /// Whether a part of a record lies in a file, so that it must be read again.
+    pub(super) fn is_needed(&self, number: FileNumber) -> bool {
+        let chain = self.files.get(&number).and_then(|file| self.chains.get(&file.chain));
+        chain.is_some_and(|chain| chain.records.has_piece_in(number))
     }
 
     fn forget_stale(&mut self, now: Now) {

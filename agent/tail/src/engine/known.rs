@@ -1,0 +1,170 @@
+//! Files that are followed already: found again, moved, replaced, closed, opened again, missed.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use weir_event::identity::file_incarnation;
+use weir_pipeline::source::Stopped;
+
+use super::Engine;
+use crate::discovery::Found;
+use crate::file::{self, FileId, FileNumber, FollowedFile, Phase, leads_to};
+use crate::fingerprint::{Fingerprint, Head};
+use crate::layout::{Incarnation, Place};
+use crate::now::Now;
+
+/// How many complete looks in a row must miss a file before it counts as gone: a single one can miss a file that is
+/// renamed meanwhile.
+const MISSED_ROUNDS: u32 = 2;
+impl Engine {
+    /// A file that is followed already was found.
+    pub(super) fn meet_again(&mut self, number: FileNumber, found: Found, now: Now) -> Result<(), Stopped> {
+        let rounds = self.rounds;
+        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
+        file.signs.seen_in = rounds;
+        file.signs.missed = 0;
+        // A file with several names keeps the one it was found under first.
+        let moved = file.path != found.path && !leads_to(&file.path, file.id);
+        if moved {
+            file.path = found.path;
+            file.order = found.place.order.clone();
+        }
+        let is_finished = file.phase == Phase::Finished;
+        if moved
+            && !is_finished
+            && let Some(chain) = self.chains.get_mut(&file.chain)
+        {
+            chain.insert(number, &mut self.files, now.elapsed);
+            return Ok(());
+        }
+        if is_finished && file.handle.is_none() && (moved || found.size != file.progress.offset) {
+            self.look_again(number, &found.place, now)?;
+        }
+        Ok(())
+    }
+
+    /// A finished file was found that has another name or size now: it may have grown, or be another one.
+    fn look_again(&mut self, number: FileNumber, place: &Place, now: Now) -> Result<(), Stopped> {
+        if !self.reopen(number, now)? {
+            return Ok(());
+        }
+        let chain = self.chain_of(place, now);
+        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
+        let grown = file.handle.as_ref().and_then(|handle| handle.metadata().ok());
+        if file.phase == Phase::Finished {
+            if grown.is_none_or(|metadata| metadata.len() <= file.progress.offset) {
+                self.close(number);
+                return Ok(());
+            }
+            file.phase = Phase::Followed;
+        }
+        file.chain = chain;
+        file.order = place.order.clone();
+        file.signs.deleted_at = None;
+        if let Some(chain) = self.chains.get_mut(&chain) {
+            chain.insert(number, &mut self.files, now.elapsed);
+        }
+        Ok(())
+    }
+
+    /// Opens a followed file again that was closed. A file that turns out to be another one begins anew. `false`
+    /// where it cannot be opened, or is not there any more.
+    pub(super) fn reopen(&mut self, number: FileNumber, now: Now) -> Result<bool, Stopped> {
+        let Some(known) = self.files.get(&number) else { return Ok(false) };
+        let (path, id) = (known.path.clone(), known.id);
+        if !self.problems.may_try(now, &path) {
+            return Ok(false);
+        }
+        let Some((handle, metadata)) = self.open(&path, now) else { return Ok(false) };
+        let Some(file) = self.files.get_mut(&number) else { return Ok(false) };
+        if FileId::of(&metadata) != id {
+            return Ok(false);
+        }
+        let head = match Head::read(&handle, file.fingerprint.len) {
+            Ok(head) => head,
+            Err(error) => {
+                self.problems.report(now, "read", &path, &error);
+                return Ok(false);
+            }
+        };
+        let same = metadata.len() >= file.progress.offset && file.fingerprint.matches(head.as_slice());
+        file.handle = Some(handle);
+        self.open_files += 1;
+        if !same {
+            self.begin_anew(number, now)?;
+        }
+        Ok(true)
+    }
+
+    /// A file was truncated or replaced by one with the same inode: what is there now is a new file.
+    pub(super) fn begin_anew(&mut self, number: FileNumber, now: Now) -> Result<(), Stopped> {
+        if self.files.get(&number).is_some_and(|file| file.touched) {
+            self.outgoing.send(&mut self.files)?;
+        }
+        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
+        tracing::info!(path = %file.path.display(), "the file begins anew");
+        if let Some(chain) = self.chains.get_mut(&file.chain) {
+            chain.records.leave_out(number);
+        }
+        self.stale.push((file.key.clone(), file.last_batch));
+        let first_seen = now.wall.max(file.first_seen + 1);
+        let incarnation = match self.layout.incarnation() {
+            Incarnation::FirstLine => None,
+            Incarnation::FirstSeen => Some(file_incarnation(file.id.device, file.id.inode, first_seen)),
+        };
+        let head = file.handle.as_ref().and_then(|handle| Head::read(handle, u64::MAX).ok());
+        let fingerprint = head.map(|head| Fingerprint::of(head.as_slice())).unwrap_or_default();
+        file.begin_anew(first_seen, incarnation, fingerprint);
+        self.unregistered.push(number);
+        self.register(now);
+        Ok(())
+    }
+
+    /// Notes of files that a complete look did not find that they are gone.
+    pub(super) fn note_missing(&mut self, now: Now) {
+        let rounds = self.rounds;
+        for file in self.files.values_mut().filter(|file| file.signs.seen_in != rounds) {
+            file.signs.missed += 1;
+            let unlinked = |handle: &File| handle.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
+            let is_gone = match &file.handle {
+                Some(handle) => file.signs.missed >= MISSED_ROUNDS || unlinked(handle),
+                None => file.signs.missed >= MISSED_ROUNDS && !leads_to(&file.path, file.id),
+            };
+            if is_gone {
+                file.signs.deleted_at.get_or_insert(now.elapsed);
+            }
+        }
+    }
+
+    /// Opens a file, closing another one for it where too many are open.
+    pub(super) fn open(&mut self, path: &Path, now: Now) -> Option<(File, Metadata)> {
+        if self.open_files >= self.max_open_files {
+            self.close_longest_idle();
+        }
+        let opened = match self.open_files < self.max_open_files {
+            true => file::open(path),
+            false => Err(io::Error::other("too many files with unread lines are open")),
+        };
+        opened.inspect_err(|error| self.problems.report(now, "open", path, error)).ok()
+    }
+
+    /// Closes the file that was read to its end longest ago; it is opened again when it grows.
+    fn close_longest_idle(&mut self) {
+        let is_idle = |number: FileNumber, file: &FollowedFile| {
+            let keeps_its_place = file.signs.succeeded_at.is_none() && file.signs.deleted_at.is_none();
+            let is_read = file.phase == Phase::Followed && file.signs.at_end && file.progress.unfinished == 0;
+            file.handle.is_some() && is_read && keeps_its_place && !self.is_needed(number)
+        };
+        let idle = self.files.iter().filter(|(number, file)| is_idle(**number, file));
+        if let Some(number) = idle.min_by_key(|(_, file)| file.signs.read_at).map(|(number, _)| *number) {
+            self.close(number);
+        }
+    }
+
+    pub(super) fn close(&mut self, number: FileNumber) {
+        let handle = self.files.get_mut(&number).and_then(|file| file.handle.take());
+        self.open_files -= usize::from(handle.is_some()).min(self.open_files);
+    }
+}
