@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("weir-config", &["weir-event"]),
     ("weir-buffer", &["weir-event"]),
     ("weir-pipeline", &["weir-event", "weir-buffer"]),
-    ("weir-tail", &["weir-event", "weir-pipeline"]),
+    ("weir-tail", &["weir-event", "weir-buffer", "weir-pipeline"]),
     ("weir-host", &["weir-event", "weir-manifest"]),
     // Tests run the binary and may use any crate to look at what it wrote.
     ("integration-tests", AGENT),
