@@ -1,0 +1,87 @@
+//! The admin address of a running agent, over plain HTTP.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where an agent answers.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    address: String,
+}
+
+/// What it answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// Such as 200.
+    pub status: u16,
+    /// Everything before the body.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    address: String,
+    pid: u32,
+}
+
+// === impl Admin ===
+
+impl Admin {
+    /// The address that the agent with this process id wrote into its data folder; `None` as long as there is none.
+    pub fn find(data_dir: &Path, pid: u32) -> Option<Admin> {
+        let text = std::fs::read(data_dir.join("admin.json")).ok()?;
+        let place: Place = serde_json::from_slice(&text).expect("admin.json is whole at any time");
+        let address = place.address.strip_prefix("http://").expect("a URL").to_owned();
+        (place.pid == pid).then_some(Admin { address })
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Asks for a path.
+    pub fn get(&self, path: &str) -> Answer {
+        self.try_get(path).unwrap_or_else(|error| panic!("GET http://{}{path}: {error}", self.address))
+    }
+
+    fn try_get(&self, path: &str) -> std::io::Result<Answer> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address)?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(
+            !head.to_lowercase().contains("transfer-encoding"),
+            "a body in pieces is not understood here"
+        );
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
+        Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+    }
+
+    /// All accounts at this moment.
+    pub fn ledger(&self) -> Ledger {
+        let answer = self.get("/api/ledger");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Ledger::parse(&answer.body)
+    }
+
+    /// All metrics at this moment.
+    pub fn metrics(&self) -> Metrics {
+        let answer = self.get("/metrics");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Metrics::parse(&answer.body)
+    }
+}
