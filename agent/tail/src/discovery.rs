@@ -109,8 +109,8 @@ impl Discovery {
             if lists {
                 self.next_list = now.elapsed + LIST_INTERVAL;
             }
-            let all = if lists { All::List } else { All::Look };
-            return Some(self.look_through_all(all, layout, problems, now));
+            let known = if lists { Known::List } else { Known::Look };
+            return Some(self.look_through_all(known, layout, problems, now));
         }
         let mut changed: Vec<PathBuf> = flagged.directories.into_iter().collect();
         changed.retain(|directory| self.directories.contains_key(directory));
@@ -125,7 +125,7 @@ impl Discovery {
         }
         changed.sort_unstable();
         changed.dedup();
-        let mut look = Look { discovery: self, layout, problems, now, all: All::No, failed: false };
+        let mut look = Look { discovery: self, layout, problems, now, known: Known::Skip, failed: false };
         let mut round = Round::default();
         for directory in changed {
             look.look_through(directory, &mut round);
@@ -135,13 +135,13 @@ impl Discovery {
 
     fn look_through_all(
         &mut self,
-        all: All,
+        known: Known,
         layout: &dyn Layout,
         problems: &mut Problems,
         now: Now,
     ) -> Round {
         let mut round = Round::default();
-        let mut look = Look { discovery: self, layout, problems, now, all, failed: false };
+        let mut look = Look { discovery: self, layout, problems, now, known, failed: false };
         for root in layout.roots() {
             look.look_through(root, &mut round);
         }
@@ -180,9 +180,9 @@ impl Discovery {
 
 /// What a look does with folders that it knows.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum All {
+enum Known {
     /// Nothing.
-    No,
+    Skip,
     /// Looks at their files, and lists them where they changed.
     Look,
     /// Lists them.
@@ -195,7 +195,7 @@ struct Look<'a> {
     layout: &'a dyn Layout,
     problems: &'a mut Problems,
     now: Now,
-    all: All,
+    known: Known,
     failed: bool,
 }
 
@@ -227,7 +227,7 @@ impl Look<'_> {
         let known = self.discovery.directories.get(path);
         if let Some(known) = known
             && known.stamp.id == stamp.id
-            && (known.watched || self.all == All::No)
+            && (known.watched || self.known == Known::Skip)
         {
             return Ok((stamp, known.watched));
         }
@@ -239,9 +239,9 @@ impl Look<'_> {
 
     fn take_in(&mut self, path: PathBuf, listing: Listing, waiting: &mut Vec<PathBuf>, round: &mut Round) {
         let known = &self.discovery.directories;
-        let all = self.all != All::No;
+        let looks_again = self.known != Known::Skip;
         let has_room = known.len() + waiting.len() < MAX_DIRECTORIES;
-        let is_next = |child: &&PathBuf| if known.contains_key(*child) { all } else { has_room };
+        let is_next = |child: &&PathBuf| if known.contains_key(*child) { looks_again } else { has_room };
         waiting.extend(listing.directories.iter().filter(is_next).cloned());
         if !has_room {
             let error = io::Error::other(format!("{MAX_DIRECTORIES} folders are watched already"));
@@ -262,7 +262,7 @@ impl Look<'_> {
         let settled = stamp.is_settled(self.now);
         let (directories, paths) = (Vec::new(), Vec::new());
         let mut listing = Listing { watched, stamp, settled, directories, paths, files: Vec::new() };
-        if self.all == All::Look
+        if self.known == Known::Look
             && let Some(known) = self.discovery.directories.get(path)
             && known.settled
             && known.stamp == stamp
@@ -299,7 +299,9 @@ impl Look<'_> {
         }
         if kind.is_symlink() && self.layout.wants_directory(path) {
             let metadata = fs::metadata(path)?;
-            let is_new = metadata.is_dir() && !self.discovery.is_circle(path, FileId::of(&metadata));
+            let id = FileId::of(&metadata);
+            let is_circle = id == listing.stamp.id || self.discovery.is_circle(path, id);
+            let is_new = metadata.is_dir() && !is_circle;
             listing.directories.extend(is_new.then(|| path.to_owned()));
         }
         Ok(())

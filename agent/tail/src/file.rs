@@ -135,8 +135,10 @@ pub(crate) struct Signs {
     pub at_end: bool,
     /// When another file took its place.
     pub succeeded_at: Option<Duration>,
-    /// When it was seen to have no name any more.
+    /// When it was seen to have no name any more, or none that is followed.
     pub deleted_at: Option<Duration>,
+    /// Whether it had no name at all. Once it is closed, what has its inode is another file.
+    pub unlinked: bool,
     /// When it was last asked for its size.
     pub checked_at: Option<Duration>,
     /// What it said.
@@ -182,6 +184,7 @@ impl Signs {
         self.checked_at = Some(now);
         self.size = u64::try_from(stat.st_size).unwrap_or(0);
         if stat.st_nlink == 0 {
+            self.unlinked = true;
             self.deleted_at.get_or_insert(now);
         }
     }

@@ -2,7 +2,6 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use weir_event::identity::file_incarnation;
@@ -18,6 +17,7 @@ use crate::now::Now;
 /// How many complete looks in a row must miss a file before it counts as gone: a single one can miss a file that is
 /// renamed meanwhile.
 const MISSED_ROUNDS: u32 = 2;
+
 impl Engine {
     /// A file that is followed already was found.
     pub(super) fn meet_again(&mut self, number: FileNumber, found: Found, now: Now) -> Result<(), Stopped> {
@@ -32,6 +32,9 @@ impl Engine {
             file.order = found.place.order.clone();
         }
         let is_finished = file.phase == Phase::Finished;
+        if !file.signs.unlinked {
+            file.signs.deleted_at = None;
+        }
         if moved
             && !is_finished
             && let Some(chain) = self.chains.get_mut(&file.chain)
@@ -39,7 +42,8 @@ impl Engine {
             chain.insert(number, &mut self.files, now.elapsed);
             return Ok(());
         }
-        if is_finished && file.handle.is_none() && (moved || found.size != file.progress.offset) {
+        let differs = moved || file.signs.unlinked || found.size != file.progress.offset;
+        if is_finished && file.handle.is_none() && differs {
             self.look_again(number, &found.place, now)?;
         }
         Ok(())
@@ -62,7 +66,6 @@ impl Engine {
         }
         file.chain = chain;
         file.order = place.order.clone();
-        file.signs.deleted_at = None;
         if let Some(chain) = self.chains.get_mut(&chain) {
             chain.insert(number, &mut self.files, now.elapsed);
         }
@@ -89,7 +92,9 @@ impl Engine {
                 return Ok(false);
             }
         };
-        let same = metadata.len() >= file.progress.offset && file.fingerprint.matches(head.as_slice());
+        // What had no name any more can only be another file with the same inode.
+        let may_be_same = !file.signs.unlinked && metadata.len() >= file.progress.offset;
+        let same = may_be_same && file.fingerprint.matches(head.as_slice());
         file.handle = Some(handle);
         self.open_files += 1;
         if !same {
@@ -127,11 +132,11 @@ impl Engine {
         let rounds = self.rounds;
         for file in self.files.values_mut().filter(|file| file.signs.seen_in != rounds) {
             file.signs.missed += 1;
-            let unlinked = |handle: &File| handle.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
-            let is_gone = match &file.handle {
-                Some(handle) => file.signs.missed >= MISSED_ROUNDS || unlinked(handle),
-                None => file.signs.missed >= MISSED_ROUNDS && !leads_to(&file.path, file.id),
-            };
+            if let Some(Ok(stat)) = file.handle.as_ref().map(rustix::fs::fstat) {
+                file.signs.note(&stat, now.elapsed);
+            }
+            let is_missed = file.signs.missed >= MISSED_ROUNDS;
+            let is_gone = is_missed && (file.handle.is_some() || !leads_to(&file.path, file.id));
             if is_gone {
                 file.signs.deleted_at.get_or_insert(now.elapsed);
             }

@@ -160,6 +160,21 @@ fn a_deleted_file_is_read_to_its_end_and_forgotten_once_safe() {
 }
 
 #[test]
+fn a_file_deleted_and_written_again_alike_is_another_file() {
+    let mut rig = Rig::files(&["*.log"], Format::Text);
+    rig.follow();
+    for _ in 0..4 {
+        rig.append("a.log", "starting\n");
+        rig.pass_seconds(3);
+        rig.remove("a.log");
+        rig.pass_seconds(4);
+    }
+    let events = rig.take();
+    assert_eq!(events.len(), 4);
+    assert!(events.iter().enumerate().all(|(n, one)| events[..n].iter().all(|other| other.id != one.id)));
+}
+
+#[test]
 fn a_file_renamed_out_of_sight_is_left_in_the_end() {
     let mut rig = Rig::files(&["*.log"], Format::Text);
     rig.append("a.log", "1\n");
