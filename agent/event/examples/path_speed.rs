@@ -65,7 +65,14 @@ fn batches(bytes: &[u8]) -> Vec<Batch> {
                 let content = Span::between(start + cri.content_start, newline);
                 let raw = Span::between(start, newline);
                 let offset = offset + start as u64;
-                builder.push(Row { content, raw, offset, time: cri.time, stream: at, flags: Flags::default() });
+                builder.push(Row {
+                    content,
+                    raw,
+                    offset,
+                    time: cri.time,
+                    stream: at,
+                    flags: Flags::default(),
+                });
             }
             start = newline + 1;
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use weir_event::batch::PADDING;
 use weir_event::path::PathTree;
-use weir_event::scan::{Level, Scanner, Value};
+use weir_event::scan::{Level, Scanner, Text, Value};
 
 fn main() {
     let path = std::env::args().nth(1).expect("a file of container log lines");
@@ -26,7 +26,9 @@ fn main() {
     for field in ["level", "trace_id"] {
         tree.add_field(field).expect("a path");
     }
-    for path in ["user.email", "labels", "@timestamp", "cluster", "node", "kubernetes", "stream", "log", "event"] {
+    for path in
+        ["user.email", "labels", "@timestamp", "cluster", "node", "kubernetes", "stream", "log", "event"]
+    {
         tree.add_recorded(path).expect("a path");
     }
     let levels = match std::env::args().nth(2) {
@@ -44,7 +46,8 @@ fn main() {
             for (start, end) in &rows {
                 hits.clear();
                 values.fill(Value::default());
-                let scanned = scanner.scan(0, &bytes[*start..], end - start, &tree, &mut hits, &mut values);
+                let text = Text { stream: 0, padded: &bytes[*start..], len: end - start };
+                let scanned = scanner.scan(text, &tree, &mut hits, &mut values);
                 objects += usize::from(scanned.is_ok());
             }
             best = best.min(begin.elapsed().as_nanos() as f64 / rows.len() as f64);

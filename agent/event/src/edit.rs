@@ -173,7 +173,9 @@ impl Compiled {
         };
         // By pass, the last one before it whose work it sees, and one more.
         let seen: Vec<usize> = (self.passes.iter().enumerate())
-            .map(|(at, pass)| self.passes.iter().take(at).rposition(|before| sees(before, pass)).map_or(0, |at| at + 1))
+            .map(|(at, pass)| {
+                self.passes.iter().take(at).rposition(|before| sees(before, pass)).map_or(0, |at| at + 1)
+            })
             .collect();
         let count = |from: usize| seen.iter().skip(from).take_while(|seen| **seen <= from).count();
         (0..seen.len()).map(count).collect()

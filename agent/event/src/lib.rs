@@ -1,5 +1,6 @@
 //! Events without IO: batches of rows over arenas of bytes, the structural scan, columns, edits and the finished
 //! document. Everything here is pure, so that it can be fuzzed and measured alone.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batch;
 pub mod column;

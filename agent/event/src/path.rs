@@ -123,7 +123,9 @@ impl PathTree {
     /// Records the members of a node and of all nodes below it: a key that spells out a path below, `labels.app`, takes
     /// part in whatever happens to `labels`, also where somebody only reads it.
     pub fn record(&mut self, node: Node) {
-        for below in (0..self.nodes.len() as Node).filter(|below| self.covers(node, *below)).collect::<Vec<_>>() {
+        for below in
+            (0..self.nodes.len() as Node).filter(|below| self.covers(node, *below)).collect::<Vec<_>>()
+        {
             if let Some(info) = self.nodes.get_mut(below as usize) {
                 info.record = true;
             }

@@ -25,6 +25,17 @@ use crate::path::{Node, PathTree};
 /// Deepest nesting that is taken as JSON; what goes deeper is text. OpenSearch refuses documents at this depth too.
 pub const MAX_DEPTH: usize = 1_000;
 
+/// A text to scan.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    /// Tells streams apart, whose events look alike; it changes no answer.
+    pub stream: u64,
+    /// The text and at least [`crate::batch::PADDING`] bytes behind it.
+    pub padded: &'a [u8],
+    /// Bytes of the text itself.
+    pub len: usize,
+}
+
 /// The text is not a JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAnObject;
@@ -142,24 +153,19 @@ impl Scanner {
         self.max_depth = depth;
     }
 
-    /// Scans the first `len` bytes of `padded`, which must go on for [`crate::batch::PADDING`] bytes behind them.
-    ///
-    /// `stream` tells streams apart, whose events look alike; it changes no answer.
-    ///
-    /// Appends the recorded members to `hits`, in the order of their keys, and writes the values that are read to
+    /// Scans a text. Appends the recorded members to `hits`, in the order of their keys, and writes the values that are read to
     /// `values`, which has a place for each of the tree's fields and comes in with every place absent. On a refusal
     /// both may hold remains that mean nothing.
     pub fn scan(
         &mut self,
-        stream: u64,
-        padded: &[u8],
-        len: usize,
+        text: Text<'_>,
         tree: &PathTree,
         hits: &mut Vec<Hit>,
         values: &mut [Value],
     ) -> Result<Found, NotAnObject> {
+        let Text { stream, padded, len } = text;
         debug_assert!(padded.len() >= len + crate::batch::PADDING && values.len() >= tree.fields());
-        if let Some((facts, open, close)) = self.shapes.apply(self.level, stream, padded, len, hits, values) {
+        if let Some((facts, open, close)) = self.shapes.apply(self.level, text, hits, values) {
             return Ok(Found { facts, open, close });
         }
         let (facts, count) = match self.level {

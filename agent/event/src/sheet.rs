@@ -111,7 +111,9 @@ impl Sheet {
         let parts = compiled.stages.get(stage)?;
         self.live.clear();
         for index in 0..self.events.len() {
-            let Some(event) = self.events.get(index).filter(|event| event.state == State::Live) else { continue };
+            let Some(event) = self.events.get(index).filter(|event| event.state == State::Live) else {
+                continue;
+            };
             let needs = parts.needs(event.ways);
             let is_stale = (event.applied as usize) < needs.reads;
             if is_stale || (needs.reads_row_edits && event.waits) {
@@ -147,7 +149,13 @@ impl Sheet {
         }
     }
 
-    fn fill_column(&self, column: &mut crate::column::Column, compiled: &Compiled, batch: &Batch, field: u16) {
+    fn fill_column(
+        &self,
+        column: &mut crate::column::Column,
+        compiled: &Compiled,
+        batch: &Batch,
+        field: u16,
+    ) {
         use crate::column::Kind;
         let fields = compiled.tree.fields();
         for index in &self.live {

@@ -35,8 +35,9 @@ pub(crate) struct Needs {
 impl Compiled {
     pub(super) fn find_needs(&mut self) {
         let stages = 0..self.stages.len();
-        let needs: Vec<_> =
-            stages.map(|stage| [Ways::Objects, Ways::Arrays].map(|ways| self.needs_of(stage, ways))).collect();
+        let needs: Vec<_> = stages
+            .map(|stage| [Ways::Objects, Ways::Arrays].map(|ways| self.needs_of(stage, ways)))
+            .collect();
         for (parts, needs) in self.stages.iter_mut().zip(needs) {
             parts.needs = needs;
         }

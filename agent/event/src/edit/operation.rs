@@ -3,7 +3,7 @@
 use super::Ways;
 use crate::batch::PADDING;
 use crate::path::{Node, PathError, PathTree, ROOT};
-use crate::scan::Scanner;
+use crate::scan::{Scanner, Text};
 use crate::transform::Edit;
 
 /// What an edit does, by nodes.
@@ -120,8 +120,7 @@ impl Nodes {
 /// Whether no two groups of nodes touch the same part of an event: nothing done to one shows at the other.
 pub(crate) fn are_apart(tree: &PathTree, groups: &[Nodes], ways: Ways) -> bool {
     let meet = |one: &Nodes, others: &Nodes| {
-        one.overlap(others.as_slice(), tree)
-            || ways == Ways::Arrays && one.share_top(others.as_slice(), tree)
+        one.overlap(others.as_slice(), tree) || ways == Ways::Arrays && one.share_top(others.as_slice(), tree)
     };
     groups.iter().enumerate().all(|(at, one)| groups.iter().skip(at + 1).all(|other| !meet(one, other)))
 }
@@ -169,5 +168,6 @@ pub(super) fn is_json(text: &str) -> bool {
     let mut tree = PathTree::default();
     tree.record_others(ROOT);
     let mut hits = Vec::new();
-    Scanner::default().scan(0, &object, len, &tree, &mut hits, &mut []).is_ok() && hits.len() == 1
+    let text = Text { stream: 0, padded: &object, len };
+    Scanner::default().scan(text, &tree, &mut hits, &mut []).is_ok() && hits.len() == 1
 }

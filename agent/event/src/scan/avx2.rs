@@ -9,7 +9,7 @@ use std::arch::x86_64::{
 
 use super::blocks::{self, BLOCK, Classify, Masks, Seen};
 use super::shape::{Block, Chunk, Fit, Probe, Shapes};
-use super::{Facts, Hit, NotAnObject, Value};
+use super::{Facts, Hit, NotAnObject, Text, Value};
 
 /// Whether this CPU has what is needed.
 pub(super) fn is_supported() -> bool {
@@ -25,11 +25,7 @@ pub(super) fn index(padded: &[u8], len: usize, tokens: &mut Vec<u32>) -> Result<
 }
 
 #[target_feature(enable = "avx2,pclmulqdq,bmi1,bmi2,lzcnt,popcnt")]
-fn index_avx2(
-    padded: &[u8],
-    len: usize,
-    tokens: &mut Vec<u32>,
-) -> Result<(Facts, usize), NotAnObject> {
+fn index_avx2(padded: &[u8], len: usize, tokens: &mut Vec<u32>) -> Result<(Facts, usize), NotAnObject> {
     let spaces = _mm256_set1_epi8(b' ' as i8);
     blocks::index(Avx2 { lowest: spaces, all: spaces }, padded, len, tokens)
 }
@@ -93,7 +89,10 @@ impl Classify for Avx2 {
         unsafe {
             let last_control = _mm256_set1_epi8(0x1f);
             let control = _mm256_cmpeq_epi8(_mm256_min_epu8(self.lowest, last_control), self.lowest);
-            Seen { control: _mm256_movemask_epi8(control) != 0, non_ascii: _mm256_movemask_epi8(self.all) != 0 }
+            Seen {
+                control: _mm256_movemask_epi8(control) != 0,
+                non_ascii: _mm256_movemask_epi8(self.all) != 0,
+            }
         }
     }
 }
@@ -142,27 +141,18 @@ fn bits(low: __m256i, high: __m256i) -> u64 {
 #[inline]
 pub(super) fn apply(
     shapes: &mut Shapes,
-    stream: u64,
-    padded: &[u8],
-    len: usize,
+    text: Text<'_>,
     hits: &mut Vec<Hit>,
     values: &mut [Value],
 ) -> Option<Fit> {
     debug_assert!(is_supported());
     // SAFETY: a Scanner is given this level only where is_supported() holds.
-    unsafe { apply_avx2(shapes, stream, padded, len, hits, values) }
+    unsafe { apply_avx2(shapes, text, hits, values) }
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn apply_avx2(
-    shapes: &mut Shapes,
-    stream: u64,
-    padded: &[u8],
-    len: usize,
-    hits: &mut Vec<Hit>,
-    values: &mut [Value],
-) -> Option<Fit> {
-    shapes.apply_with(Avx2Probe, stream, padded, len, hits, values)
+fn apply_avx2(shapes: &mut Shapes, text: Text<'_>, hits: &mut Vec<Hit>, values: &mut [Value]) -> Option<Fit> {
+    shapes.apply_with(Avx2Probe, text, hits, values)
 }
 
 /// Only used in [`apply_avx2`], so every method runs on a CPU that has what it needs.

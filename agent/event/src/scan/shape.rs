@@ -10,7 +10,7 @@
 //! 3. What does not fit is walked. Both give the same answers; a property test holds them against each other.
 
 use super::walk::Gaps;
-use super::{Facts, Hit, Level, Value};
+use super::{Facts, Hit, Level, Text, Value};
 use crate::column::Kind;
 use crate::path::Node;
 
@@ -127,16 +127,14 @@ impl Shapes {
     pub fn apply(
         &mut self,
         level: Level,
-        stream: u64,
-        padded: &[u8],
-        len: usize,
+        text: Text<'_>,
         hits: &mut Vec<Hit>,
         values: &mut [Value],
     ) -> Option<Fit> {
         match level {
-            Level::Portable => self.apply_with(Portable, stream, padded, len, hits, values),
+            Level::Portable => self.apply_with(Portable, text, hits, values),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => super::avx2::apply(self, stream, padded, len, hits, values),
+            Level::Avx2 => super::avx2::apply(self, text, hits, values),
         }
     }
 
@@ -144,12 +142,11 @@ impl Shapes {
     pub fn apply_with<P: Probe>(
         &mut self,
         probe: P,
-        stream: u64,
-        padded: &[u8],
-        len: usize,
+        text: Text<'_>,
         hits: &mut Vec<Hit>,
         values: &mut [Value],
     ) -> Option<Fit> {
+        let Text { stream, padded, len } = text;
         let set = self.sets.get_mut(set_of(stream))?;
         for way in 0..set.shapes.len() {
             let Some(shape) = set.shapes.get(way) else { break };
@@ -204,7 +201,10 @@ impl Shape {
         let mut starts = Vec::new();
         let mut from = 0;
         for slot in &slots {
-            shape.add_literal(text.padded.get(from as usize..slot.start as usize)?, slot.kind == Kind::String)?;
+            shape.add_literal(
+                text.padded.get(from as usize..slot.start as usize)?,
+                slot.kind == Kind::String,
+            )?;
             starts.push(from);
             from = slot.end;
         }
@@ -243,7 +243,8 @@ impl Shape {
 
     /// The place of a position where something begins: the end of a literal rather than the start of the next.
     fn place(&self, starts: &[u32], at: u32) -> Option<Place> {
-        let found = starts.iter().zip(&self.literals).position(|(start, literal)| at <= start + literal.len)?;
+        let found =
+            starts.iter().zip(&self.literals).position(|(start, literal)| at <= start + literal.len)?;
         Some(Place { literal: found as u32, offset: at.checked_sub(*starts.get(found)?)? })
     }
 

@@ -122,7 +122,12 @@ impl Walk<'_> {
 
     /// The key in the gap before a colon, `None` where nobody wants its member.
     #[inline(always)]
-    fn key<const BACKSLASH: bool>(&self, node: Node, start: u32, colon: u32) -> Result<Option<Key>, NotAnObject> {
+    fn key<const BACKSLASH: bool>(
+        &self,
+        node: Node,
+        start: u32,
+        colon: u32,
+    ) -> Result<Option<Key>, NotAnObject> {
         let (mut at, mut end) = (start, colon);
         if self.text.byte(at) != b'"' || self.text.byte(end - 1) != b'"' {
             at = self.text.skip_space(start, colon);
@@ -141,7 +146,12 @@ impl Walk<'_> {
     }
 
     #[inline(never)]
-    fn wanted_key<const BACKSLASH: bool>(&self, node: Node, at: u32, end: u32) -> Result<Option<Key>, NotAnObject> {
+    fn wanted_key<const BACKSLASH: bool>(
+        &self,
+        node: Node,
+        at: u32,
+        end: u32,
+    ) -> Result<Option<Key>, NotAnObject> {
         let padded = self.text.padded.get(at as usize + 1..).unwrap_or_default();
         let len = (end - at) as usize - 2;
         let fits = match padded.get(..len) {
@@ -184,7 +194,8 @@ impl Walk<'_> {
         let at = self.text.skip_space(start, end);
         let end = self.text.trim_end(at, end);
         let byte = self.text.byte(at);
-        let kind = if byte == b'"' && end > at { Kind::String } else { self.text.plain_scalar(byte, at, end)? };
+        let kind =
+            if byte == b'"' && end > at { Kind::String } else { self.text.plain_scalar(byte, at, end)? };
         if let Some(key) = key {
             self.found(key, kind, at, end, self.stack.is_empty());
         }

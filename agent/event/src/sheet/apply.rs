@@ -98,7 +98,8 @@ impl Sheet {
         let mut sums = vec![(0_u64, 0_u64); reasons.len()];
         for (verdict, index) in verdicts.iter().zip(&self.live) {
             let Some(reason) = (*verdict as usize).checked_sub(1) else { continue };
-            let (Some(sum), Some(event)) = (sums.get_mut(reason), self.events.get_mut(*index as usize)) else {
+            let (Some(sum), Some(event)) = (sums.get_mut(reason), self.events.get_mut(*index as usize))
+            else {
                 applied.refused += 1;
                 continue;
             };
@@ -124,7 +125,13 @@ impl Sheet {
     }
 
     /// Takes an event that a stage made; returns its bytes.
-    fn add_event(&mut self, compiled: &Compiled, stage: usize, new: &NewEvent, applied: &Applied) -> Option<u64> {
+    fn add_event(
+        &mut self,
+        compiled: &Compiled,
+        stage: usize,
+        new: &NewEvent,
+        applied: &Applied,
+    ) -> Option<u64> {
         let parent = *self.live.get(new.parent as usize)?;
         let row = self.events.get(parent as usize)?.row;
         if applied.created.0 as usize >= MAX_NEW_EVENTS {

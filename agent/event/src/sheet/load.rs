@@ -1,12 +1,12 @@
 //! Loading: every row of a batch becomes an event with a text that is one JSON object on one line.
 
 use super::{Event, Place, Sheet, State};
-use crate::batch::{Arena, Batch, Flags, MAX_BATCH_BYTES, Row, Span};
+use crate::batch::{Arena, Batch, Flags, MAX_BATCH_BYTES, Row};
 use crate::column::Kind;
 use crate::edit::{Compiled, Program, Ways, one_line};
 use crate::parse::Parser;
 use crate::path::NONE;
-use crate::scan::{Found, Hit, MAX_DEPTH, NotAnObject, Value, prefetch};
+use crate::scan::{Found, Hit, MAX_DEPTH, NotAnObject, Text, Value, prefetch};
 use crate::splice::{RowEdit, Splice};
 
 /// The source's thread wrote the batch on another core: so many rows ahead their text is asked for.
@@ -25,7 +25,7 @@ impl Sheet {
                 prefetch(batch.content(later));
             }
             let object = match parser.takes_json() {
-                true => self.scan(compiled, stream_of(batch, row), batch.padded(), row.content, first_hit),
+                true => self.scan(compiled, text_of(batch, row), first_hit),
                 false => Err(NotAnObject),
             };
             let mut event = Event {
@@ -77,25 +77,16 @@ impl Sheet {
     }
 
     /// Scans a text and appends a row of values for it. A text that is not UTF-8 is refused: see [`Sheet::load_text`].
-    fn scan(
-        &mut self,
-        compiled: &Compiled,
-        stream: u64,
-        padded: &[u8],
-        text: Span,
-        first_hit: usize,
-    ) -> Result<Found, NotAnObject> {
+    fn scan(&mut self, compiled: &Compiled, text: Text<'_>, first_hit: usize) -> Result<Found, NotAnObject> {
         let (fields, first_value) = (compiled.tree.fields(), self.values.len());
-        let padded = padded.get(text.start as usize..).unwrap_or_default();
         self.values.resize(first_value + fields, Value::default());
         let values = self.values.get_mut(first_value..).unwrap_or_default();
+        let bytes = text.padded.get(..text.len).unwrap_or_default();
         // Most lines that are not JSON are told by their first byte.
-        let found = if first_byte(padded, text.len as usize) == Some(b'{') {
-            self.scanner.scan(stream, padded, text.len as usize, &compiled.tree, &mut self.hits, values)
-        } else {
-            Err(NotAnObject)
+        let found = match first_byte(bytes) {
+            Some(b'{') => self.scanner.scan(text, &compiled.tree, &mut self.hits, values),
+            _ => Err(NotAnObject),
         };
-        let bytes = padded.get(..text.len as usize).unwrap_or_default();
         let found = found.and_then(|found| match found.facts.non_ascii && !is_utf8(bytes) {
             true => Err(NotAnObject),
             false => Ok(found),
@@ -165,7 +156,9 @@ impl Sheet {
         let text = self.arena.append(object);
         let first_hit = self.hits.len();
         let arena = std::mem::take(&mut self.arena);
-        let found = self.scan(compiled, OWN_TEXTS, arena.padded(), text, first_hit);
+        let padded = arena.padded().get(text.start as usize..).unwrap_or_default();
+        let own = Text { stream: OWN_TEXTS, padded, len: text.len as usize };
+        let found = self.scan(compiled, own, first_hit);
         self.arena = arena;
         let Ok(found) = found else {
             self.arena.truncate(text.start as usize);
@@ -293,13 +286,15 @@ pub(super) fn waiting_for<'a>(waiting: &'a [RowEdit], event: &Event, index: usiz
     waiting.get(start..end).unwrap_or_default()
 }
 
-/// What tells a row's stream apart for the scanner.
-fn stream_of(batch: &Batch, row: &Row) -> u64 {
-    batch.streams().get(row.stream as usize).map_or(0, |stream| stream.incarnation())
+/// A row's text for the scanner.
+#[inline]
+fn text_of<'a>(batch: &'a Batch, row: &Row) -> Text<'a> {
+    let stream = batch.streams().get(row.stream as usize).map_or(0, |stream| stream.incarnation());
+    let padded = batch.padded().get(row.content.start as usize..).unwrap_or_default();
+    Text { stream, padded, len: row.content.len as usize }
 }
 
-fn first_byte(padded: &[u8], len: usize) -> Option<u8> {
-    let text = padded.get(..len)?;
+fn first_byte(text: &[u8]) -> Option<u8> {
     match text.first() {
         Some(b' ' | b'\t' | b'\n' | b'\r') => text.trim_ascii_start().first().copied(),
         first => first.copied(),

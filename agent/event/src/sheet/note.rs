@@ -7,7 +7,7 @@ use crate::column::Kind;
 use crate::edit::{self, Compiled, Operation, Program, StageParts, Ways, one_line};
 use crate::json;
 use crate::path::PathTree;
-use crate::scan::Scanner;
+use crate::scan::{Scanner, Text};
 use crate::splice::{RowEdit, RowOperation, Splice, Written};
 use crate::transform::{Edit, Outcome, Patch, WrittenColumn};
 
@@ -122,13 +122,14 @@ impl Sheet {
         }
         let ways = self.events.get(index).map(|event| event.ways).unwrap_or_default();
         let first = noted.len();
-        if !parts.needs(ways).writes_at_once && add_planned(group, noted) {
-            if are_apart(&compiled.tree, noted.get(first..).unwrap_or_default(), ways) {
-                if let Some(event) = self.events.get_mut(index) {
-                    event.waits = true;
-                }
-                return 0;
+        let can_wait = !parts.needs(ways).writes_at_once
+            && add_planned(group, noted)
+            && are_apart(&compiled.tree, noted.get(first..).unwrap_or_default(), ways);
+        if can_wait {
+            if let Some(event) = self.events.get_mut(index) {
+                event.waits = true;
             }
+            return 0;
         }
         noted.truncate(first);
         self.splice_in_place(compiled, batch, index, parts.first_pass);
@@ -159,7 +160,7 @@ impl Sheet {
         let mut hits = Vec::new();
         let mut scanner = Scanner::default();
         scanner.set_max_depth(usize::MAX);
-        let found = scanner.scan(0, padded, len, &tree, &mut hits, &mut []).ok()?;
+        let found = scanner.scan(Text { stream: 0, padded, len }, &tree, &mut hits, &mut []).ok()?;
         let splice = Splice {
             tree: &tree,
             text: padded.get(..len)?,
@@ -247,4 +248,3 @@ impl RowOperation {
         }
     }
 }
-

@@ -83,7 +83,9 @@ impl Splice<'_> {
         let moved = if moved != ROOT && self.tree.covers(moved, node) { moved } else { ROOT };
         let (place, found) = self.place_of(node, moved);
         let only = match found {
-            Found { count: 2.., last } if found.count * self.bytes_of(node, source) > MAX_COPIED_BYTES => Some(last),
+            Found { count: 2.., last } if found.count * self.bytes_of(node, source) > MAX_COPIED_BYTES => {
+                Some(last)
+            }
             _ => None,
         };
         Set { node, source, place, only }

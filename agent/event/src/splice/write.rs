@@ -3,11 +3,11 @@
 
 use super::place::{Insertion, Place, Set};
 use super::{RowOperation, Splice};
+use crate::column::Kind;
 use crate::edit::Action;
 use crate::json;
 use crate::path::{Node, ROOT};
 use crate::scan::Hit;
-use crate::column::Kind;
 
 pub(super) struct Writer<'a, 'b> {
     pub splice: Splice<'a>,
@@ -232,8 +232,9 @@ impl Writer<'_, '_> {
             }
             let child = self.child_of(base, set.node);
             // Members of one new object are written with the first of them.
-            let is_same_child =
-                |earlier: &Set| self.belongs(earlier, base, target) && self.child_of(base, earlier.node) == child;
+            let is_same_child = |earlier: &Set| {
+                self.belongs(earlier, base, target) && self.child_of(base, earlier.node) == child
+            };
             if child != set.node && self.sets.iter().take(index).any(is_same_child) {
                 continue;
             }

@@ -25,17 +25,30 @@ fn own_members_of_its_names_move() {
         (r#"{"\u0040timestamp":"1970"}"#, r#"{"event":{"\u0040timestamp":"1970"}}"#),
         (r#"{"kubernetes.namespace":"mine"}"#, r#"{"event":{"kubernetes.namespace":"mine"}}"#),
         (r#"{"kubernetes\u002enamespace":"mine"}"#, r#"{"event":{"kubernetes\u002enamespace":"mine"}}"#),
-        (r#"{"kubernetes":{"namespace":"mine","x":[1]}}"#, r#"{"event":{"kubernetes":{"namespace":"mine","x":[1]}}}"#),
-        (r#"{"log":"text","log.flags":["x"],"log.offset":-1}"#, r#"{"event":{"log":"text","log.flags":["x"],"log.offset":-1}}"#),
+        (
+            r#"{"kubernetes":{"namespace":"mine","x":[1]}}"#,
+            r#"{"event":{"kubernetes":{"namespace":"mine","x":[1]}}}"#,
+        ),
+        (
+            r#"{"log":"text","log.flags":["x"],"log.offset":-1}"#,
+            r#"{"event":{"log":"text","log.flags":["x"],"log.offset":-1}}"#,
+        ),
         (r#"{"event":1}"#, r#"{"event":{"event":1}}"#),
-        (r#"{"event":{"cluster":1},"event.kind":2,"cluster":3}"#, r#"{"event":{"event":{"cluster":1},"event.kind":2,"cluster":3}}"#),
-        (r#"{"@timestamp":1,"cluster":2,"node":3,"kubernetes":4,"stream":5,"log":6,"event":7}"#,
-            r#"{"event":{"@timestamp":1,"cluster":2,"node":3,"kubernetes":4,"stream":5,"log":6,"event":7}}"#),
+        (
+            r#"{"event":{"cluster":1},"event.kind":2,"cluster":3}"#,
+            r#"{"event":{"event":{"cluster":1},"event.kind":2,"cluster":3}}"#,
+        ),
+        (
+            r#"{"@timestamp":1,"cluster":2,"node":3,"kubernetes":4,"stream":5,"log":6,"event":7}"#,
+            r#"{"event":{"@timestamp":1,"cluster":2,"node":3,"kubernetes":4,"stream":5,"log":6,"event":7}}"#,
+        ),
         (r#"{"cluster":1,"a":0,"cluster":2}"#, r#"{"a":0,"event":{"cluster":1,"cluster":2}}"#),
         (r#"{ "cluster" : 1 , "a" : 0 , "node" : 2 }"#, r#"{  "a" : 0,"event":{"cluster" : 1,"node" : 2}}"#),
         // Names that only look alike, and names further in, are the event's own.
-        (r#"{"clusters":1,"Cluster":2,"time":3,"x":{"cluster":4},"timestamp":5,"events":6}"#,
-            r#"{"clusters":1,"Cluster":2,"time":3,"x":{"cluster":4},"timestamp":5,"events":6}"#),
+        (
+            r#"{"clusters":1,"Cluster":2,"time":3,"x":{"cluster":4},"timestamp":5,"events":6}"#,
+            r#"{"clusters":1,"Cluster":2,"time":3,"x":{"cluster":4},"timestamp":5,"events":6}"#,
+        ),
     ] {
         check(line, &mut [], expected);
         check_edits(line, &[], expected);
@@ -48,13 +61,29 @@ fn what_stages_write_to_its_names_moves() {
         ("{}", "cluster", r#"{"event":{"cluster":9}}"#),
         (r#"{"a":1}"#, "@timestamp", r#"{"a":1,"event":{"@timestamp":9}}"#),
         (r#"{"cluster":1}"#, "cluster", r#"{"event":{"cluster":9}}"#),
-        (r#"{"cluster":1,"a":0,"cluster":2,"cluster.x":3}"#, "cluster", r#"{"a":0,"event":{"cluster":9,"cluster":9}}"#),
+        (
+            r#"{"cluster":1,"a":0,"cluster":2,"cluster.x":3}"#,
+            "cluster",
+            r#"{"a":0,"event":{"cluster":9,"cluster":9}}"#,
+        ),
         ("{}", "kubernetes.pod", r#"{"event":{"kubernetes":{"pod":9}}}"#),
-        (r#"{"kubernetes":{"x":1},"a":0}"#, "kubernetes.pod", r#"{"a":0,"event":{"kubernetes":{"x":1,"pod":9}}}"#),
-        (r#"{"kubernetes":{"pod":1,"x":2}}"#, "kubernetes.pod", r#"{"event":{"kubernetes":{"pod":9,"x":2}}}"#),
+        (
+            r#"{"kubernetes":{"x":1},"a":0}"#,
+            "kubernetes.pod",
+            r#"{"a":0,"event":{"kubernetes":{"x":1,"pod":9}}}"#,
+        ),
+        (
+            r#"{"kubernetes":{"pod":1,"x":2}}"#,
+            "kubernetes.pod",
+            r#"{"event":{"kubernetes":{"pod":9,"x":2}}}"#,
+        ),
         (r#"{"kubernetes.pod":1}"#, "kubernetes.pod", r#"{"event":{"kubernetes.pod":9}}"#),
         (r#"{"kubernetes":"text","a":0}"#, "kubernetes.pod", r#"{"a":0,"event":{"kubernetes":{"pod":9}}}"#),
-        (r#"{"kubernetes":[{"x":1}],"kubernetes.y":2}"#, "kubernetes.pod", r#"{"event":{"kubernetes":{"pod":9},"kubernetes.y":2}}"#),
+        (
+            r#"{"kubernetes":[{"x":1}],"kubernetes.y":2}"#,
+            "kubernetes.pod",
+            r#"{"event":{"kubernetes":{"pod":9},"kubernetes.y":2}}"#,
+        ),
         // Paths name the event's own members, so `event.x` is in its own `event`.
         ("{}", "event", r#"{"event":{"event":9}}"#),
         ("{}", "event.kind", r#"{"event":{"event":{"kind":9}}}"#),
@@ -73,12 +102,23 @@ fn members_move_in_and_out() {
     check_edits(r#"{"a":1}"#, &[rename("a", "cluster")], r#"{"event":{"cluster":1}}"#);
     check_edits(r#"{"cluster":1}"#, &[rename("cluster", "a")], r#"{"a":1}"#);
     check_edits(r#"{"cluster":1,"node":2}"#, &[rename("cluster", "node")], r#"{"event":{"node":1}}"#);
-    check_edits(r#"{"cluster":{"x":1,"y":2}}"#, &[rename("cluster.x", "a")], r#"{"a":1,"event":{"cluster":{"y":2}}}"#);
-    check_edits(r#"{"cluster":{"x":1},"b":2}"#, &[rename("b", "cluster.y")], r#"{"event":{"cluster":{"x":1,"y":2}}}"#);
+    check_edits(
+        r#"{"cluster":{"x":1,"y":2}}"#,
+        &[rename("cluster.x", "a")],
+        r#"{"a":1,"event":{"cluster":{"y":2}}}"#,
+    );
+    check_edits(
+        r#"{"cluster":{"x":1},"b":2}"#,
+        &[rename("b", "cluster.y")],
+        r#"{"event":{"cluster":{"x":1,"y":2}}}"#,
+    );
     check_edits(r#"{"cluster":1,"a":2}"#, &[remove("cluster")], r#"{"a":2}"#);
     check_edits(r#"{"cluster":1,"cluster.x":2}"#, &[remove("cluster")], "{}");
-    check_edits(r#"{"kubernetes":{"pod":1,"x":{"y":2,"z":3}}}"#, &[remove("kubernetes.pod"), remove("kubernetes.x.y")],
-        r#"{"event":{"kubernetes":{"x":{"z":3}}}}"#);
+    check_edits(
+        r#"{"kubernetes":{"pod":1,"x":{"y":2,"z":3}}}"#,
+        &[remove("kubernetes.pod"), remove("kubernetes.x.y")],
+        r#"{"event":{"kubernetes":{"x":{"z":3}}}}"#,
+    );
 }
 
 /// What a stage reads at such a path is the event's own member, never the envelope.
@@ -86,7 +126,11 @@ fn members_move_in_and_out() {
 fn the_envelope_is_not_read() {
     let mut seen = Vec::new();
     let line = r#"{"cluster":"mine","event":{"kind":"x"}}"#;
-    run(&[line, "{}"], &Parser::Json, &mut [Stage::reads(&["cluster", "node", "event.kind", "*"], &mut seen)]);
+    run(
+        &[line, "{}"],
+        &Parser::Json,
+        &mut [Stage::reads(&["cluster", "node", "event.kind", "*"], &mut seen)],
+    );
     let columns: Vec<_> = seen[0].columns.iter().map(super::harness::values).collect();
     let absent = || (Kind::Absent, String::new());
     assert_eq!(columns[0], [(Kind::String, "mine".to_owned()), absent()]);
@@ -100,13 +144,17 @@ fn events_of_stages_cannot_forge_it_either() {
     let new = super::harness::new_event(0, "{\n\"cluster\": \"x\",\r\n\"log.offset\": 1, \"a\": 2}");
     let outcome = Outcome { events: vec![new], ..Outcome::default() };
     let out = run(&["{}"], &Parser::Json, &mut [Stage::answers(&[], outcome)]);
-    assert_eq!(super::harness::own_tree(&out.documents[1]).text(), r#"{"a":2,"event":{"cluster":"x","log.offset":1}}"#);
+    assert_eq!(
+        super::harness::own_tree(&out.documents[1]).text(),
+        r#"{"a":2,"event":{"cluster":"x","log.offset":1}}"#
+    );
 }
 
 /// A path that a stage reads is known to the scanner; that opens no way past the envelope.
 #[test]
 fn what_stages_read_cannot_be_forged_either() {
-    let line = r#"{"kubernetes.namespace":"mine","kubernetes":{"pod":"mine"},"log.flags":[],"cluster.a.b":1,"x":0}"#;
+    let line =
+        r#"{"kubernetes.namespace":"mine","kubernetes":{"pod":"mine"},"log.flags":[],"cluster.a.b":1,"x":0}"#;
     let event = line.replace(",\"x\":0", "");
     let reads = ["kubernetes.namespace", "kubernetes.pod", "log.flags", "cluster.a.b", "cluster.a.c", "x"];
     let mut seen = Vec::new();

@@ -18,10 +18,13 @@ pub(super) const TIME: i64 = 1_795_341_600_000_000_000;
 /// What stands before the offset in every document of [`batch`].
 const ENVELOPE: &str = r#"{"@timestamp":"2026-11-22T10:00:00.000000000Z","cluster":"dev","node":"n1","kubernetes":{"namespace":"shop","pod":"cart-1","container":"app"},"stream":"stdout","log":{"offset":"#;
 
+/// What a stage does with a call.
+type Answer<'a> = Box<dyn FnMut(&Call, &Context) -> Handled + 'a>;
+
 /// A stage: its plan and what it answers.
 pub(super) struct Stage<'a> {
     pub plan: Plan,
-    pub answer: Box<dyn FnMut(&Call, &Context) -> Handled + 'a>,
+    pub answer: Answer<'a>,
     pub on_fault: OnFault,
 }
 

@@ -12,12 +12,28 @@ fn only_what_is_named_stays() {
         (r#"{"":1," ":2,"a ":3,"A":4,".a":5}"#, &["a"], "{}"),
         // Nested, and spelled in other ways.
         (r#"{"user":{"id":1,"email":"s"},"x":"s"}"#, &["user.id"], r#"{"user":{"id":1}}"#),
-        (r#"{"user.id":1,"user.email":"s","user":{"id":2,"a":{"b":"s"}}}"#, &["user.id"], r#"{"user.id":1,"user":{"id":2}}"#),
+        (
+            r#"{"user.id":1,"user.email":"s","user":{"id":2,"a":{"b":"s"}}}"#,
+            &["user.id"],
+            r#"{"user.id":1,"user":{"id":2}}"#,
+        ),
         (r#"{"us\u0065r":{"id":1,"em\u0061il":"s"}}"#, &["user.id"], r#"{"us\u0065r":{"id":1}}"#),
-        (r#"{"user":{"id":1},"user":{"email":"s"},"user":{"id":2}}"#, &["user.id"], r#"{"user":{"id":1},"user":{},"user":{"id":2}}"#),
-        (r#"{"a":{"b":{"c":1,"s":"s"},"s":"s"},"s":{"a":{"b":{"c":"s"}}}}"#, &["a.b.c"], r#"{"a":{"b":{"c":1}}}"#),
+        (
+            r#"{"user":{"id":1},"user":{"email":"s"},"user":{"id":2}}"#,
+            &["user.id"],
+            r#"{"user":{"id":1},"user":{},"user":{"id":2}}"#,
+        ),
+        (
+            r#"{"a":{"b":{"c":1,"s":"s"},"s":"s"},"s":{"a":{"b":{"c":"s"}}}}"#,
+            &["a.b.c"],
+            r#"{"a":{"b":{"c":1}}}"#,
+        ),
         // What lies beyond a kept path belongs to it.
-        (r#"{"labels":{"app":1},"labels.team":2,"labelss":"s"}"#, &["labels"], r#"{"labels":{"app":1},"labels.team":2}"#),
+        (
+            r#"{"labels":{"app":1},"labels.team":2,"labelss":"s"}"#,
+            &["labels"],
+            r#"{"labels":{"app":1},"labels.team":2}"#,
+        ),
         // On the way, only objects stay.
         (r#"{"user":"s"}"#, &["user.id"], "{}"),
         (r#"{"user":["s",{"id":1,"email":"s"}]}"#, &["user.id"], "{}"),
@@ -28,7 +44,11 @@ fn only_what_is_named_stays() {
         (r#"{"a":1,"b":"s"}"#, &["a", "a"], r#"{"a":1}"#),
         // The envelope's names are like any other.
         (r#"{"cluster":1,"node":"s","a":2}"#, &["cluster", "a"], r#"{"a":2,"event":{"cluster":1}}"#),
-        (r#"{"kubernetes":{"pod":1,"namespace":"s"},"kubernetes.x":"s"}"#, &["kubernetes.pod"], r#"{"event":{"kubernetes":{"pod":1}}}"#),
+        (
+            r#"{"kubernetes":{"pod":1,"namespace":"s"},"kubernetes.x":"s"}"#,
+            &["kubernetes.pod"],
+            r#"{"event":{"kubernetes":{"pod":1}}}"#,
+        ),
     ] {
         check_edits(line, &[keep_only(paths)], expected);
     }

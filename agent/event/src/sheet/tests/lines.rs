@@ -9,7 +9,14 @@ use crate::scan::MAX_DEPTH;
 
 fn parsers() -> Vec<Parser> {
     let regex = RegexParser::new(r"^(?<word>\w+) (?<message>.*)$").unwrap();
-    vec![Parser::Json, Parser::Auto, Parser::Logfmt, Parser::Klog, Parser::Regex(Box::new(regex)), Parser::None]
+    vec![
+        Parser::Json,
+        Parser::Auto,
+        Parser::Logfmt,
+        Parser::Klog,
+        Parser::Regex(Box::new(regex)),
+        Parser::None,
+    ]
 }
 
 /// What one line gives, among neighbours that must not notice.
@@ -27,9 +34,31 @@ fn document(line: &[u8], parser: &Parser, edits: &[crate::transform::Edit]) -> S
 #[test]
 fn text_is_kept_under_message() {
     for line in [
-        "", " ", "hello", "null", "1", "\"text\"", "[1,{\"a\":2}]", "{", "}", "{}{}", "{} x", "{\"a\":1,}", "{\"a\":\"unterminated",
-        "{\"a\":\"unterminated\\\"}", "{\"a\":1}\0", "\0", "\0\0{\"a\":1}", "{\"a\":\"tab\tin a string\"}", "{\"a\":01}", "{'a':1}",
-        "{\"a\":\"\\x\"}", "\u{feff}{\"a\":1}", "é \u{fffd} \u{1f600} \u{2028}", "\u{1b}[31mred\u{1b}[0m\r", "a\nb\r\nc",
+        "",
+        " ",
+        "hello",
+        "null",
+        "1",
+        "\"text\"",
+        "[1,{\"a\":2}]",
+        "{",
+        "}",
+        "{}{}",
+        "{} x",
+        "{\"a\":1,}",
+        "{\"a\":\"unterminated",
+        "{\"a\":\"unterminated\\\"}",
+        "{\"a\":1}\0",
+        "\0",
+        "\0\0{\"a\":1}",
+        "{\"a\":\"tab\tin a string\"}",
+        "{\"a\":01}",
+        "{'a':1}",
+        "{\"a\":\"\\x\"}",
+        "\u{feff}{\"a\":1}",
+        "é \u{fffd} \u{1f600} \u{2028}",
+        "\u{1b}[31mred\u{1b}[0m\r",
+        "a\nb\r\nc",
     ] {
         let out = document(line.as_bytes(), &Parser::Json, &[]);
         let message = serde_json::from_str::<serde_json::Value>(&own(&out)).unwrap();
@@ -41,8 +70,14 @@ fn text_is_kept_under_message() {
 #[test]
 fn objects_are_kept_byte_for_byte() {
     for line in [
-        "{}", r#"{"a":1}"#, r#"{"a":{"b":[1,2,{"c":null}]},"d":-0.0e+1}"#, r#"{"a":"\ud800","b":"\udc00x","\ud800":1}"#,
-        r#"{"a":"\u0000\b\f\/"}"#, "{\"\":\"\u{2028}é\"}", r#"{"a":1,"a":2,"a.b":3}"#, r#"{ "a" : 1}"#,
+        "{}",
+        r#"{"a":1}"#,
+        r#"{"a":{"b":[1,2,{"c":null}]},"d":-0.0e+1}"#,
+        r#"{"a":"\ud800","b":"\udc00x","\ud800":1}"#,
+        r#"{"a":"\u0000\b\f\/"}"#,
+        "{\"\":\"\u{2028}é\"}",
+        r#"{"a":1,"a":2,"a.b":3}"#,
+        r#"{ "a" : 1}"#,
     ] {
         for parser in parsers().iter().filter(|parser| parser.takes_json()) {
             assert_eq!(own(&document(line.as_bytes(), parser, &[])), line);
@@ -103,7 +138,14 @@ fn flags_have_names() {
         let stream = builder.add_stream(&crate::stream::Stream::new(Default::default(), 1));
         for flags in 0..32 {
             let content = builder.arena.append(b"{}");
-            builder.push(crate::batch::Row { content, raw: content, offset: 5, time: 0, stream, flags: Flags(flags) });
+            builder.push(crate::batch::Row {
+                content,
+                raw: content,
+                offset: 5,
+                time: 0,
+                stream,
+                flags: Flags(flags),
+            });
         }
         builder.finish(&pool)
     };
@@ -113,7 +155,8 @@ fn flags_have_names() {
     let documents: Vec<&str> = std::str::from_utf8(&out).unwrap().lines().collect();
     assert!(documents[0].ends_with(r#""log":{"offset":5}}"#), "{}", documents[0]);
     for (bits, document) in documents.iter().enumerate() {
-        let expected: Vec<_> = (0..5).filter(|bit| bits >> bit & 1 == 1).map(|bit| Flags::NAMES[bit]).collect();
+        let expected: Vec<_> =
+            (0..5).filter(|bit| bits >> bit & 1 == 1).map(|bit| Flags::NAMES[bit]).collect();
         assert_eq!(flags(document), expected);
     }
 }
@@ -123,7 +166,10 @@ fn long_lines() {
     for len in [1024 * 1024, MAX_EVENT_BYTES] {
         let long = "x".repeat(len - 20);
         let object = format!("{{\"a\":\"{long}\",\"b\":1}}");
-        assert_eq!(own(&document(object.as_bytes(), &Parser::Json, &[remove("b")])), format!("{{\"a\":\"{long}\"}}"));
+        assert_eq!(
+            own(&document(object.as_bytes(), &Parser::Json, &[remove("b")])),
+            format!("{{\"a\":\"{long}\"}}")
+        );
         assert_eq!(own(&document(object.as_bytes(), &Parser::Json, &[remove("a")])), r#"{"b":1}"#);
         let text = own(&document(long.as_bytes(), &Parser::Auto, &[]));
         assert_eq!(text, format!("{{\"message\":\"{long}\"}}"));
@@ -135,12 +181,16 @@ fn long_lines() {
     let members: String = (0..50_000).map(|n| format!("\"k{n}\":{n},")).collect();
     let wide = format!("{{{members}\"k7\":0}}");
     let out = own(&document(wide.as_bytes(), &Parser::Json, &[remove("k7"), set("k49999", "1")]));
-    assert_eq!(out, format!("{{{}}}", members.replace("\"k7\":7,", "").replace("49999\":49999,", "49999\":1")));
+    assert_eq!(
+        out,
+        format!("{{{}}}", members.replace("\"k7\":7,", "").replace("49999\":49999,", "49999\":1"))
+    );
 }
 
 #[test]
 fn deep_lines() {
-    let nested = |depth: usize, inner: &str| format!("{}{inner}{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+    let nested =
+        |depth: usize, inner: &str| format!("{}{inner}{}", "{\"a\":".repeat(depth), "}".repeat(depth));
     let deepest = nested(MAX_DEPTH - 1, "{}");
     assert_eq!(own(&document(deepest.as_bytes(), &Parser::Json, &[])), deepest);
     let deeper = nested(MAX_DEPTH, "{}");
@@ -156,7 +206,8 @@ fn deep_lines() {
 fn an_edit_may_go_deeper_than_a_line() {
     let deep = format!("{}1{}", "[".repeat(MAX_DEPTH - 1), "]".repeat(MAX_DEPTH - 1));
     let line = format!("{{\"secret\":1,\"a\":{deep}}}");
-    let edits = [remove("secret"), super::harness::rename("a", "b.c.d.e"), super::harness::rename("x", "b.c.d")];
+    let edits =
+        [remove("secret"), super::harness::rename("a", "b.c.d.e"), super::harness::rename("x", "b.c.d")];
     let mut seen = Vec::new();
     let mut stages = [Stage::edits(&edits), Stage::reads(&["*", "b.c"], &mut seen)];
     let out = run(&[&line], &Parser::Json, &mut stages);
@@ -171,9 +222,21 @@ fn parsers_make_members_of_text() {
     let klog = "I1122 10:00:00.123456    6111 file.go:12] \"Started\" pod=\"a/b\" cluster=\"mine\"";
     let logfmt = "level=info msg=\"a b\" cluster=mine kubernetes.pod=x";
     for (parser, line, expected) in [
-        (Parser::Auto, logfmt, r#""level":"info","msg":"a b","event":{"cluster":"mine","kubernetes.pod":"x"}"#),
-        (Parser::Logfmt, logfmt, r#""level":"info","msg":"a b","event":{"cluster":"mine","kubernetes.pod":"x"}"#),
-        (Parser::Klog, klog, r#""level":"info","thread":"6111","source":"file.go:12","msg":"Started","pod":"a/b","event":{"cluster":"mine"}"#),
+        (
+            Parser::Auto,
+            logfmt,
+            r#""level":"info","msg":"a b","event":{"cluster":"mine","kubernetes.pod":"x"}"#,
+        ),
+        (
+            Parser::Logfmt,
+            logfmt,
+            r#""level":"info","msg":"a b","event":{"cluster":"mine","kubernetes.pod":"x"}"#,
+        ),
+        (
+            Parser::Klog,
+            klog,
+            r#""level":"info","thread":"6111","source":"file.go:12","msg":"Started","pod":"a/b","event":{"cluster":"mine"}"#,
+        ),
         (Parser::Json, logfmt, ""),
         (Parser::None, logfmt, ""),
         (Parser::Klog, logfmt, ""),
@@ -191,7 +254,13 @@ fn parsers_make_members_of_text() {
 #[test]
 fn strings_are_read_without_their_escapes() {
     let mut seen = Vec::new();
-    let lines = [r#"{"a":"x\n\"\u00e9\ud83d\ude00\ud800y"}"#, r#"{"a":"plain"}"#, r#"{"a":""}"#, "text", r#"{"a":"\\"}"#];
+    let lines = [
+        r#"{"a":"x\n\"\u00e9\ud83d\ude00\ud800y"}"#,
+        r#"{"a":"plain"}"#,
+        r#"{"a":""}"#,
+        "text",
+        r#"{"a":"\\"}"#,
+    ];
     run(&lines, &Parser::Json, &mut [Stage::reads(&["a"], &mut seen)]);
     let texts: Vec<_> = values(&seen[0].columns[0]).into_iter().map(|(_, text)| text).collect();
     assert_eq!(texts, ["x\n\"é\u{1f600}\u{fffd}y", "plain", "", "", "\\"]);

@@ -1,6 +1,6 @@
 //! What edits mean, said again on a tree and one edit after the other.
 
-use super::tree::{Json, parse};
+use super::tree::{Json, Members, parse};
 use crate::stream::ENVELOPE_NAMES;
 use crate::transform::Edit;
 
@@ -14,7 +14,8 @@ enum Lies {
 }
 
 fn lies(member: &str, path: &str) -> Lies {
-    let goes_on = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
+    let goes_on =
+        |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
     match (member == path, goes_on(member, path), goes_on(path, member)) {
         (true, _, _) => Lies::At,
         (_, true, _) => Lies::Beyond,
@@ -24,7 +25,7 @@ fn lies(member: &str, path: &str) -> Lies {
 }
 
 /// Visits every object, those in arrays too, with the path that it has.
-fn objects(json: &mut Json, path: Option<&str>, visit: &mut dyn FnMut(Option<&str>, &mut Vec<(String, Json)>)) {
+fn objects(json: &mut Json, path: Option<&str>, visit: &mut dyn FnMut(Option<&str>, &mut Members)) {
     match json {
         Json::Scalar(_) => {}
         Json::Array(items) => items.iter_mut().for_each(|item| objects(item, path, visit)),
@@ -146,9 +147,8 @@ fn keep_only(json: &mut Json, at: Option<&str>, paths: &[String]) {
 
 /// What a document has besides the envelope: own members of its names are in `event`.
 pub(super) fn document(json: Json) -> Json {
-    let is_reserved = |key: &str| {
-        ENVELOPE_NAMES.iter().any(|name| matches!(lies(key, name), Lies::At | Lies::Beyond))
-    };
+    let is_reserved =
+        |key: &str| ENVELOPE_NAMES.iter().any(|name| matches!(lies(key, name), Lies::At | Lies::Beyond));
     let (moved, mut stays): (Vec<_>, Vec<_>) =
         json.into_members().into_iter().partition(|(key, _)| is_reserved(key));
     if !moved.is_empty() {

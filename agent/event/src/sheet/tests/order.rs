@@ -57,7 +57,10 @@ fn any_two_edits_one_after_the_other() {
             let paths = ["a", "a.z", "b", "b.c", "e.f", "e.g", "cluster"];
             check_document(&mut [Stage::patches(&paths, &pair)], &both);
             check_document(&mut [Stage::patches(&paths, &pair[..1]), Stage::edits(&pair[1..])], &both);
-            check_document(&mut [Stage::patches(&paths, &pair[..1]), Stage::patches(&paths, &pair[1..])], &both);
+            check_document(
+                &mut [Stage::patches(&paths, &pair[..1]), Stage::patches(&paths, &pair[1..])],
+                &both,
+            );
             check_document(&mut [Stage::edits(&pair[..1]), Stage::patches(&paths, &pair[1..])], &both);
         }
     }
@@ -115,7 +118,9 @@ fn a_stage_does_not_read_its_own_edits() {
 #[test]
 fn patches_keep_their_order_whatever_the_plan_names() {
     let patches = [set("user.name", "1"), remove("user"), set("user.id", "2")];
-    for writes in [&["*"][..], &["user"], &["user", "user.name", "user.id"], &["user.name", "*"], &["user", "user.id"]] {
+    for writes in
+        [&["*"][..], &["user"], &["user", "user.name", "user.id"], &["user.name", "*"], &["user", "user.id"]]
+    {
         check("{}", &mut [Stage::patches(writes, &patches)], r#"{"user":{"id":2}}"#);
     }
 }
@@ -130,7 +135,8 @@ fn columns_come_before_patches() {
 
 #[test]
 fn columns_leave_rows_without_a_value_as_they_are() {
-    let rows = [(Kind::Number, "0.5"), (Kind::Absent, ""), (Kind::Null, "null"), (Kind::Object, "{ \"x\" :\n1}")];
+    let rows =
+        [(Kind::Number, "0.5"), (Kind::Absent, ""), (Kind::Null, "null"), (Kind::Object, "{ \"x\" :\n1}")];
     let outcome = Outcome { columns: vec![column(0, &rows)], ..Outcome::default() };
     let line = r#"{"rate":1}"#;
     let out = run(&[line, line, line, "{}"], &Parser::Json, &mut [Stage::answers(&["rate"], outcome)]);
@@ -157,14 +163,18 @@ fn edits_of_many_rows_wait_through_many_stages() {
     drop(stages);
     let own: Vec<_> = out.documents.iter().map(|document| own(document)).collect();
     assert_eq!(own, [r#"{"a":1,"x":3,"y":2}"#, r#"{"a":1}"#, r#"{"a":1,"x":3,"y":2}"#]);
-    assert_eq!(values(&seen[0].columns[0]).iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["2", "", "2"]);
+    assert_eq!(
+        values(&seen[0].columns[0]).iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(),
+        ["2", "", "2"]
+    );
 }
 
 #[test]
 fn more_than_one_call_edits_the_same_row_many_times() {
     let many: Vec<Edit> = (0..200).map(|n| set("n", &n.to_string())).collect();
     let long = format!("{{\"n\":0,\"text\":\"{}\"}}", "x".repeat(100_000));
-    let out = run(&[&long], &Parser::Json, &mut [Stage::patches(&["n"], &many), Stage::patches(&["*"], &many)]);
+    let out =
+        run(&[&long], &Parser::Json, &mut [Stage::patches(&["n"], &many), Stage::patches(&["*"], &many)]);
     assert!(own(&out.documents[0]).starts_with("{\"n\":199,"));
 }
 
@@ -174,7 +184,12 @@ fn a_sheet_serves_one_pipeline_after_another() {
     let mut sheet = Sheet::new();
     let batch = super::harness::batch(&[LINE.as_bytes(); 4]);
     for edit in edits().iter().chain(&edits()) {
-        let out = super::harness::run_on(&mut sheet, &batch, &Parser::Json, &mut [Stage::edits(std::slice::from_ref(edit))]);
+        let out = super::harness::run_on(
+            &mut sheet,
+            &batch,
+            &Parser::Json,
+            &mut [Stage::edits(std::slice::from_ref(edit))],
+        );
         let expected = model::document(edited(&[edit])).sorted();
         for document in &out.documents {
             assert_eq!(tree::parse(&own(document)).sorted(), expected, "{edit:?}");

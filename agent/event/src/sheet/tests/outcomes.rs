@@ -27,10 +27,8 @@ fn verdicts<'a>(verdicts: &[u8]) -> Stage<'a> {
 
 fn suspects<'a>(rows: &[u32], on_fault: OnFault) -> Stage<'a> {
     let suspects = rows.to_vec();
-    let mut stage = Stage::new(Plan::default(), move |_, _| Handled {
-        suspects: suspects.clone(),
-        ..Handled::default()
-    });
+    let mut stage =
+        Stage::new(Plan::default(), move |_, _| Handled { suspects: suspects.clone(), ..Handled::default() });
     stage.on_fault = on_fault;
     stage
 }
@@ -40,7 +38,8 @@ fn what_is_dropped_is_counted_by_reason_in_events_and_bytes() {
     let lines = [r#"{"a":1}"#, "two", "", r#"{"d":[4]}"#, "five"];
     let out = run(&lines, &Parser::Json, &mut [verdicts(&[0, 1, 2, 1, 0])]);
     assert_eq!(own_of(&out.documents), [r#"{"a":1}"#, r#"{"message":"five"}"#]);
-    let drops = |reason: &str, class, events, bytes| Drops { reason: reason.to_owned(), class, events, bytes };
+    let drops =
+        |reason: &str, class, events, bytes| Drops { reason: reason.to_owned(), class, events, bytes };
     let expected = [drops("debug", ReasonClass::Sampled, 2, 12), drops("health", ReasonClass::Dropped, 1, 0)];
     assert_eq!(out.applied[0].drops, expected);
     assert_eq!(out.finished.iter().map(|finished| finished.bytes).sum::<u64>(), 11);
@@ -120,7 +119,10 @@ fn a_row_with_too_many_edits_is_one_that_could_not_be_handled() {
         let mut stage = Stage::patches(&[writes], &many(count));
         stage.on_fault = OnFault::DeadLetter;
         let out = run(&["a"], &Parser::Json, &mut [stage]);
-        assert_eq!((out.applied[0].suspects.0, out.dead.len(), out.documents.len()), (suspects, suspects as usize, 1 - suspects as usize));
+        assert_eq!(
+            (out.applied[0].suspects.0, out.dead.len(), out.documents.len()),
+            (suspects, suspects as usize, 1 - suspects as usize)
+        );
     }
 }
 
@@ -131,7 +133,10 @@ fn what_no_stage_may_write_is_refused_alone() {
     assert_eq!(own_of(&out.documents), [r#"{"a":1,"d":1}"#]);
     assert_eq!(out.applied[0].refused, 2);
     let outcome = Outcome {
-        columns: vec![super::harness::column(1, &[(Kind::Null, "null")]), super::harness::column(0, &[(Kind::Null, "null")])],
+        columns: vec![
+            super::harness::column(1, &[(Kind::Null, "null")]),
+            super::harness::column(0, &[(Kind::Null, "null")]),
+        ],
         patches: vec![crate::transform::Patch { row: 7, edit: remove("a") }],
         ..Outcome::default()
     };
@@ -147,7 +152,8 @@ fn events_that_a_stage_makes() {
         new_event(0, r#" {"made" : 2} "#),
         new_event(1, r#"{"made":3}"#),
     ];
-    let mut maker = Stage::answers(&["early"], Outcome { events, verdicts: vec![0, 1], ..Outcome::default() });
+    let mut maker =
+        Stage::answers(&["early"], Outcome { events, verdicts: vec![0, 1], ..Outcome::default() });
     maker.plan.reasons = vec![reason("r", ReasonClass::Dropped)];
     maker.plan.edits = vec![set("early", "0")];
     let mut stages =
@@ -196,7 +202,8 @@ fn what_is_no_event_is_refused() {
     events.push(new_event(9, "{}"));
     events.push(new_event(0, r#"{"good":1}"#));
     events[6].document = b"{\"a\":\"\xff\"}".to_vec();
-    let out = run(&["x"], &Parser::Json, &mut [Stage::answers(&[], Outcome { events, ..Outcome::default() })]);
+    let out =
+        run(&["x"], &Parser::Json, &mut [Stage::answers(&[], Outcome { events, ..Outcome::default() })]);
     assert_eq!(own_of(&out.documents), [r#"{"message":"x"}"#, r#"{"good":1}"#]);
     assert_eq!((out.applied[0].created.0, out.applied[0].refused), (1, 8));
 }
@@ -204,7 +211,8 @@ fn what_is_no_event_is_refused() {
 #[test]
 fn events_of_one_call_are_bounded() {
     let events = vec![new_event(0, "{}"); MAX_NEW_EVENTS + 10];
-    let out = run(&["x"], &Parser::Json, &mut [Stage::answers(&[], Outcome { events, ..Outcome::default() })]);
+    let out =
+        run(&["x"], &Parser::Json, &mut [Stage::answers(&[], Outcome { events, ..Outcome::default() })]);
     assert_eq!(out.documents.len(), MAX_NEW_EVENTS + 1);
     assert_eq!((out.applied[0].created.0, out.applied[0].refused), (MAX_NEW_EVENTS as u64, 10));
 }
@@ -214,12 +222,23 @@ fn events_of_one_call_are_bounded() {
 fn ids_and_places_are_those_of_the_rows() {
     let pool = ArenaPool::new();
     let mut builder = BatchBuilder::new(pool.take());
-    let attributes = |pod: &str| Attributes { cluster: "dev".into(), pod: pod.into(), ..Attributes::default() };
-    let streams = [builder.add_stream(&Stream::new(attributes("p"), 11)), builder.add_stream(&Stream::new(attributes("q"), 12))];
+    let attributes =
+        |pod: &str| Attributes { cluster: "dev".into(), pod: pod.into(), ..Attributes::default() };
+    let streams = [
+        builder.add_stream(&Stream::new(attributes("p"), 11)),
+        builder.add_stream(&Stream::new(attributes("q"), 12)),
+    ];
     for (at, line) in ["P {\"a\":1}", "Q {\"a\":1}", "R {\"a\":1}"].iter().enumerate() {
         let raw = builder.arena.append(line.as_bytes());
         let content = crate::batch::Span::between(raw.start as usize + 2, raw.end());
-        let row = Row { content, raw, offset: 1_000 * at as u64, time: at as i64 - 1, stream: streams[at % 2], flags: Flags::default() };
+        let row = Row {
+            content,
+            raw,
+            offset: 1_000 * at as u64,
+            time: at as i64 - 1,
+            stream: streams[at % 2],
+            flags: Flags::default(),
+        };
         builder.push(row);
     }
     let batch = builder.finish(&pool);
@@ -232,12 +251,18 @@ fn ids_and_places_are_those_of_the_rows() {
     assert_eq!(
         String::from_utf8(text).unwrap(),
         concat!(
-            r#"{"@timestamp":"1969-12-31T23:59:59.999999999Z","cluster":"dev","kubernetes":{"pod":"p"},"log":{"offset":0},"a":2}"#, "\n",
-            r#"{"@timestamp":"1970-01-01T00:00:00.000000000Z","cluster":"dev","kubernetes":{"pod":"q"},"log":{"offset":1000},"a":2}"#, "\n",
-            r#"{"@timestamp":"1970-01-01T00:00:00.000000001Z","cluster":"dev","kubernetes":{"pod":"p"},"log":{"offset":2000},"a":2}"#, "\n",
+            r#"{"@timestamp":"1969-12-31T23:59:59.999999999Z","cluster":"dev","kubernetes":{"pod":"p"},"log":{"offset":0},"a":2}"#,
+            "\n",
+            r#"{"@timestamp":"1970-01-01T00:00:00.000000000Z","cluster":"dev","kubernetes":{"pod":"q"},"log":{"offset":1000},"a":2}"#,
+            "\n",
+            r#"{"@timestamp":"1970-01-01T00:00:00.000000001Z","cluster":"dev","kubernetes":{"pod":"p"},"log":{"offset":2000},"a":2}"#,
+            "\n",
         )
     );
-    assert_eq!(finished.iter().map(|one| (one.time, one.stream, one.bytes)).collect::<Vec<_>>(), [(-1, 0, 9), (0, 1, 9), (1, 0, 9)]);
+    assert_eq!(
+        finished.iter().map(|one| (one.time, one.stream, one.bytes)).collect::<Vec<_>>(),
+        [(-1, 0, 9), (0, 1, 9), (1, 0, 9)]
+    );
     let id = |incarnation, offset, raw: &[u8]| EventId::new(incarnation, offset, raw);
     assert_eq!(finished[1].id, id(12, 1_000, b"Q {\"a\":1}"));
     assert_eq!(finished[2].id, id(11, 2_000, b"R {\"a\":1}"));
@@ -248,6 +273,7 @@ fn no_stage_at_all() {
     check(r#"{"a":1}"#, &mut [], r#"{"a":1}"#);
     assert!(run_batch(&batch(&[]), &Parser::Json, &mut []).documents.is_empty());
     let plan = Plan { reads: strings(&["a"]), ..Plan::default() };
-    let out = run_batch(&batch(&[]), &Parser::Json, &mut [Stage::new(plan, |_, _| panic!("called without rows"))]);
+    let out =
+        run_batch(&batch(&[]), &Parser::Json, &mut [Stage::new(plan, |_, _| panic!("called without rows"))]);
     assert!(out.documents.is_empty());
 }

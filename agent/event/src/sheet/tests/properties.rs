@@ -11,15 +11,65 @@ use crate::transform::{Edit, Handled, NewEvent, Outcome, Patch, Plan, WrittenCol
 
 /// Keys as they are spelled in the text: paths, parts of paths, names of the envelope and what looks like them.
 const KEYS: [&str; 26] = [
-    "a", "b", "c", "a.b", "b.c", "a.b.c", "a.x", "a.", ".a", "a..b", "", ".", "x", "aa", r"\u0061", r"a\u002eb", r"\u0062",
-    "cluster", r"c\u006custer", "event", "event.a", "kubernetes.namespace", "log", "log.x", "é", r"a\n",
+    "a",
+    "b",
+    "c",
+    "a.b",
+    "b.c",
+    "a.b.c",
+    "a.x",
+    "a.",
+    ".a",
+    "a..b",
+    "",
+    ".",
+    "x",
+    "aa",
+    r"\u0061",
+    r"a\u002eb",
+    r"\u0062",
+    "cluster",
+    r"c\u006custer",
+    "event",
+    "event.a",
+    "kubernetes.namespace",
+    "log",
+    "log.x",
+    "é",
+    r"a\n",
 ];
 const PATHS: [&str; 18] = [
-    "a", "b", "c", "a.b", "a.c", "b.c", "a.b.c", "a.b.d", "c.d.e", "x", "cluster", "cluster.a", "event", "event.a", "kubernetes.namespace",
-    "log", "log.x", "é",
+    "a",
+    "b",
+    "c",
+    "a.b",
+    "a.c",
+    "b.c",
+    "a.b.c",
+    "a.b.d",
+    "c.d.e",
+    "x",
+    "cluster",
+    "cluster.a",
+    "event",
+    "event.a",
+    "kubernetes.namespace",
+    "log",
+    "log.x",
+    "é",
 ];
-const VALUES: [&str; 10] =
-    ["1", "-2.5e3", "true", "null", "\"s\"", "\"\\ud800\\u0041\"", "{}", "{\"b\": {\"c\":\n3}}", "[ {\"b\":1}, 2 ]", "[]"];
+const VALUES: [&str; 10] = [
+    "1",
+    "-2.5e3",
+    "true",
+    "null",
+    "\"s\"",
+    "\"\\ud800\\u0041\"",
+    "{}",
+    "{\"b\": {\"c\":\n3}}",
+    "[ {\"b\":1}, 2 ]",
+    "[]",
+];
 
 /// What a stage answers, for as many rows as there are.
 #[derive(Clone, Debug)]
@@ -175,7 +225,8 @@ fn model_step(events: Vec<Json>, step: &Step) -> Vec<Json> {
             let path = &step.plan.writes[column.field as usize];
             let (kind, text) = column.values.get(row).unwrap();
             let text = std::str::from_utf8(text).unwrap();
-            let value = if kind == Kind::String { serde_json::to_string(text).unwrap() } else { text.to_owned() };
+            let value =
+                if kind == Kind::String { serde_json::to_string(text).unwrap() } else { text.to_owned() };
             if kind != Kind::Absent {
                 model::apply(&mut json, &Edit::Set(path.clone(), value));
             }

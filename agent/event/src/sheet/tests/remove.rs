@@ -52,12 +52,28 @@ fn every_spelling_goes() {
         (r#"{"labels.":1,"labels..a":2,"x":0}"#, "labels", r#"{"x":0}"#),
         (r#"{"user":{"email":1,"name":2}}"#, "user.email", r#"{"user":{"name":2}}"#),
         (r#"{"user":{"email":1}}"#, "user.email", r#"{"user":{}}"#),
-        (r#"{"user.email":1,"user":{"email":2,"email.work":3,"name":4}}"#, "user.email", r#"{"user":{"name":4}}"#),
+        (
+            r#"{"user.email":1,"user":{"email":2,"email.work":3,"name":4}}"#,
+            "user.email",
+            r#"{"user":{"name":4}}"#,
+        ),
         (r#"{"user":[{"email":1},[{"email":2,"n":3}],4]}"#, "user.email", r#"{"user":[{},[{"n":3}],4]}"#),
-        (r#"{"a":{"b.c":1},"a.b":{"c":2},"a.b.c":3,"a":{"b":{"c":4}}}"#, "a.b.c", r#"{"a":{},"a.b":{},"a":{"b":{}}}"#),
+        (
+            r#"{"a":{"b.c":1},"a.b":{"c":2},"a.b.c":3,"a":{"b":{"c":4}}}"#,
+            "a.b.c",
+            r#"{"a":{},"a.b":{},"a":{"b":{}}}"#,
+        ),
         // What only looks alike stays.
-        (r#"{"label":1,"labelsx":2,"xlabels":3,"Labels":4,"":5}"#, "labels", r#"{"label":1,"labelsx":2,"xlabels":3,"Labels":4,"":5}"#),
-        (r#"{"email":1,"x":{"user":{"email":2}},".user.email":3}"#, "user.email", r#"{"email":1,"x":{"user":{"email":2}},".user.email":3}"#),
+        (
+            r#"{"label":1,"labelsx":2,"xlabels":3,"Labels":4,"":5}"#,
+            "labels",
+            r#"{"label":1,"labelsx":2,"xlabels":3,"Labels":4,"":5}"#,
+        ),
+        (
+            r#"{"email":1,"x":{"user":{"email":2}},".user.email":3}"#,
+            "user.email",
+            r#"{"email":1,"x":{"user":{"email":2}},".user.email":3}"#,
+        ),
         (r#"{"user":"email","user ":{"email":1}}"#, "user.email", r#"{"user":"email","user ":{"email":1}}"#),
         (r#"{"a":"{\"labels\":1}"}"#, "labels", r#"{"a":"{\"labels\":1}"}"#),
     ] {
@@ -77,7 +93,8 @@ fn paths_that_cover_each_other() {
 #[test]
 fn a_hundred_paths_are_one_step() {
     let paths: Vec<String> = (0..400).map(|n| format!("k{n}.x")).collect();
-    let line = format!("{{{}\"z\":0}}", (0..400).map(|n| format!("\"k{n}\":{{\"x\":{n}}},")).collect::<String>());
+    let line =
+        format!("{{{}\"z\":0}}", (0..400).map(|n| format!("\"k{n}\":{{\"x\":{n}}},")).collect::<String>());
     let edits: Vec<_> = paths.iter().map(|path| remove(path)).collect();
     let expected = format!("{{{}\"z\":0}}", (0..400).map(|n| format!("\"k{n}\":{{}},")).collect::<String>());
     super::harness::check(&line, &mut [super::harness::Stage::edits(&edits)], &expected);

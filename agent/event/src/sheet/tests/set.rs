@@ -122,7 +122,11 @@ fn a_moved_value_is_not_copied_without_bound() {
 fn the_same_place_with_many_and_few_copies() {
     let long = format!("\"{}\"", "v".repeat(MAX_COPIED_BYTES / 2));
     let line = r#"{"a":1,"a":2,"a":3}"#;
-    check(line, &mut [Stage::edits(&[set("a.b", &long), set("a.c", "1")])], &format!("{{\"a\":{{\"b\":{long},\"c\":1}}}}"));
+    check(
+        line,
+        &mut [Stage::edits(&[set("a.b", &long), set("a.c", "1")])],
+        &format!("{{\"a\":{{\"b\":{long},\"c\":1}}}}"),
+    );
     let expected = format!("{{\"a\":{{\"c\":1}},\"a\":{{\"c\":1}},\"a\":{{\"c\":1,\"b\":{long}}}}}");
     check(line, &mut [Stage::edits(&[set("a.c", "1"), set("a.b", &long)])], &expected);
 }

@@ -10,8 +10,11 @@ pub(super) enum Json {
     /// A string, number or literal name, as it is written.
     Scalar(String),
     Array(Vec<Json>),
-    Object(Vec<(String, Json)>),
+    Object(Members),
 }
+
+/// In the order of the text.
+pub(super) type Members = Vec<(String, Json)>;
 
 /// Reads JSON text that is known to be valid: serde_json has looked at it.
 pub(super) fn parse(text: &str) -> Json {
@@ -31,9 +34,12 @@ impl<'a> Reader<'a> {
     fn value(&mut self) -> Json {
         self.rest = self.rest.trim_start();
         match self.rest.as_bytes()[0] {
-            b'{' => {
-                Json::Object(self.items('}', |reader| (unescaped(reader.scalar()), { reader.take(':'); reader.value() })))
-            }
+            b'{' => Json::Object(self.items('}', |reader| {
+                (unescaped(reader.scalar()), {
+                    reader.take(':');
+                    reader.value()
+                })
+            })),
             b'[' => Json::Array(self.items(']', Reader::value)),
             _ => Json::Scalar(self.scalar().to_owned()),
         }
@@ -132,7 +138,7 @@ impl Json {
         }
     }
 
-    pub fn into_members(self) -> Vec<(String, Json)> {
+    pub fn into_members(self) -> Members {
         match self {
             Json::Object(members) => members,
             other => panic!("not an object: {other:?}"),
