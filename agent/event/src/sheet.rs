@@ -9,6 +9,7 @@ mod apply;
 mod encode;
 mod load;
 mod note;
+mod rewrite;
 
 use crate::batch::{Arena, Batch, Flags, Span};
 use crate::edit::{Compiled, Read, Ways};

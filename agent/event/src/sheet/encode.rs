@@ -4,7 +4,7 @@
 //! event's own members, spliced. Members of the envelope's names are the envelope's alone: an event's own go into the
 //! object `event`, in every spelling.
 
-use super::load::waiting_for;
+use super::rewrite::waiting_for;
 use super::{Sheet, State};
 use crate::batch::{Batch, Flags};
 use crate::edit::Compiled;

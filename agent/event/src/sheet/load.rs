@@ -3,11 +3,10 @@
 use super::{Event, Place, Sheet, State};
 use crate::batch::{Arena, Batch, Flags, MAX_BATCH_BYTES, Row};
 use crate::column::Kind;
-use crate::edit::{Compiled, Program, Ways, one_line};
+use crate::edit::{Compiled, Ways, one_line};
 use crate::parse::Parser;
 use crate::path::NONE;
-use crate::scan::{Found, Hit, MAX_DEPTH, NotAnObject, Text, Value, prefetch};
-use crate::splice::{RowEdit, Splice};
+use crate::scan::{Found, Hit, NotAnObject, Text, Value, prefetch};
 
 /// The source's thread wrote the batch on another core: so many rows ahead their text is asked for.
 const ROWS_AHEAD: usize = 2;
@@ -174,87 +173,11 @@ impl Sheet {
 
     /// Loads what is known to be an object. Where it is none after all, the event is left without members of its own:
     /// neither may the others' values be misplaced, nor may it keep what an edit was to take away.
-    fn load_or_empty(&mut self, compiled: &Compiled, object: &[u8], event: &mut Event) {
+    pub(super) fn load_or_empty(&mut self, compiled: &Compiled, object: &[u8], event: &mut Event) {
         let loaded = self.load_bytes(compiled, object, event);
         debug_assert!(loaded.is_ok(), "not an object: {:?}", String::from_utf8_lossy(object));
         if loaded.is_err() {
             let _ = self.load_bytes(compiled, b"{}", event);
-        }
-    }
-
-    /// Applies passes up to `to`, and the edits that wait, to an event's text.
-    pub(super) fn splice_in_place(&mut self, compiled: &Compiled, batch: &Batch, index: usize, to: usize) {
-        loop {
-            let Some(event) = self.events.get(index).copied() else { return };
-            let (program, upto) = compiled.program(event.applied as usize, to, event.ways);
-            if upto == event.applied as usize && !event.waits {
-                return;
-            }
-            let waiting = std::mem::take(&mut self.waiting);
-            self.splice_once(compiled, batch, index, program, waiting_for(&waiting, &event, index));
-            self.waiting = waiting;
-            if let Some(event) = self.events.get_mut(index) {
-                event.applied = upto as u8;
-                event.waits = false;
-            }
-        }
-    }
-
-    /// Rewrites an event's text by one program.
-    pub(super) fn splice_once(
-        &mut self,
-        compiled: &Compiled,
-        batch: &Batch,
-        index: usize,
-        program: &Program,
-        row: &[RowEdit],
-    ) {
-        let Some(event) = self.events.get(index).copied() else { return };
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let mut text = std::mem::take(&mut self.text);
-        text.clear();
-        text.push(b'{');
-        let splice = Splice {
-            tree: &compiled.tree,
-            text: self.text_of(&event, batch),
-            open: event.open,
-            close: event.close,
-            hits: self.hits_of(&event),
-            program,
-            row,
-            written: &self.written,
-            reserved: &[],
-        };
-        splice.write(&mut text, &mut scratch);
-        self.scratch = scratch;
-        self.replace_text(compiled, index, &text);
-        self.text = text;
-    }
-
-    /// Gives an event another text, which is an object.
-    pub(super) fn replace_text(&mut self, compiled: &Compiled, index: usize, object: &[u8]) {
-        let Some(mut event) = self.events.get(index).copied() else { return };
-        self.give_back(&event);
-        let (fields, end) = (compiled.tree.fields(), self.values.len());
-        // What was an object before may lie deeper now.
-        self.scanner.set_max_depth(usize::MAX);
-        self.load_or_empty(compiled, object, &mut event);
-        self.scanner.set_max_depth(MAX_DEPTH);
-        // The values were appended; their place is the event's own.
-        self.values.copy_within(end..end + fields, index * fields);
-        self.values.truncate(end);
-        if let Some(place) = self.events.get_mut(index) {
-            *place = event;
-        }
-    }
-
-    /// Gives back what an event's text takes where it lies at the end: many edits of one event take no more than one.
-    fn give_back(&mut self, event: &Event) {
-        if event.place == Place::Sheet && event.text.end() == self.arena.len() {
-            self.arena.truncate(event.text.start as usize);
-        }
-        if event.first_hit as usize + event.hits as usize == self.hits.len() {
-            self.hits.truncate(event.first_hit as usize);
         }
     }
 }
@@ -273,17 +196,6 @@ impl Event {
             self.ways = if has_array { Ways::Arrays } else { Ways::Objects };
         }
     }
-}
-
-/// The edits that wait for an event, among those that wait for any.
-pub(super) fn waiting_for<'a>(waiting: &'a [RowEdit], event: &Event, index: usize) -> &'a [RowEdit] {
-    if !event.waits {
-        return &[];
-    }
-    let index = index as u32;
-    let start = waiting.partition_point(|edit| edit.event < index);
-    let end = waiting.partition_point(|edit| edit.event <= index);
-    waiting.get(start..end).unwrap_or_default()
 }
 
 /// A row's text for the scanner.

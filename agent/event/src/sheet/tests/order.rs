@@ -170,6 +170,19 @@ fn edits_of_many_rows_wait_through_many_stages() {
 }
 
 #[test]
+fn edits_of_different_rows_wait_together() {
+    let answer = |rows: [u32; 2], value: &str| {
+        let patches = rows.iter().map(|row| Patch { row: *row, edit: set("x", value) }).collect();
+        Outcome { patches, ..Outcome::default() }
+    };
+    let stages =
+        &mut [Stage::answers(&["x"], answer([3, 1], "1")), Stage::answers(&["x"], answer([2, 0], "2"))];
+    let out = run(&["{}", "{}", "{}", "{}"], &Parser::Json, stages);
+    let own: Vec<_> = out.documents.iter().map(|document| own(document)).collect();
+    assert_eq!(own, [r#"{"x":2}"#, r#"{"x":1}"#, r#"{"x":2}"#, r#"{"x":1}"#]);
+}
+
+#[test]
 fn more_than_one_call_edits_the_same_row_many_times() {
     let many: Vec<Edit> = (0..200).map(|n| set("n", &n.to_string())).collect();
     let long = format!("{{\"n\":0,\"text\":\"{}\"}}", "x".repeat(100_000));
