@@ -13,7 +13,7 @@ use crate::edit::{Program, Value};
 use crate::path::{Node, PathTree};
 use crate::scan::Hit;
 
-use place::{Insertion, Set};
+use place::{Insertion, Place, Set};
 use write::Writer;
 
 /// An edit of one row.
@@ -87,7 +87,8 @@ impl<'a> Splice<'a> {
         scratch.event.clear();
         self.find_places(scratch);
         let Scratch { event, sets, insertions } = scratch;
-        Writer { splice: *self, sets, insertions, event }.write(out);
+        let replaces_on_the_way = sets.iter().any(|set| matches!(set.place, Place::Instead(_)));
+        Writer { splice: self, sets, insertions, replaces_on_the_way, event }.write(out);
     }
 
     fn is_reserved(&self, node: Node) -> bool {

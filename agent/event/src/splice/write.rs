@@ -10,10 +10,12 @@ use crate::path::{Node, ROOT};
 use crate::scan::Hit;
 
 pub(super) struct Writer<'a, 'b> {
-    pub splice: Splice<'a>,
+    pub splice: &'b Splice<'a>,
     /// The program's, then one for each edit of the row.
     pub sets: &'b [Set],
     pub insertions: &'b [Insertion],
+    /// Whether any value goes into an object in place of something else.
+    pub replaces_on_the_way: bool,
     /// What moves into the object `event`.
     pub event: &'b mut Vec<u8>,
 }
@@ -121,6 +123,7 @@ impl Writer<'_, '_> {
         *self.event = moved;
     }
 
+    #[inline]
     fn fate(&self, hit: &Hit, index: u32) -> Fate {
         let own_sets = self.splice.program.sets.len();
         for (at, edit) in self.splice.row.iter().enumerate() {
@@ -131,7 +134,9 @@ impl Writer<'_, '_> {
         if let Some(fate) = self.program_fate(hit, index) {
             return fate;
         }
-        if let Some(fate) = self.fate_on_the_way(hit, index) {
+        if self.replaces_on_the_way
+            && let Some(fate) = self.fate_on_the_way(hit, index)
+        {
             return fate;
         }
         if hit.top && self.splice.is_reserved(hit.node) { Fate::Moves } else { Fate::Stays }
