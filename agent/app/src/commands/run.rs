@@ -33,6 +33,8 @@ const SINKS_PATIENCE: Duration = Duration::from_secs(8);
 /// In a single run there is no hurry, but a sink that fails for so long without a break fails the run.
 const ONCE_SINK_PATIENCE: Duration = Duration::from_secs(10);
 const ONCE_PATIENCE: Duration = Duration::from_secs(3600);
+/// How long a start waits for the lock of an agent that is going.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a single run looks whether it can still end well.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -83,18 +85,23 @@ fn start(config_path: &Path, mode: Mode) -> Result<ExitCode, Refusal> {
     Ok(code)
 }
 
-/// One agent per data directory. The lock goes with the process, so a dead agent's stops no start.
+/// One agent per data directory. The lock goes with the process, so a dead agent's stops no start; but one that was
+/// killed while it started a child is gone only when the child runs its own program, so this waits a moment.
 fn lock(data_dir: &Path) -> Result<File, Refusal> {
     let path = data_dir.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|error| Refusal::Other(format!("cannot open {}: {error}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(_) => Err(Refusal::Other(format!(
-            "another agent runs with data_dir {}; stop it, or give this one a data_dir of its own",
-            data_dir.display()
-        ))),
+    let since = std::time::Instant::now();
+    while file.try_lock().is_err() {
+        if since.elapsed() >= LOCK_PATIENCE {
+            return Err(Refusal::Other(format!(
+                "another agent runs with data_dir {}; stop it, or give this one a data_dir of its own",
+                data_dir.display()
+            )));
+        }
+        std::thread::sleep(LOOK_EVERY);
     }
+    Ok(file)
 }
 
 async fn live(
