@@ -1,0 +1,254 @@
+//! The editor: any stages do to any lines what their last edit promises, and every line becomes one valid document
+//! whose envelope nobody forged.
+//!
+//! An input is text. Lines up to the first empty one are edits, in order:
+//!
+//! - `-path` removes, `=path value` sets, `>from to` renames, `!path path` keeps only;
+//! - `|` begins the next stage, `?path` is read by the stage at hand, `~path` is written by it;
+//! - behind a `+`, an edit is a patch of every row instead of one of the plan.
+//!
+//! The lines behind it are those of a container.
+#![no_main]
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use weir_event::batch::{ArenaPool, Batch, BatchBuilder, Flags, Row};
+use weir_event::column::Kind;
+use weir_event::edit::Compiled;
+use weir_event::parse::Parser;
+use weir_event::sheet::{Encoded, MAX_ROW_EDITS, OnFault, Sheet};
+use weir_event::stream::{Attributes, ENVELOPE_NAMES, Stream};
+use weir_event::transform::{Call, Edit, Handled, Patch, Plan};
+
+/// A longer pipeline finds nothing new.
+const MAX_STAGES: usize = 6;
+const MAX_ROWS: usize = 16;
+
+#[derive(Default)]
+struct Stage {
+    plan: Plan,
+    patches: Vec<Edit>,
+}
+
+thread_local! {
+    /// A sheet serves one pipeline after another, and keeps its memory.
+    static BENCH: RefCell<(Sheet, Arc<ArenaPool>)> = RefCell::new((Sheet::new(), ArenaPool::new()));
+}
+
+fuzz_target!(|data: &[u8]| BENCH.with_borrow_mut(|(sheet, pool)| check(data, sheet, pool)));
+
+fn check(data: &[u8], sheet: &mut Sheet, pool: &Arc<ArenaPool>) {
+    let (head, lines) = split(data);
+    let Some(mut stages) = stages(head) else { return };
+    let promise = last_edit(&stages);
+    // One more stage looks at what the others left.
+    let reads = promise.iter().flat_map(paths).map(str::to_owned).chain(["*".to_owned()]);
+    stages.push(Stage { plan: Plan { reads: reads.collect(), ..Plan::default() }, patches: Vec::new() });
+    let plans: Vec<&Plan> = stages.iter().map(|stage| &stage.plan).collect();
+    let Ok(compiled) = Compiled::new(&plans) else { return };
+    let batch = batch(lines, pool);
+    sheet.load(&compiled, &Parser::Json, &batch);
+    for (index, stage) in stages.iter().enumerate() {
+        let Some(call) = sheet.call(&compiled, index, &batch) else { break };
+        check_columns(call);
+        if index + 1 == stages.len() {
+            check_promise(promise.as_ref(), call);
+        }
+        let handled = answer(stage, call.rows);
+        sheet.apply(&compiled, index, &batch, &handled, OnFault::Pass);
+    }
+    check_documents(sheet, &compiled, &batch);
+}
+
+fn split(data: &[u8]) -> (&[u8], &[u8]) {
+    match data.windows(2).position(|pair| pair == b"\n\n") {
+        Some(end) => (&data[..end], &data[end + 2..]),
+        None => (&[], data),
+    }
+}
+
+/// The stages that the head describes, `None` where it holds what the host would refuse.
+fn stages(head: &[u8]) -> Option<Vec<Stage>> {
+    let mut stages = vec![Stage::default()];
+    for line in std::str::from_utf8(head).ok()?.lines() {
+        if line == "|" {
+            stages.push(Stage::default());
+            continue;
+        }
+        let stage = stages.last_mut()?;
+        if let Some(path) = line.strip_prefix('?') {
+            stage.plan.reads.push(path.to_owned());
+        } else if let Some(path) = line.strip_prefix('~') {
+            stage.plan.writes.push(path.to_owned());
+        } else if let Some(patch) = line.strip_prefix('+') {
+            stage.patches.extend(edit(patch)?);
+        } else {
+            stage.plan.edits.extend(edit(line)?);
+        }
+    }
+    let is_handled = stages.iter().all(|stage| stage.patches.len() <= MAX_ROW_EDITS);
+    (is_handled && stages.len() <= MAX_STAGES).then_some(stages)
+}
+
+/// `Some(None)` for a line that is no edit.
+fn edit(line: &str) -> Option<Option<Edit>> {
+    let Some(kind) = line.get(..1) else { return Some(None) };
+    let rest = &line[1..];
+    let both = || rest.split_once(' ');
+    Some(Some(match (kind, both()) {
+        ("-", _) => Edit::Remove(rest.to_owned()),
+        ("=", Some((path, json))) => {
+            serde_json::from_str::<Value>(json).ok()?;
+            Edit::Set(path.to_owned(), json.to_owned())
+        }
+        (">", Some((from, to))) => Edit::Rename(from.to_owned(), to.to_owned()),
+        ("!", _) => Edit::KeepOnly(rest.split(' ').map(str::to_owned).collect()),
+        _ => return Some(None),
+    }))
+}
+
+/// The edit that is made last. Patches come before the plan's edits.
+fn last_edit(stages: &[Stage]) -> Option<Edit> {
+    let last = |stage: &Stage| stage.plan.edits.last().or(stage.patches.last()).cloned();
+    stages.iter().rev().find_map(last)
+}
+
+fn paths(edit: &Edit) -> Vec<&str> {
+    match edit {
+        Edit::Remove(path) | Edit::Set(path, _) => vec![path],
+        Edit::Rename(from, to) => vec![from, to],
+        Edit::KeepOnly(paths) => paths.iter().map(String::as_str).collect(),
+    }
+}
+
+fn batch(lines: &[u8], pool: &Arc<ArenaPool>) -> Batch {
+    let mut builder = BatchBuilder::new(pool.take());
+    let attributes = Attributes { cluster: "truth".into(), pod: "truth".into(), ..Attributes::default() };
+    let stream = builder.add_stream(&Stream::new(attributes, 1));
+    for line in lines.split(|byte| *byte == b'\n').take(MAX_ROWS) {
+        let content = builder.arena.append(line);
+        let (offset, flags) = (u64::from(content.start), Flags::default());
+        builder.push(Row { content, raw: content, offset, time: 0, stream, flags });
+    }
+    builder.finish(pool)
+}
+
+fn answer(stage: &Stage, rows: u32) -> Handled {
+    let mut handled = Handled::default();
+    for row in 0..rows {
+        handled.outcome.patches.extend(stage.patches.iter().map(|edit| Patch { row, edit: edit.clone() }));
+    }
+    handled
+}
+
+fn check_columns(call: &Call) {
+    for column in &call.columns {
+        assert_eq!((column.len(), column.offsets.len()), (call.rows as usize, call.rows as usize + 1));
+        for row in 0..column.len() {
+            let (kind, text) = column.get(row).expect("a value");
+            let text = std::str::from_utf8(text).expect("UTF-8");
+            assert!(matches!(kind, Kind::Absent | Kind::String) || is_json(text), "{kind:?} {text}");
+        }
+    }
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
+/// What the last edit promises of what is read behind it.
+fn check_promise(promise: Option<&Edit>, call: &Call) {
+    let at = |column: usize, row: usize| call.columns[column].get(row).expect("a value");
+    let whole = call.columns.len() - 1;
+    for row in 0..call.rows as usize {
+        let object = std::str::from_utf8(at(whole, row).1).expect("UTF-8");
+        match promise {
+            None => {}
+            Some(Edit::Remove(path)) => {
+                assert_eq!(at(0, row).0, Kind::Absent);
+                assert!(
+                    !has_path(object, &|own| own == path || is_beyond(own, path)),
+                    "{path} is in {object}"
+                );
+            }
+            Some(Edit::Set(path, json)) => {
+                let (kind, text) = at(0, row);
+                assert!(kind != Kind::Absent, "{path} is not in {object}");
+                if kind != Kind::String {
+                    let text = std::str::from_utf8(text).expect("UTF-8");
+                    assert_eq!(text.trim(), json.replace(['\n', '\r'], " ").trim());
+                }
+            }
+            Some(Edit::Rename(from, to)) => {
+                let is_apart = from != to && !is_beyond(to, from) && !is_beyond(from, to);
+                assert!(!is_apart || at(0, row).0 == Kind::Absent, "{from} is in {object}");
+            }
+            Some(Edit::KeepOnly(paths)) => {
+                let is_kept = |own: &str| {
+                    paths.iter().any(|path| own == path || is_beyond(own, path) || is_beyond(path, own))
+                };
+                assert!(!has_path(object, &|own| !is_kept(own)), "more than {paths:?} is in {object}");
+            }
+        }
+    }
+}
+
+fn is_beyond(path: &str, of: &str) -> bool {
+    path.strip_prefix(of).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Whether any member's path is one of those asked for. An object's duplicates count once: serde_json has the last.
+fn has_path(object: &str, asked: &dyn Fn(&str) -> bool) -> bool {
+    // Deeper than serde_json goes, or with a lone surrogate, it cannot be looked into.
+    serde_json::from_str::<Value>(object).is_ok_and(|value| any_path(&value, None, asked))
+}
+
+fn any_path(value: &Value, path: Option<&str>, asked: &dyn Fn(&str) -> bool) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(|item| any_path(item, path, asked)),
+        Value::Object(members) => members.iter().any(|(key, value)| {
+            let own = path.map_or_else(|| key.clone(), |path| format!("{path}.{key}"));
+            asked(&own) || any_path(value, Some(&own), asked)
+        }),
+        _ => false,
+    }
+}
+
+fn check_documents(sheet: &mut Sheet, compiled: &Compiled, batch: &Batch) {
+    let (mut out, mut ends) = (Vec::new(), Vec::new());
+    sheet.encode(compiled, batch, Encoded::Kept, &mut out, |_, end| ends.push(end));
+    let text = std::str::from_utf8(&out).expect("UTF-8");
+    assert_eq!((text.lines().count(), text.matches('\n').count()), (ends.len(), ends.len()));
+    assert_eq!(ends.len(), batch.rows().len());
+    for (document, end) in text.lines().zip(&ends) {
+        assert_eq!(out[*end], b'\n');
+        assert!(is_json(document), "{document}");
+        let envelope = r#"{"@timestamp":"1970-01-01T00:00:00.000000000Z","cluster":"truth","kubernetes":{"pod":"truth"},"log":{"offset":"#;
+        assert!(document.starts_with(envelope), "{document}");
+        check_envelope(document);
+    }
+}
+
+/// serde_json has the last of several members, so a forged one would show.
+fn check_envelope(document: &str) {
+    let Ok(Value::Object(members)) = serde_json::from_str::<Value>(document) else { return };
+    for (key, value) in &members {
+        let Some(name) = ENVELOPE_NAMES.iter().find(|name| key == *name || is_beyond(key, name)) else {
+            continue;
+        };
+        assert_eq!(key, name, "{document}");
+        match *name {
+            "cluster" => assert_eq!(value, "truth"),
+            "kubernetes" => assert_eq!(value, &serde_json::json!({"pod": "truth"})),
+            "log" => assert!(value.get("offset").is_some_and(Value::is_u64), "{document}"),
+            "@timestamp" => {
+                assert!(value.as_str().is_some_and(|time| time.starts_with("1970-")), "{document}")
+            }
+            "event" => assert!(value.is_object(), "{document}"),
+            _ => panic!("{name} is forged: {document}"),
+        }
+    }
+}
