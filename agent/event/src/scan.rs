@@ -25,6 +25,9 @@ use crate::path::{Node, PathTree};
 /// Deepest nesting that is taken as JSON; what goes deeper is text. OpenSearch refuses documents at this depth too.
 pub const MAX_DEPTH: usize = 1_000;
 
+/// Memory for so many tokens is kept: enough for any text but one that is a batch of its own.
+const MAX_KEPT_TOKENS: usize = crate::batch::MAX_BATCH_BYTES;
+
 /// A text to scan.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a> {
@@ -146,6 +149,13 @@ impl Scanner {
     /// Forgets what it has learnt of texts, so that it can go on with another tree.
     pub fn forget(&mut self) {
         self.shapes = shape::Shapes::default();
+    }
+
+    /// Gives memory back that a giant text took.
+    pub(crate) fn trim(&mut self) {
+        if self.tokens.len() > MAX_KEPT_TOKENS {
+            self.tokens = Vec::new();
+        }
     }
 
     /// Takes nesting up to `depth`, in place of [`MAX_DEPTH`].

@@ -78,6 +78,20 @@ enum Source {
     Text(u32, u32),
 }
 
+// === impl Scratch ===
+
+impl Scratch {
+    /// Gives memory back that is more than this many bytes.
+    pub fn trim(&mut self, max_bytes: usize) {
+        if self.event.capacity() > max_bytes {
+            self.event = Vec::new();
+        }
+        if self.insertions.capacity() * size_of::<Insertion>() > max_bytes {
+            self.insertions = Vec::new();
+        }
+    }
+}
+
 // === impl Splice ===
 
 impl<'a> Splice<'a> {

@@ -27,16 +27,18 @@ pub struct Context {
     pub attributes: Vec<Column>,
 }
 
-/// A change of one event. Paths are dotted, as in the configuration; values are raw JSON text.
+/// A change of one event. Paths are dotted, as in the configuration; values are raw JSON text. What each does in every
+/// case is said in [`crate::edit`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Edit {
     /// Remove every member at this path.
     Remove(String),
-    /// Write raw JSON text to this path.
+    /// Write raw JSON text to this path: to every member there, else as a new one. What is on the way to it and no
+    /// object becomes one.
     Set(String, String),
     /// Move the value from the first path to the second.
     Rename(String, String),
-    /// Remove everything but these paths.
+    /// Remove everything but these paths. On the way to them arrays do not stay.
     KeepOnly(Vec<String>),
 }
 
@@ -82,7 +84,8 @@ pub struct WrittenColumn {
     pub values: Column,
 }
 
-/// An edit of one row of the call.
+/// An edit of one row of the call. A row with more than [`crate::sheet::MAX_ROW_EDITS`] is one that the stage could not
+/// handle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patch {
     /// The row.

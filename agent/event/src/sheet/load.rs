@@ -11,6 +11,9 @@ use crate::scan::{Found, Hit, NotAnObject, Text, Value, prefetch};
 /// The source's thread wrote the batch on another core: so many rows ahead their text is asked for.
 const ROWS_AHEAD: usize = 2;
 
+/// What grew beyond this for a giant event is given back.
+const MAX_KEPT_BYTES: usize = 4 * MAX_BATCH_BYTES;
+
 /// To the scanner, texts that the sheet itself holds are a stream of their own.
 const OWN_TEXTS: u64 = 0;
 
@@ -65,14 +68,17 @@ impl Sheet {
         self.written.clear();
         self.children.clear();
         self.arena.truncate(0);
-        if self.arena.capacity() > 4 * MAX_BATCH_BYTES {
+        if self.arena.capacity() > MAX_KEPT_BYTES {
             self.arena = Arena::default();
         }
         for memory in [&mut self.written, &mut self.text] {
-            if memory.capacity() > 4 * MAX_BATCH_BYTES {
+            if memory.capacity() > MAX_KEPT_BYTES {
                 *memory = Vec::new();
             }
         }
+        self.hits.shrink_to(MAX_KEPT_BYTES / size_of::<Hit>());
+        self.scratch.trim(MAX_KEPT_BYTES);
+        self.scanner.trim();
     }
 
     /// Scans a text and appends a row of values for it. A text that is not UTF-8 is refused: see [`Sheet::load_text`].
