@@ -98,7 +98,7 @@ fn edit(line: &str) -> Option<Option<Edit>> {
     let Some(kind) = line.get(..1) else { return Some(None) };
     let rest = &line[1..];
     let both = || rest.split_once(' ');
-    Some(Some(match (kind, both()) {
+    let edit = match (kind, both()) {
         ("-", _) => Edit::Remove(rest.to_owned()),
         ("=", Some((path, json))) => {
             serde_json::from_str::<Value>(json).ok()?;
@@ -107,7 +107,9 @@ fn edit(line: &str) -> Option<Option<Edit>> {
         (">", Some((from, to))) => Edit::Rename(from.to_owned(), to.to_owned()),
         ("!", _) => Edit::KeepOnly(rest.split(' ').map(str::to_owned).collect()),
         _ => return Some(None),
-    }))
+    };
+    // In an edit, `*` names no member.
+    (!paths(&edit).contains(&"*")).then_some(Some(edit))
 }
 
 /// The edit that is made last. Patches come before the plan's edits.

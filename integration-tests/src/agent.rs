@@ -88,12 +88,19 @@ impl Agent {
         read(self.log.path())
     }
 
-    pub(crate) fn wait_until_ready(&mut self) {
+    /// Waits until its sources run.
+    pub fn wait_until_ready(&self) {
         until_some("the agent is ready", || {
-            assert!(self.child.try_wait().expect("ask for its end").is_none(), "it ended:\n{}", self.log());
+            assert!(!self.has_ended(), "it ended:\n{}", self.log());
             let admin = Admin::find(&self.data_dir, self.child.id())?;
             (admin.get("/readyz").status == 200).then_some(())
         });
+    }
+
+    /// It is not waited for: its numbers stay there.
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        waitid(WaitId::Pid(self.pid()), options).expect("a child to wait for").is_some()
     }
 
     /// Sends a signal.
@@ -121,12 +128,10 @@ impl Agent {
     /// Waits for its end.
     pub fn wait(mut self) -> Ended {
         let end = Instant::now() + LONGEST_RUN;
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        while waitid(WaitId::Pid(self.pid()), options).expect("a child to wait for").is_none() {
+        while !self.has_ended() {
             assert!(Instant::now() < end, "it did not end within {} s", LONGEST_RUN.as_secs());
             thread::sleep(Duration::from_millis(2));
         }
-        // It has ended but was not waited for: its numbers are still there.
         let (wall, cpu) = (self.started.elapsed(), self.cpu());
         let status = self.child.wait().expect("its exit status");
         self.is_reaped = true;

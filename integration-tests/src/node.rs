@@ -93,6 +93,11 @@ impl Node {
         self.command_under(&["sh", "-c", r#"trap "" XFSZ; exec "$0" "$@""#], arguments)
     }
 
+    /// The same, for an agent that may open only so many files.
+    pub fn command_with_open_files(&self, files: u32, arguments: &[&str]) -> Command {
+        self.command_under(&["sh", "-c", &format!(r#"ulimit -n {files}; exec "$0" "$@""#)], arguments)
+    }
+
     fn command_under(&self, program: &[&str], arguments: &[&str]) -> Command {
         let (first, rest) = program.split_first().expect("a program");
         let mut command = Command::new(first);
@@ -133,7 +138,7 @@ impl Node {
 
     /// Starts an agent with the node's data folder by this command; returns when it is ready.
     pub fn start_with(&self, command: Command) -> Agent {
-        let mut agent = Agent::spawn(command, &self.path("data"));
+        let agent = Agent::spawn(command, &self.path("data"));
         agent.wait_until_ready();
         agent
     }

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use integration_tests::{Node, count, numbers, own_members, parse, until};
+use rustix::process::Signal;
 use serde_json::json;
 
 const CONFIG: &str = "
@@ -155,6 +156,40 @@ fn a_deleted_file_is_read_to_its_end() {
     until("all lines are there", || count(&out) == 50_000);
     assert_eq!(agent.terminate().code, Some(0));
     assert_eq!(numbers(&out), (0..50_000).collect::<Vec<_>>());
+}
+
+/// More files than may be open at once: those that are quiet are closed, and opened again when they grow.
+#[test]
+fn many_files_are_followed_with_few_of_them_open() {
+    const STEP: u64 = 50;
+    let node = Node::new();
+    node.configure(CONFIG);
+    let agent = node.start_with(node.command_with_open_files(160, &["run", "-c", "weir.yaml"]));
+    let out = node.path("out.ndjson");
+    let mut logs = Vec::new();
+    let mut written = 0;
+    for _ in 0..6 {
+        logs.extend((0..STEP).map(|pod| node.pod(&format!("shop_cart-{pod}_u{}", written + pod))));
+        for log in logs.iter_mut().rev().take(STEP as usize) {
+            log.line(event(written));
+            written += 1;
+        }
+        until("all lines are there", || count(&out) == written);
+    }
+    for log in logs.iter_mut().step_by(7) {
+        log.line(event(written));
+        written += 1;
+    }
+    until("the new lines are there", || count(&out) == written);
+    let open = agent.admin().metrics().count("process_open_fds", &[]);
+    assert!(open < 160, "{open} of 160 files are open");
+    agent.signal(Signal::INT);
+    let ended = agent.wait();
+    assert_eq!(ended.code, Some(0), "an interrupt is a stop like another: {ended}");
+    assert!(!ended.log.contains("oo many"), "{ended}");
+    let mut read = numbers(&out);
+    read.sort_unstable();
+    assert!(read.iter().copied().eq(0..written));
 }
 
 /// Text files that are truncated in place, as `copytruncate` does, begin anew.

@@ -6,7 +6,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use integration_tests::{Account, Admin, Ended, Metrics, Node, numbers, parse, until_some};
 use serde_json::json;
@@ -105,6 +105,13 @@ fn a_plugin_that_answers_with_too_many_events() {
     check("flood", When::Poison, "output", AtFault::PoisonAtLeast);
 }
 
+/// Within the bytes that an answer may have, there is a limit of events, and of bytes for each of them.
+#[test]
+fn a_plugin_that_makes_too_many_or_too_large_events() {
+    check_with_output("16MiB", "flood", When::Poison, "bad_output", AtFault::PoisonAtLeast);
+    check_with_output("16MiB", "huge", When::Poison, "bad_output", AtFault::PoisonAtLeast);
+}
+
 #[test]
 fn a_plugin_that_writes_what_it_did_not_declare() {
     check("undeclared_write", When::Poison, "undeclared_write", AtFault::None);
@@ -126,15 +133,21 @@ fn a_plugin_that_makes_bad_events() {
 
 /// Runs a fault under every policy.
 fn check(mode: &str, when: When, cause: &str, at_fault: AtFault) {
+    check_with_output("1MiB", mode, when, cause, at_fault);
+}
+
+/// The same, with another limit to an answer.
+fn check_with_output(output: &str, mode: &str, when: When, cause: &str, at_fault: AtFault) {
     for policy in POLICIES {
         eprintln!("{mode}, {when:?}, on_error: {}", policy.name());
-        Scene { mode, cause, at_fault, policy }.play(when);
+        Scene { mode, output, cause, at_fault, policy }.play(when);
     }
 }
 
 /// A fault under a policy.
 struct Scene<'a> {
     mode: &'a str,
+    output: &'a str,
     cause: &'a str,
     at_fault: AtFault,
     policy: Policy,
@@ -144,7 +157,7 @@ impl Scene<'_> {
     fn play(&self, when: When) {
         let node = Node::with_compiled(&["misbehave"]);
         let when = if when == When::Poison { ", when: {equals: poison}" } else { "" };
-        let (mode, policy) = (self.mode, self.policy.name());
+        let (mode, output, policy) = (self.mode, self.output, self.policy.name());
         node.configure(&format!(
             "
 sources: {{pods: {{type: kubernetes_logs, path: pods}}}}
@@ -153,7 +166,7 @@ plugins:
     artifact: file:plugins/misbehave.wasm
     config: {{mode: {mode}, drop: debug{when}}}
     on_error: {policy}
-    limits: {{output: 1MiB}}
+    limits: {{output: {output}}}
 pipelines:
   bad: {{from: [pods], stages: [bad], to: [bad]}}
   clean: {{from: [pods], to: [clean]}}
@@ -406,6 +419,29 @@ fn an_instance_that_leaks_is_recycled() {
     let (peak, limit) = ("weir_plugin_memory_peak_bytes", "weir_plugin_memory_limit_bytes");
     assert!(metrics.count(peak, &bad) <= 2 * metrics.count(limit, &bad), "there are two workers");
     assert_eq!(metrics.count("weir_plugin_errors_total", &[("plugin", "bad"), ("cause", "memory")]), 0);
+}
+
+/// Asked to stop, the agent waits for the batch that the plugin has, and for no more: the rest is read again.
+#[test]
+fn a_stop_does_not_wait_long_for_a_plugin_that_spins() {
+    let node = Node::with_compiled(&["misbehave"]);
+    node.configure(&one_pipeline("{mode: spin}", "pass"));
+    let count = 300_000;
+    node.pod("shop_cart_u1").lines((0..count).map(|n| json!({"n": n}).to_string()));
+    let agent = node.start();
+    let calls = || agent.admin().metrics().count("weir_plugin_calls_total", &[("plugin", "bad")]);
+    until_some("the plugin has had a batch", || (calls() > 0).then_some(()));
+    let asked = Instant::now();
+    let ended = agent.terminate();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(asked.elapsed() < Duration::from_secs(20), "{ended}");
+    let account = node.ledger().account("all", "out");
+    assert!(account.read == account.delivered && account.read.events < count, "{account:?}");
+
+    node.configure(&one_pipeline("{mode: none}", "pass"));
+    node.run_once_well();
+    let read = numbers(&node.path("out.ndjson"));
+    assert!(read.iter().copied().eq(0..count), "{} of {count}, in order, none twice", read.len());
 }
 
 fn done(admin: &Admin, count: u64) -> Account {

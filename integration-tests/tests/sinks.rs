@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
 
 use integration_tests::{Agent, Node, count, numbers, until};
 use serde_json::{Value, json};
@@ -91,6 +92,7 @@ sinks: {screen: {type: console}, out: {type: file, path: out.ndjson}}
     node.pod("shop_cart_u1").lines(large_events(0..blocked));
     node.pod("bank_till_u2").lines(small_events(0..free));
     let (agent, stdout) = Agent::spawn_piped(node.command(&["run", "-c", "weir.yaml"]), &node.path("data"));
+    agent.wait_until_ready();
     let out = node.path("out.ndjson");
     until("the free pipeline is done", || count(&out) == free);
     let ledger = agent.admin().ledger();
@@ -119,6 +121,29 @@ sinks: {screen: {type: console}, out: {type: file, path: out.ndjson}}
     assert_eq!(agent.terminate().code, Some(0));
     node.run_once_well();
     assert_eq!(node.ledger().account("blocked", "screen").read.events, blocked);
+}
+
+/// Asked to stop, the agent does not wait for ever for somebody who does not read.
+#[test]
+fn a_stop_does_not_wait_for_a_sink_that_is_blocked() {
+    let node = Node::new();
+    node.configure(
+        "
+sources: {pods: {type: kubernetes_logs, path: pods}}
+pipelines: {all: {from: [pods], to: [screen]}}
+sinks: {screen: {type: console}}
+",
+    );
+    node.pod("shop_cart_u1").lines(large_events(0..1_000));
+    let (agent, _unread) = Agent::spawn_piped(node.command(&["run", "-c", "weir.yaml"]), &node.path("data"));
+    agent.wait_until_ready();
+    until("all is read", || agent.admin().ledger().account("all", "screen").read.events == 1_000);
+    let asked = Instant::now();
+    let ended = agent.terminate();
+    assert!(ended.code == Some(0) && asked.elapsed() < Duration::from_secs(20), "{ended}");
+    assert_eq!(node.ledger().accounts, [], "nothing arrived");
+    let ended = node.run_once_well();
+    assert_eq!(ended.stdout.lines().count(), 1_000);
 }
 
 /// Best effort: what does not fit is lost and counted, and the other sink of the same pipeline does not notice.
@@ -158,9 +183,62 @@ sinks: {screen: {type: console, best_effort: true}, out: {type: file, path: out.
     assert_eq!(numbers(&out), (0..all).collect::<Vec<_>>());
     let account = node.ledger().account("all", "screen");
     assert_eq!((account.delivered.events, account.events_for("buffer_full")), (all - lost, lost));
-    // The position moved on without waiting for the console.
-    let ended = node.run_once();
+    // The position moved on without waiting for the console, and a run that loses nothing ends well.
+    let ended = node.run_once_well();
     assert_eq!(count(&out), all, "{ended}");
+}
+
+const TWO_SINKS: &str = "
+sources: {pods: {type: kubernetes_logs, path: pods}}
+pipelines: {all: {from: [pods], to: [out, extra]}}
+sinks:
+  out: {type: file, path: out.ndjson}
+  extra: {type: file, path: extra.ndjson, best_effort: true}
+";
+
+/// What a best-effort sink took of a batch that another did not is read again with it, and counted once.
+#[test]
+fn a_best_effort_sink_that_is_ahead_at_a_crash_is_counted_once() {
+    let node = Node::new();
+    node.configure(TWO_SINKS);
+    let (out, extra) = (node.path("out.ndjson"), node.path("extra.ndjson"));
+    symlink("/dev/full", &out).unwrap();
+    node.pod("shop_cart_u1").lines(small_events(0..100));
+    let agent = node.start();
+    until("the best-effort sink has everything", || count(&extra) == 100);
+    agent.kill();
+    assert_eq!(node.ledger().accounts, []);
+    fs::remove_file(&out).unwrap();
+    node.run_once_well();
+    assert_eq!((count(&out), count(&extra)), (100, 200));
+    for sink in ["out", "extra"] {
+        let account = node.ledger().account("all", sink);
+        assert_eq!((account.read.events, account.delivered.events), (100, 100), "{sink}");
+    }
+}
+
+/// What only lay in memory for a best-effort sink is lost with the agent, and counted.
+#[test]
+fn a_best_effort_sink_that_is_behind_at_a_crash_has_lost_events() {
+    let node = Node::new();
+    node.configure(TWO_SINKS);
+    let (out, extra) = (node.path("out.ndjson"), node.path("extra.ndjson"));
+    symlink("/dev/full", &extra).unwrap();
+    node.pod("shop_cart_u1").lines(small_events(0..100));
+    let agent = node.start();
+    until("the other sink has everything", || count(&out) == 100);
+    let is_safe = || fs::read_to_string(node.path("data/checkpoint")).unwrap_or_default().contains("\"delivered\":{\"events\":100");
+    until("the checkpoint knows", is_safe);
+    agent.kill();
+    for _ in 0..2 {
+        let ledger = node.ledger();
+        assert_eq!(ledger.account("all", "out").delivered.events, 100);
+        let account = ledger.account("all", "extra");
+        assert_eq!((account.read.events, account.events_for("agent_ended")), (100, 100), "{account:?}");
+        fs::remove_file(&extra).ok();
+        node.run_once_well();
+    }
+    assert_eq!((count(&out), count(&extra)), (100, 0));
 }
 
 /// A sink that fails holds back its pipeline and those that share its source, and nobody else.

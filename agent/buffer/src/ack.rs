@@ -4,7 +4,8 @@
 //! 2. A batch is safe when every share was released. A share that is dropped without release (an error path, a
 //!    panic, a shutdown) marks the batch unsafe: its range is then read again, never skipped.
 //! 3. What the ledger learns about the batch is kept with it until then, so that it becomes durable in the same
-//!    transaction as the position behind the batch.
+//!    transaction as the position behind the batch. What is learnt on a [`Ack::late`] share becomes durable then or
+//!    later, never before: else a batch that is read again would be counted twice.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,9 @@ use crate::ledger::{Account, Amount, Entry};
 pub trait Acknowledge: Send + Sync {
     /// Called once per batch, from any thread, when its last share is gone. `safe` says whether all were released.
     fn acknowledge(&self, sequence: u64, safe: bool, entries: Vec<Posting>);
+
+    /// Called once for each [`Ack::late`] share that was released, before or after its batch is safe.
+    fn acknowledge_late(&self, sequence: u64, entries: Vec<Posting>);
 }
 
 /// A line of a batch's own account.
@@ -57,6 +61,12 @@ impl Ack {
         Ack { batch: Arc::clone(&self.batch), released: false }
     }
 
+    /// A share that the batch does not wait for.
+    #[must_use]
+    pub fn late(&self) -> Ack {
+        Ack::new(self.batch.sequence, Arc::new(Late(Arc::clone(&self.batch.to))))
+    }
+
     /// This share's part is in a terminal state or lies durably somewhere else.
     pub fn release(mut self) {
         self.released = true;
@@ -70,6 +80,21 @@ impl Ack {
         account.book(&entry, amount);
         let posting = Posting { account: Arc::clone(account), entry, amount };
         self.batch.entries.lock().unwrap_or_else(PoisonError::into_inner).push(posting);
+    }
+}
+
+/// Hears of a share that the batch does not wait for.
+struct Late(Arc<dyn Acknowledge>);
+
+impl Acknowledge for Late {
+    fn acknowledge(&self, sequence: u64, safe: bool, entries: Vec<Posting>) {
+        if safe {
+            self.0.acknowledge_late(sequence, entries);
+        }
+    }
+
+    fn acknowledge_late(&self, sequence: u64, entries: Vec<Posting>) {
+        self.0.acknowledge_late(sequence, entries);
     }
 }
 
@@ -106,7 +131,14 @@ mod tests {
         fn acknowledge(&self, sequence: u64, safe: bool, entries: Vec<Posting>) {
             self.0.lock().unwrap().push((sequence, safe, entries.len()));
         }
+
+        fn acknowledge_late(&self, sequence: u64, entries: Vec<Posting>) {
+            self.0.lock().unwrap().push((sequence + LATE, true, entries.len()));
+        }
     }
+
+    /// Tells late shares apart.
+    const LATE: u64 = 100;
 
     fn heard(act: impl FnOnce(Ack)) -> Vec<(u64, bool, usize)> {
         let heard = Arc::new(Heard::default());
@@ -132,6 +164,19 @@ mod tests {
             ack.release();
         });
         assert_eq!(got, [(7, false, 0)]);
+    }
+
+    #[test]
+    fn nothing_waits_for_a_late_share() {
+        let account = Account::new("p", "s");
+        let got = heard(|ack| {
+            let (late, dropped) = (ack.late(), ack.late());
+            ack.release();
+            drop(dropped);
+            late.book(&account, Entry::Delivered, Amount::one(9));
+            late.release();
+        });
+        assert_eq!(got, [(7, true, 0), (7 + LATE, true, 1)]);
     }
 
     #[test]

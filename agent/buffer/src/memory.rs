@@ -197,6 +197,8 @@ mod tests {
         fn acknowledge(&self, _: u64, safe: bool, _: Vec<Posting>) {
             self.0.fetch_add(u32::from(safe), Ordering::SeqCst);
         }
+
+        fn acknowledge_late(&self, _: u64, _: Vec<Posting>) {}
     }
 
     fn segment(bytes: usize, acks: &Arc<Safe>) -> Segment {

@@ -155,16 +155,14 @@ impl PathTree {
 
     /// Whether `inner` is `outer` or below it.
     pub fn covers(&self, outer: Node, inner: Node) -> bool {
+        if outer == ROOT {
+            return true;
+        }
         let mut node = inner;
-        loop {
-            if node == outer {
-                return true;
-            }
-            if node == ROOT {
-                return false;
-            }
+        while node != outer && node != ROOT {
             node = self.parent(node);
         }
+        node == outer
     }
 
     /// The node of a field.

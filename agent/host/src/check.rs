@@ -5,7 +5,9 @@
 //! Declared is a patch all of whose paths some path of `plan.writes` covers, and a column whose `field` is
 //! the index of a path there that names a member.
 
+use weir_event::batch::MAX_EVENT_BYTES;
 use weir_event::column::{Column, Kind};
+use weir_event::sheet::MAX_NEW_EVENTS;
 use weir_event::transform::{NewEvent, Outcome, Patch, Plan, WrittenColumn};
 use weir_manifest::{EVERYTHING, covers, written_paths};
 
@@ -21,7 +23,7 @@ pub(crate) fn check(outcome: &mut Outcome, rows: u32, plan: &Plan) -> Result<u64
     let undeclared = written - outcome.columns.len() - outcome.patches.len();
     check_columns(&outcome.columns, rows)?;
     outcome.patches.iter().try_for_each(|patch| check_patch(patch, rows))?;
-    outcome.events.iter().try_for_each(|event| check_event(event, rows))?;
+    check_events(&outcome.events, rows)?;
     Ok(undeclared as u64)
 }
 
@@ -109,9 +111,22 @@ fn check_patch(patch: &Patch, rows: u32) -> Result<(), String> {
     check_edit(&patch.edit).map_err(|problem| format!("the patch of row {} is wrong: {problem}", patch.row))
 }
 
+fn check_events(events: &[NewEvent], rows: u32) -> Result<(), String> {
+    if events.len() > MAX_NEW_EVENTS {
+        return Err(format!("it made {} events, more than {MAX_NEW_EVENTS}", events.len()));
+    }
+    events.iter().try_for_each(|event| check_event(event, rows))
+}
+
 fn check_event(event: &NewEvent, rows: u32) -> Result<(), String> {
     if event.parent >= rows {
         return Err(format!("it made an event of row {} of {rows}", event.parent));
+    }
+    if event.document.len() > MAX_EVENT_BYTES {
+        let (parent, bytes) = (event.parent, event.document.len());
+        return Err(format!(
+            "the event that it made of row {parent} has {bytes} bytes, more than {MAX_EVENT_BYTES}"
+        ));
     }
     if json::kind_of(&event.document) != Some(Kind::Object) {
         return Err(format!("the event that it made of row {} is not a JSON object", event.parent));

@@ -4,10 +4,11 @@
 //! 2. Then it is halved until the rows that cause the fault stand alone. Where the first half of what failed
 //!    does not fail, the second must, and is halved without being tried.
 //! 3. All tries together have five deadlines. Rows that are not cleared by then are suspects too, as are rows
-//!    whose answers together exceed the output limit.
+//!    whose answers together exceed what one answer may hold, in bytes or in new events.
 
 use std::ops::Range;
 
+use weir_event::sheet::MAX_NEW_EVENTS;
 use weir_event::transform::{Call, Context, Handled, Outcome};
 
 use crate::check::size;
@@ -19,8 +20,16 @@ use crate::rows::{Part, merge, slice};
 /// Handles a call whose first try failed.
 pub(crate) fn recover(instance: &mut Instance, call: &Call, context: &Context, budget: Budget) -> Handled {
     instance.plugin().metrics().retried();
-    let mut search =
-        Search { instance, call, context, budget, parts: Vec::new(), suspects: Vec::new(), output: 0 };
+    let mut search = Search {
+        instance,
+        call,
+        context,
+        budget,
+        parts: Vec::new(),
+        suspects: Vec::new(),
+        output: 0,
+        events: 0,
+    };
     match search.instance.attempt(call, context, || budget.whole_call()) {
         Ok(outcome) => return Handled { outcome, suspects: Vec::new() },
         // Halving finds no row at fault where no instance can be made.
@@ -42,6 +51,8 @@ struct Search<'a> {
     suspects: Vec<Range<u32>>,
     /// Bytes of all answers.
     output: usize,
+    /// New events of all answers.
+    events: usize,
 }
 
 // === impl Search ===
@@ -84,12 +95,13 @@ impl Search<'_> {
     /// Each answer is within the limit by itself; thousands of them need not be.
     fn keep(&mut self, rows: Range<u32>, outcome: Outcome) {
         let output = self.output.saturating_add(size(&outcome));
-        if output > self.instance.plugin().program().output {
+        let events = self.events + outcome.events.len();
+        if output > self.instance.plugin().program().output || events > MAX_NEW_EVENTS {
             self.instance.plugin().metrics().fault(Cause::Output, 1);
             self.suspects.push(rows);
             return;
         }
-        self.output = output;
+        (self.output, self.events) = (output, events);
         self.parts.push(Part { rows, outcome });
     }
 

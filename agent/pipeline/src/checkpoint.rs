@@ -4,6 +4,7 @@
 //! 2. The ledger's durable counts move in the same step, and both are written in one transaction (a temporary file,
 //!    synced, renamed over the old one, directory synced).
 //! 3. What is not in the file happens again after a crash, and is counted once.
+//! 4. What was read for good and only lay in memory, before a best-effort sink, is counted as lost at the next start.
 //!
 //! The format is described in docs/FORMATS.md.
 
@@ -15,11 +16,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use weir_buffer::ack::{Acknowledge, Posting};
-use weir_buffer::ledger::Counts;
+use weir_buffer::ledger::{Amount, Counts, Entry};
 
 /// First line of the file: this, the version, the CRC32C of the rest and its length.
 const MAGIC: &str = "weir-checkpoint";
 const VERSION: u32 = 1;
+/// Why events are lost that a best-effort sink had not taken when the agent ended.
+const AGENT_ENDED: &str = "agent_ended";
 /// A larger file is refused: 64 MiB holds some 200,000 followed files.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -129,6 +132,17 @@ impl State {
             }
         }
     }
+
+    /// Gives what was in memory when the agent ended its fate.
+    fn close_accounts(&mut self) {
+        for AccountState { counts, .. } in &mut self.ledger {
+            let mut missing = counts.incoming();
+            missing -= counts.settled();
+            if missing != Amount::default() {
+                counts.book(&Entry::Lost(AGENT_ENDED.into()), missing);
+            }
+        }
+    }
 }
 
 // === impl Checkpoints ===
@@ -138,7 +152,7 @@ impl Checkpoints {
     /// one before it, which reads some events again and loses none.
     pub fn open(data_dir: &Path) -> Result<Checkpoints, CheckpointError> {
         let path = data_dir.join("checkpoint");
-        let state = match read_file(&path) {
+        let mut state = match read_file(&path) {
             Ok(state) => state.unwrap_or_default(),
             Err(error @ CheckpointError::Damaged { .. }) => {
                 let previous = read_file(&previous_path(&path)).ok().flatten();
@@ -148,6 +162,7 @@ impl Checkpoints {
             }
             Err(error) => return Err(error),
         };
+        state.close_accounts();
         Ok(Checkpoints {
             path,
             state: Mutex::new(Versioned { state, version: 0 }),
@@ -200,8 +215,8 @@ impl Checkpoints {
         guard.version += 1;
     }
 
-    /// Books entries that belong to no position.
-    pub(crate) fn settle_counts(&self, entries: Vec<Posting>) {
+    /// Books entries whose position was settled before.
+    fn settle_counts(&self, entries: Vec<Posting>) {
         let mut guard = self.lock();
         guard.state.post(entries);
         guard.version += 1;
@@ -243,6 +258,8 @@ struct Pending {
     progress: VecDeque<Vec<Progress>>,
     /// Batches that are safe but have one before them that is not.
     safe: HashMap<u64, Vec<Posting>>,
+    /// What is known of batches beside, that are not settled themselves.
+    late: HashMap<u64, Vec<Posting>>,
 }
 
 impl AckQueue {
@@ -278,10 +295,20 @@ impl Acknowledge for AckQueue {
         guard.safe.insert(sequence, entries);
         loop {
             let first = guard.first;
-            let Some(entries) = guard.safe.remove(&first) else { break };
+            let Some(mut entries) = guard.safe.remove(&first) else { break };
+            entries.extend(guard.late.remove(&first).unwrap_or_default());
             let progress = guard.progress.pop_front().unwrap_or_default();
             guard.first += 1;
             self.checkpoints.settle(&self.source, progress, entries);
+        }
+    }
+
+    fn acknowledge_late(&self, sequence: u64, entries: Vec<Posting>) {
+        let mut guard = self.lock();
+        if sequence < guard.first {
+            self.checkpoints.settle_counts(entries);
+        } else {
+            guard.late.entry(sequence).or_default().extend(entries);
         }
     }
 }
@@ -362,7 +389,7 @@ fn write_file(path: &Path, state: &State) -> Result<(), CheckpointError> {
 #[cfg(test)]
 mod tests {
     use weir_buffer::ack::Ack;
-    use weir_buffer::ledger::{Account, Amount, Entry};
+    use weir_buffer::ledger::Account;
 
     use super::*;
 
@@ -415,6 +442,61 @@ mod tests {
         assert_eq!(position(&checkpoints), Some(3));
         let counts = checkpoints.counts();
         assert_eq!(counts[0].2.read, Amount { events: 3, bytes: 1 });
+    }
+
+    /// A batch of ten events for two sinks, one of which nobody waits for.
+    fn two_sinks(queue: &Arc<AckQueue>) -> (Ack, Ack, [Arc<Account>; 2]) {
+        let accounts = [Account::new("p", "awaited"), Account::new("p", "best-effort")];
+        let ack = Ack::new(queue.sent(progress(10)), queue.clone());
+        for account in &accounts {
+            ack.book(account, Entry::Read, Amount { events: 10, bytes: 10 });
+        }
+        let late = ack.late();
+        (ack, late, accounts)
+    }
+
+    #[test]
+    fn a_best_effort_sink_is_counted_with_the_batch_or_after_it_never_before() {
+        let ten = Amount { events: 10, bytes: 10 };
+        for is_first in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
+            let (ack, late, [awaited, best_effort]) = two_sinks(&AckQueue::new("apps", checkpoints.clone()));
+            let deliver = |ack: Ack, account: &Arc<Account>| {
+                ack.book(account, Entry::Delivered, ten);
+                ack.release();
+            };
+            if is_first {
+                deliver(late, &best_effort);
+                assert_eq!(checkpoints.counts(), [], "the batch may yet be read again");
+                deliver(ack, &awaited);
+            } else {
+                deliver(ack, &awaited);
+                deliver(late, &best_effort);
+            }
+            checkpoints.save().unwrap();
+            let counts = Checkpoints::open(dir.path()).unwrap().counts();
+            assert_eq!(counts.len(), 2);
+            assert!(counts.iter().all(|(_, _, counts)| (counts.read, counts.delivered) == (ten, ten)));
+        }
+    }
+
+    #[test]
+    fn what_a_best_effort_sink_had_not_taken_is_lost_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
+        let (ack, late, [awaited, _]) = two_sinks(&AckQueue::new("apps", checkpoints.clone()));
+        ack.book(&awaited, Entry::Delivered, Amount { events: 10, bytes: 10 });
+        ack.release();
+        checkpoints.save().unwrap();
+        drop(late);
+        let lost = |sink: &str| {
+            let counts = Checkpoints::open(dir.path()).unwrap().counts();
+            let (.., counts) = counts.into_iter().find(|(_, name, _)| name == sink).unwrap();
+            assert_eq!(counts.incoming(), counts.settled());
+            counts.lost.get(AGENT_ENDED).map_or(0, |lost| lost.events)
+        };
+        assert_eq!((lost("awaited"), lost("best-effort")), (0, 10));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use weir_buffer::ack::{Ack, Acknowledge, Posting};
+use weir_buffer::ack::{Ack, Acknowledge};
 use weir_buffer::ledger::{Amount, Entry, Ledger};
 use weir_buffer::segment::{Documents, Segment};
 use weir_event::batch::Batch;
@@ -316,7 +316,7 @@ impl Shared {
             return;
         };
         let ack = match output.best_effort {
-            true => Ack::new(0, Arc::new(CountsOnly(Arc::clone(&self.checkpoints)))),
+            true => ack.late(),
             false => ack.share(),
         };
         let documents = Arc::clone(documents);
@@ -360,15 +360,6 @@ fn give_back(pipeline: &Pipeline, reserved: &[Option<u64>]) {
         if let Some(room) = room {
             output.buffer.unreserve(*room);
         }
-    }
-}
-
-/// Books what became of best-effort documents durably; no position waits for them.
-struct CountsOnly(Arc<Checkpoints>);
-
-impl Acknowledge for CountsOnly {
-    fn acknowledge(&self, _: u64, _: bool, entries: Vec<Posting>) {
-        self.0.settle_counts(entries);
     }
 }
 

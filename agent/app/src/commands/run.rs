@@ -112,6 +112,7 @@ async fn live(
     stop: Stop,
 ) -> Result<ExitCode, Refusal> {
     let Agent { sources, workers, sinks, state } = agent;
+    let lost_before = lost_events(&state.ledger.statements());
     let admin = match &config.admin {
         Some(admin) => {
             Some(admin::start(admin.listen, &config.data_dir, Arc::clone(&state)).await.map_err(|error| {
@@ -158,7 +159,7 @@ async fn live(
         admin.stop().await;
     }
     let statements = state.ledger.statements();
-    let mut good = all_is_well(&statements, &sink_metrics) && held.is_empty();
+    let mut good = all_is_well(&statements, lost_before, &sink_metrics) && held.is_empty();
     if let Ok(Err(error)) = saved {
         tracing::error!(%error, "the last checkpoint is not saved; events are read again at the next start");
         good = false;
@@ -301,13 +302,18 @@ async fn finish_sinks(
     drivers.shutdown().await;
 }
 
-/// Nothing lost, nothing undelivered, every account balanced.
-fn all_is_well(statements: &[Statement], sinks: &[Arc<SinkMetrics>]) -> bool {
+/// Nothing lost since the start, nothing undelivered, every account balanced.
+fn all_is_well(statements: &[Statement], lost_before: u64, sinks: &[Arc<SinkMetrics>]) -> bool {
     let delivered = statements.iter().all(|statement| {
         statement.balanced
-            && statement.counts.lost.is_empty()
             && statement.in_flight.events == 0
             && statement.buffered.values().all(|amount| amount.events == 0)
     });
-    delivered && sinks.iter().all(|sink| sink.abandoned.load(Ordering::Relaxed) == 0)
+    let given_up = sinks.iter().any(|sink| sink.abandoned.load(Ordering::Relaxed) > 0);
+    delivered && lost_events(statements) == lost_before && !given_up
+}
+
+/// What earlier runs lost is in the accounts too.
+fn lost_events(statements: &[Statement]) -> u64 {
+    statements.iter().flat_map(|statement| statement.counts.lost.values()).map(|lost| lost.events).sum()
 }

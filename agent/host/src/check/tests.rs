@@ -43,6 +43,10 @@ fn made(parent: u32, document: &str) -> Outcome {
     Outcome { events: vec![NewEvent { parent, document: document.into() }], ..Outcome::default() }
 }
 
+fn long_document(bytes: usize) -> String {
+    format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8))
+}
+
 fn damaged(damage: impl FnOnce(&mut Column)) -> Outcome {
     let mut values = good_column();
     damage(&mut values);
@@ -61,6 +65,8 @@ fn a_good_answer_is_left_as_it_is() {
         patched(0, Edit::Rename("user.a".into(), "user.b".into())),
         patched(0, Edit::KeepOnly(vec!["level".into()])),
         made(1, "{\"a\":1}"),
+        Outcome { events: vec![made(1, "{}").events.remove(0); MAX_NEW_EVENTS], ..Outcome::default() },
+        made(0, &long_document(MAX_EVENT_BYTES)),
     ];
     for outcome in cases {
         let mut checked = outcome.clone();
@@ -71,7 +77,7 @@ fn a_good_answer_is_left_as_it_is() {
 
 #[test]
 fn a_malformed_answer_is_a_fault() {
-    let cases: [(Outcome, &str); 17] = [
+    let cases: [(Outcome, &str); 19] = [
         (Outcome { verdicts: vec![0; 2], ..Outcome::default() }, "2 verdicts for 3 rows"),
         (Outcome { verdicts: vec![0; 4], ..Outcome::default() }, "4 verdicts for 3 rows"),
         (Outcome { verdicts: vec![0, 3, 0], ..Outcome::default() }, "verdict 3, but its plan has 2 reasons"),
@@ -95,6 +101,14 @@ fn a_malformed_answer_is_a_fault() {
         (patched(0, Edit::Set("user.x".into(), "{".into())), "not JSON"),
         (made(3, "{}"), "event of row 3 of 3"),
         (made(0, "[]"), "not a JSON object"),
+        (made(0, &long_document(MAX_EVENT_BYTES + 1)), "2097153 bytes, more than 2097152"),
+        (
+            Outcome {
+                events: vec![made(1, "{}").events.remove(0); MAX_NEW_EVENTS + 1],
+                ..Outcome::default()
+            },
+            "it made 4097 events, more than 4096",
+        ),
     ];
     for (mut outcome, expected) in cases {
         let error = check(&mut outcome, 3, &plan()).unwrap_err();

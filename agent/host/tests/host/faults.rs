@@ -164,6 +164,31 @@ fn answers_of_parts_stay_within_the_output_limit_together() {
 }
 
 #[test]
+fn answers_of_parts_stay_within_the_limit_of_new_events_together() {
+    // Makes 3,000 events of one row, and traps on more rows.
+    let transform = "
+        (local $list i32) (local $end i32)
+        (if (i32.gt_u (local.get $rows) (i32.const 1)) (then unreachable))
+        (i32.store16 (i32.const 600) (i32.const 0x7d7b))
+        (local.set $list (call $allocate (i32.const 36000)))
+        (local.set $end (i32.add (local.get $list) (i32.const 36000)))
+        (i32.store (i32.const 536) (local.get $list))
+        (i32.store (i32.const 540) (i32.const 3000))
+        (loop $next
+          (i32.store (local.get $list) (i32.const 0))
+          (i32.store offset=4 (local.get $list) (i32.const 600))
+          (i32.store offset=8 (local.get $list) (i32.const 2))
+          (local.set $list (i32.add (local.get $list) (i32.const 12)))
+          (br_if $next (i32.lt_u (local.get $list) (local.get $end))))
+        (i32.const 512)";
+    let plugin = load(&Guest { transform: transform.into(), ..Guest::default() });
+    let handled = run(&mut plugin.instance(), &["one", "two"]);
+    assert_eq!((handled.outcome.events.len(), handled.suspects), (3000, vec![1]));
+    assert_eq!(handled.outcome.events[2999].document, b"{}");
+    assert_eq!(plugin.metrics().faults(Cause::Output), 1);
+}
+
+#[test]
 fn an_undeclared_write_is_refused_alone() {
     let plugin = load(&Guest::by_row());
     let handled = run(&mut plugin.instance(), &["undeclared", "drop", "keep"]);
