@@ -227,7 +227,11 @@ fn a_best_effort_sink_that_is_behind_at_a_crash_has_lost_events() {
     node.pod("shop_cart_u1").lines(small_events(0..100));
     let agent = node.start();
     until("the other sink has everything", || count(&out) == 100);
-    let is_safe = || fs::read_to_string(node.path("data/checkpoint")).unwrap_or_default().contains("\"delivered\":{\"events\":100");
+    let is_safe = || {
+        fs::read_to_string(node.path("data/checkpoint"))
+            .unwrap_or_default()
+            .contains("\"delivered\":{\"events\":100")
+    };
     until("the checkpoint knows", is_safe);
     agent.kill();
     for _ in 0..2 {

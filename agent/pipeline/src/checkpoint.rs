@@ -93,7 +93,9 @@ pub enum CheckpointError {
         error: io::Error,
     },
     /// Neither the file nor the one before it is whole.
-    #[error("the checkpoint file {path} is damaged ({reason}); move it away to read all files from their beginning")]
+    #[error(
+        "the checkpoint file {path} is damaged ({reason}); move it away to read all files from their beginning"
+    )]
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -163,11 +165,7 @@ impl Checkpoints {
             Err(error) => return Err(error),
         };
         state.close_accounts();
-        Ok(Checkpoints {
-            path,
-            state: Mutex::new(Versioned { state, version: 0 }),
-            writer: Mutex::new(0),
-        })
+        Ok(Checkpoints { path, state: Mutex::new(Versioned { state, version: 0 }), writer: Mutex::new(0) })
     }
 
     /// The positions of a source's files.
@@ -328,9 +326,7 @@ fn read_file(path: &Path) -> Result<Option<State>, CheckpointError> {
     };
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| io("read", error))?;
-    decode(&bytes)
-        .map(Some)
-        .map_err(|reason| CheckpointError::Damaged { path: path.to_owned(), reason })
+    decode(&bytes).map(Some).map_err(|reason| CheckpointError::Damaged { path: path.to_owned(), reason })
 }
 
 fn decode(bytes: &[u8]) -> Result<State, String> {
@@ -361,8 +357,7 @@ fn decode(bytes: &[u8]) -> Result<State, String> {
 
 fn encode(state: &State) -> Vec<u8> {
     let body = serde_json::to_vec(state).unwrap_or_default();
-    let mut out =
-        format!("{MAGIC} {VERSION} {:08x} {}\n", crc32c::crc32c(&body), body.len()).into_bytes();
+    let mut out = format!("{MAGIC} {VERSION} {:08x} {}\n", crc32c::crc32c(&body), body.len()).into_bytes();
     out.extend_from_slice(&body);
     out
 }
@@ -407,8 +402,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
         let queue = AckQueue::new("apps", checkpoints.clone());
-        let acks: Vec<Ack> =
-            (1..=4).map(|n| Ack::new(queue.sent(progress(n * 10)), queue.clone())).collect();
+        let acks: Vec<Ack> = (1..=4).map(|n| Ack::new(queue.sent(progress(n * 10)), queue.clone())).collect();
         let mut acks = acks.into_iter();
         let (first, second, third, fourth) =
             (acks.next().unwrap(), acks.next().unwrap(), acks.next().unwrap(), acks.next().unwrap());

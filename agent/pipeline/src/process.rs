@@ -79,7 +79,8 @@ impl Processor {
     }
 
     fn encode(&mut self, pipeline: &Pipeline, batch: &Batch, done: &mut Processed) {
-        let (mut ndjson, mut records) = (Vec::with_capacity(self.expected), Vec::with_capacity(self.sheet.live()));
+        let (mut ndjson, mut records) =
+            (Vec::with_capacity(self.expected), Vec::with_capacity(self.sheet.live()));
         let mut kept = Amount::default();
         self.sheet.encode(&pipeline.compiled, batch, Encoded::Kept, &mut ndjson, |finished, end| {
             kept += Amount::one(finished.bytes);

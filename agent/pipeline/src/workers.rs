@@ -217,12 +217,15 @@ impl Shared {
         }
         waiting.sort_by_key(|(credit, index)| (-credit, *index));
         for (_, index) in waiting {
-            let (Some(pipeline), Some(queue)) = (self.pipelines.get(index), state.queues.get_mut(index)) else {
+            let (Some(pipeline), Some(queue)) = (self.pipelines.get(index), state.queues.get_mut(index))
+            else {
                 continue;
             };
             // One that found no room for long does not save up turns.
             queue.credit = queue.credit.min(total);
-            let Some(reserved) = queue.inbox.front().and_then(|job| set_aside(pipeline, job)) else { continue };
+            let Some(reserved) = queue.inbox.front().and_then(|job| set_aside(pipeline, job)) else {
+                continue;
+            };
             let job = queue.inbox.pop_front()?;
             queue.credit -= total;
             let number = queue.next;
@@ -396,7 +399,8 @@ impl Outlet for PipelineOutlet {
         let batch = Arc::new(batch);
         let _moving = self.shared.ledger.moving();
         for (index, parser) in &self.to {
-            let (Some(pipeline), Some(queue)) = (self.shared.pipelines.get(*index), state.queues.get_mut(*index))
+            let (Some(pipeline), Some(queue)) =
+                (self.shared.pipelines.get(*index), state.queues.get_mut(*index))
             else {
                 continue;
             };
