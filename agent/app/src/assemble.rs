@@ -149,6 +149,7 @@ fn build_pipeline(
         outputs.push(Output {
             buffer: driven.buffer.clone(),
             account: ledger.account(name, sink),
+            route: None,
             best_effort: wanted.best_effort,
         });
     }
@@ -160,6 +161,7 @@ fn build_pipeline(
         dead_letters: Output {
             buffer: dead.buffer.clone(),
             account: weir_buffer::ledger::Account::new(name, "dead letters"),
+            route: None,
             best_effort: false,
         },
         weight: u32::from(pipeline.weight),

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use weir_buffer::ack::{Ack, Acknowledge};
 use weir_buffer::ledger::{Amount, Entry, Ledger};
-use weir_buffer::segment::{Documents, Segment};
+use weir_buffer::segment::{Documents, Segment, Targets};
 use weir_event::batch::Batch;
 use weir_event::parse::Parser;
 
@@ -277,7 +277,7 @@ impl Shared {
         };
         let _moving = self.ledger.moving();
         let documents = Arc::new(done.documents);
-        for (output, room) in pipeline.outputs.iter().zip(&reserved) {
+        for ((output, room), targets) in pipeline.outputs.iter().zip(&reserved).zip(done.targets) {
             for (entry, amount) in &done.entries {
                 job.ack.book(&output.account, entry.clone(), *amount);
                 match entry {
@@ -286,13 +286,13 @@ impl Shared {
                 }
             }
             output.account.leave_flight(done.kept);
-            self.pass_documents(output, *room, &documents, done.kept, &job.ack);
+            self.pass_documents(output, *room, (&documents, targets), done.kept, &job.ack);
         }
         let room = reserved.last().copied().flatten();
         self.pass_documents(
             &pipeline.dead_letters,
             room,
-            &Arc::new(done.dead_letters),
+            (&Arc::new(done.dead_letters), Targets::default()),
             Amount::default(),
             &job.ack,
         );
@@ -303,7 +303,7 @@ impl Shared {
         &self,
         output: &Output,
         room: Option<u64>,
-        documents: &Arc<Documents>,
+        (documents, targets): (&Arc<Documents>, Targets),
         amount: Amount,
         ack: &Ack,
     ) {
@@ -323,7 +323,7 @@ impl Shared {
             false => ack.share(),
         };
         let documents = Arc::clone(documents);
-        output.buffer.push(Segment { documents, amount, ack }, &output.account, room);
+        output.buffer.push(Segment { documents, targets, amount, ack }, &output.account, room);
     }
 
     fn notify(&self) {

@@ -14,7 +14,13 @@ pub fn documents(lines: &[&str]) -> Arc<Documents> {
     for line in lines {
         documents.ndjson.extend_from_slice(line.as_bytes());
         let end = documents.ndjson.len() as u32;
-        documents.records.push(Record { id: EventId([0; 20]), time: 0, stream: 0, end });
+        documents.records.push(Record {
+            id: EventId([0; 20]),
+            time: 0,
+            stream: 0,
+            bytes: line.len() as u32,
+            end,
+        });
         documents.ndjson.push(b'\n');
     }
     Arc::new(documents)
