@@ -251,6 +251,31 @@ impl Lease {
         tier.tell_room();
     }
 
+    /// Puts other bytes in the place of the documents, one for each: a sink that had to change some for its place keeps
+    /// them so. What the ledger books stays.
+    pub fn replace(&mut self, documents: Documents) {
+        debug_assert_eq!(documents.records.len(), self.segment.documents.records.len());
+        self.segment.documents = Arc::new(documents);
+        let memory = self.segment.memory();
+        let mut state = self.tier.lock();
+        state.used = (state.used + memory).saturating_sub(self.memory);
+        self.memory = memory;
+    }
+
+    /// The same with the places to which they go.
+    pub fn redirect(&mut self, targets: Targets) {
+        self.segment.targets = targets;
+        let memory = self.segment.memory();
+        let mut state = self.tier.lock();
+        state.used = (state.used + memory).saturating_sub(self.memory);
+        self.memory = memory;
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn memory(&self) -> u64 {
+        self.memory
+    }
+
     /// Two leases of its documents: those for which `which` says true, and the rest. Each has a share of the ack, so
     /// that the batch is safe when both are settled.
     #[must_use]

@@ -48,6 +48,7 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     let pipelines = context.named(raw.pipelines, "pipelines", pipelines::pipeline);
     sinks::check_paths(&sinks, &sources, &mut context);
     plugins::check_secrets(&mut context);
+    sinks::check_secrets(&mut context);
     pipelines::check_references(&mut context);
     pipelines::check_together(&pipelines, &sinks, &mut context);
     let workers = raw.workers.and_then(|count| NonZeroUsize::new(count as usize));
