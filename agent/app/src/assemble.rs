@@ -98,6 +98,7 @@ pub fn assemble(
         sinks: sinks.values().map(|s| (s.name.clone(), s.metrics.clone(), s.buffer.clone())).collect(),
         plugins: plugins.values().cloned().collect(),
         pipelines: config.pipelines.iter().map(|(name, pipeline)| view(name, pipeline)).collect(),
+        health: workers.health(),
         readiness: Readiness::default(),
     });
     let sinks = sinks.into_values().chain(dead_letters).collect();

@@ -6,6 +6,7 @@
 mod html;
 mod style;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -24,8 +25,9 @@ const REFRESH: &str = "5";
 pub fn draw(state: &AgentState) -> String {
     let mut html = Html::new("Weir", REFRESH, style::CSS);
     head(&mut html, state);
+    let held = state.health.held();
     for pipeline in &state.pipelines {
-        draw_pipeline(&mut html, pipeline);
+        draw_pipeline(&mut html, pipeline, &held);
     }
     ledger(&mut html, &state.ledger.statements());
     sources(&mut html, state);
@@ -50,8 +52,11 @@ fn head(html: &mut Html, state: &AgentState) {
 }
 
 /// Boxes from left to right with arrows between them.
-fn draw_pipeline(html: &mut Html, pipeline: &PipelineView) {
+fn draw_pipeline(html: &mut Html, pipeline: &PipelineView, held: &[(Arc<str>, Arc<str>)]) {
     html.heading(2, &pipeline.name);
+    if let Some((_, stage)) = held.iter().find(|(name, _)| **name == *pipeline.name) {
+        html.badge("bad", &format!("stands still: {stage} cannot handle a batch"));
+    }
     html.open("div class=flow");
     html.boxes("source", &pipeline.sources);
     for stage in &pipeline.stages {
