@@ -102,6 +102,7 @@ pub fn assemble(
             .collect(),
         plugins: plugins.values().cloned().collect(),
         pipelines: config.pipelines.iter().map(|(name, pipeline)| view(name, pipeline)).collect(),
+        health: workers.health(),
         readiness: Readiness::default(),
     });
     let sinks = sinks.into_values().chain(dead_letters).collect();
