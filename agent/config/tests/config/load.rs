@@ -21,6 +21,7 @@ pipelines:
   all: {from: [apps, files], stages: [sampler], to: [out]}
 sinks:
   out: {type: file, path: out.ndjson, rotate: {size: 1MiB}}
+  search: {type: opensearch, endpoints: ['https://search'], index: logs-%Y.%m.%d}
 ";
 
 fn load_text(text: &str, host: &Host) -> (Config, Vec<Warning>, tempfile::TempDir) {
@@ -75,6 +76,9 @@ fn a_default_that_is_written_out_changes_nothing() {
         ("/pipelines/all", schema["$defs"]["Pipeline"].clone()),
         ("/sinks/out", variant(&schema, "Sink", "file")),
         ("/sinks/out/rotate", schema["$defs"]["Rotation"].clone()),
+        ("/sinks/search", variant(&schema, "Sink", "opensearch")),
+        ("/sinks/search/tls", schema["$defs"]["OpenSearchTls"].clone()),
+        ("/sinks/search/fields", schema["$defs"]["OpenSearchFields"].clone()),
     ];
     let plain = load_text(MINIMAL, &common::host()).0;
     let mut tried = 0;
@@ -107,7 +111,10 @@ fn minimal_json() -> Value {
         "sources": {"apps": {"type": "kubernetes_logs"}, "files": {"type": "file", "include": ["logs/*.log"]}},
         "plugins": {"sampler": {"artifact": "file:plugins/sampler.wasm"}},
         "pipelines": {"all": {"from": ["apps", "files"], "stages": ["sampler"], "to": ["out"]}},
-        "sinks": {"out": {"type": "file", "path": "out.ndjson", "rotate": {"size": "1MiB"}}},
+        "sinks": {
+            "out": {"type": "file", "path": "out.ndjson", "rotate": {"size": "1MiB"}},
+            "search": {"type": "opensearch", "endpoints": ["https://search"], "index": "logs-%Y.%m.%d"},
+        },
     })
 }
 
