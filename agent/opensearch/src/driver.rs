@@ -258,10 +258,22 @@ impl Driver {
     }
 
     fn next_group(&mut self, now: Instant) -> Option<Group> {
+        // What failed may be the reason why requests fail, so others are tried as well; but not all that there are.
+        let is_failing = self.link.is_failing();
+        let fresh_first = is_failing && self.waiting.len() <= self.settings.concurrency;
+        if fresh_first && let Some(group) = self.collected_group(now) {
+            return Some(group);
+        }
         let due = self.waiting.iter().enumerate().filter(|(_, group)| group.due <= now);
-        if let Some((at, _)) = due.min_by_key(|(_, group)| group.due) {
+        let order = |(_, group): &(usize, &Group)| (if is_failing { group.tries } else { 0 }, group.due);
+        if let Some((at, _)) = due.min_by_key(order) {
             return Some(self.waiting.swap_remove(at));
         }
+        self.collected_group(now)
+    }
+
+    /// What was collected, if it is enough or waited long enough.
+    fn collected_group(&mut self, now: Instant) -> Option<Group> {
         let oldest = self.collecting.first()?.since;
         let (bytes, events) = self.collected();
         let is_full = bytes >= self.max_bytes || events >= self.settings.max_events;
@@ -519,6 +531,8 @@ impl Driver {
     fn wait_or_halve(&mut self, mut group: Group, now: Instant) {
         if group.answered_before.is_some_and(|before| before < self.answered) {
             group.lone_failures += 1;
+        }
+        if group.lone_failures > 0 {
             group.due = now + pause(group.lone_failures);
         }
         group.answered_before = Some(self.answered);
