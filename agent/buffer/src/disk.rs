@@ -15,6 +15,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::Amount;
+
 pub mod filesystem;
 pub mod format;
 
@@ -26,8 +30,8 @@ const FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// What is behind the number in a file's name, and in the name of one that is not finished.
 const SUFFIX: &str = ".seg";
 const UNFINISHED_SUFFIX: &str = ".new";
-/// Where damaged files lie, for a person to look at.
-const ASIDE: &str = "damaged";
+/// Where files lie that are damaged or that no checkpoint knows, for a person to look at.
+const ASIDE: &str = "aside";
 /// So many of them are kept.
 const MAX_ASIDE: usize = 16;
 
@@ -79,6 +83,25 @@ pub struct DiskFile {
     is_damaged: AtomicBool,
 }
 
+/// What a checkpoint says of a file: which parts hold events, and how many.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredParts {
+    /// The parts, one bit each; hexadecimal where it is text.
+    #[serde(with = "hexadecimal")]
+    pub parts: u64,
+    /// What lies in them, by pipeline.
+    pub accounts: BTreeMap<String, Amount>,
+}
+
+/// What becomes of files that the checkpoints do not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unnamed {
+    /// They are removed: their events are read again.
+    Remove,
+    /// They are put aside: these checkpoints do not know all that was safe.
+    PutAside,
+}
+
 /// What a start found.
 pub struct Opened {
     /// The store.
@@ -87,8 +110,8 @@ pub struct Opened {
     pub files: Vec<(Arc<DiskFile>, u64)>,
     /// Numbers of files that the checkpoints name and that are not there.
     pub missing: Vec<u64>,
-    /// How many files were removed that the checkpoints do not name.
-    pub removed: usize,
+    /// How many files were there that the checkpoints do not name.
+    pub unnamed: usize,
 }
 
 /// Why segments were not stored.
@@ -140,6 +163,7 @@ impl DiskStore {
         folder: &Path,
         bound: u64,
         named: &BTreeMap<u64, u64>,
+        unnamed: Unnamed,
         file_system: Arc<dyn FileSystem>,
     ) -> Result<Opened, StoreError> {
         let aside = folder.join(ASIDE);
@@ -164,7 +188,7 @@ impl DiskStore {
         let mut state = State { used: put_aside.iter().map(|found| found.bytes).sum(), ..State::default() };
         let numbers = put_aside.iter().filter_map(|found| number(&found.name)).chain(named.keys().copied());
         state.next = numbers.max().map_or(0, |most| most.saturating_add(1));
-        let (mut files, mut removed) = (Vec::new(), 0);
+        let (mut files, mut aside, mut count) = (Vec::new(), Vec::new(), 0);
         let mut missing: BTreeSet<u64> = named.keys().copied().collect();
         for Found { name, bytes, modified } in found {
             let known = number(&name).and_then(|number| Some((number, *named.get(&number)?)));
@@ -183,16 +207,23 @@ impl DiskStore {
                     needed,
                 ));
             } else if name.ends_with(SUFFIX) || name.ends_with(UNFINISHED_SUFFIX) {
-                removed += usize::from(name.ends_with(SUFFIX));
-                state.next = state.next.max(number(&name).map_or(0, |number| number.saturating_add(1)));
+                let number = number(&name);
+                state.next = state.next.max(number.map_or(0, |number| number.saturating_add(1)));
                 state.used += bytes;
-                state.leftover.push((folder.join(&name), bytes));
+                count += usize::from(name.ends_with(SUFFIX));
+                match number.filter(|_| unnamed == Unnamed::PutAside && name.ends_with(SUFFIX)) {
+                    Some(number) => aside.push((number, bytes)),
+                    None => state.leftover.push((folder.join(&name), bytes)),
+                }
             }
         }
         files.sort_by_key(|(file, _)| file.number);
         *store.lock() = state;
         store.tidy();
-        Ok(Opened { store, files, missing: missing.into_iter().collect(), removed })
+        for (number, bytes) in aside {
+            store.take_away(number, bytes, true);
+        }
+        Ok(Opened { store, files, missing: missing.into_iter().collect(), unnamed: count })
     }
 
     /// How many of these, from the first on, one file should take: at least one.
@@ -299,18 +330,22 @@ impl DiskStore {
 
     /// Takes a file away that nobody needs; one that is damaged is kept aside.
     fn retire(&self, file: &DiskFile) {
-        let path = self.path(file.number);
         self.lock().files -= 1;
-        if !file.is_damaged.load(Ordering::Relaxed) {
-            return self.remove(&path, file.bytes);
+        self.take_away(file.number, file.bytes, file.is_damaged.load(Ordering::Relaxed));
+    }
+
+    fn take_away(&self, number: u64, bytes: u64, keep: bool) {
+        let path = self.path(number);
+        if !keep {
+            return self.remove(&path, bytes);
         }
-        match self.put_aside(file.number) {
+        match self.put_aside(number) {
             Ok(aside) => {
-                tracing::warn!(sink = %self.sink, path = %aside.display(), "a damaged file of the buffer is kept aside")
+                tracing::warn!(sink = %self.sink, path = %aside.display(), "a file of the buffer is kept aside, for somebody to look at");
             }
             Err(error) => {
-                tracing::warn!(sink = %self.sink, path = %path.display(), %error, "a damaged file of the buffer cannot be kept aside and is removed");
-                self.remove(&path, file.bytes);
+                tracing::warn!(sink = %self.sink, path = %path.display(), %error, "a file of the buffer cannot be kept aside and is removed");
+                self.remove(&path, bytes);
             }
         }
     }
@@ -431,6 +466,20 @@ impl std::fmt::Debug for DiskFile {
             .field("number", &self.number)
             .field("bytes", &self.bytes)
             .finish_non_exhaustive()
+    }
+}
+
+/// A number as text, so that every reader of JSON has all of its bits.
+mod hexadecimal {
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{number:x}"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16).map_err(de::Error::custom)
     }
 }
 

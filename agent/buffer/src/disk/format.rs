@@ -120,6 +120,13 @@ pub struct PartHeader {
     length: u64,
 }
 
+impl PartHeader {
+    /// Bytes of its records on disk.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+}
+
 /// The documents of a part, as far as they are whole.
 #[derive(Debug)]
 pub struct PartContent {
