@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use weir_buffer::ledger::Ledger;
-use weir_buffer::memory::{DEFAULT_BOUND, MemoryTier};
+use weir_buffer::memory::MemoryTier;
 use weir_config::{Config, Errors, Name, SourceKind};
 use weir_event::batch::ArenaPool;
 use weir_event::edit::Compiled;
@@ -24,6 +24,7 @@ use weir_pipeline::source::{Mode, Source, SourceContext, SourceMetrics, Stop};
 use weir_pipeline::workers::Workers;
 use weir_tail::{Files, FilesSettings, Format, KubernetesLogs, KubernetesLogsSettings, OwnPod, ReadFrom};
 
+use crate::buffers;
 use crate::plugins::Plugins;
 use crate::sinks;
 use crate::state::{AgentState, PipelineView, Readiness};
@@ -73,11 +74,14 @@ pub fn assemble(
 ) -> Result<Agent, Errors> {
     let ledger = restored_ledger(checkpoints);
     let mut sinks = BTreeMap::new();
-    for (name, sink) in &config.sinks {
+    for (name, wanted) in &config.sinks {
         let sink =
-            sinks::build(name, sink).map_err(|error| one(config, &["sinks", name], error.to_string()))?;
-        sinks.insert(name.to_string(), driven(name, sink, DEFAULT_BOUND, &ledger));
+            sinks::build(name, wanted).map_err(|error| one(config, &["sinks", name], error.to_string()))?;
+        let buffer = buffers::build(config, name, wanted, checkpoints, &ledger)
+            .map_err(|error| one(config, &["sinks", name, "buffer"], error.to_string()))?;
+        sinks.insert(name.to_string(), driven(name, sink, buffer));
     }
+    buffers::keep_orphans(config, checkpoints, &ledger);
     let mut dead_letters = Vec::new();
     let mut pipelines = Vec::new();
     for (name, pipeline) in &config.pipelines {
@@ -216,8 +220,7 @@ fn view(name: &Name, pipeline: &weir_config::Pipeline) -> PipelineView {
 
 // === sinks ===
 
-fn driven(name: &str, sink: Box<dyn Sink>, bound: u64, ledger: &Arc<Ledger>) -> Driven {
-    let buffer = MemoryTier::new(bound, Arc::clone(ledger));
+fn driven(name: &str, sink: Box<dyn Sink>, buffer: Arc<MemoryTier>) -> Driven {
     Driven { name: name.to_owned(), sink, buffer, metrics: Arc::default() }
 }
 
@@ -226,12 +229,13 @@ fn dead_letter_sink(config: &Config, pipeline: &Name, ledger: &Arc<Ledger>) -> R
     let path = config.data_dir.join("dead-letters").join(format!("{pipeline}.ndjson"));
     let sink = weir_config::Sink {
         best_effort: false,
+        buffer: None,
         kind: weir_config::SinkKind::File(weir_config::FileSink { path, rotate: None }),
     };
     let name = format!("{pipeline} dead letters");
     let sink = sinks::build(&name, &sink)
         .map_err(|error| one(config, &["data_dir"], format!("cannot keep dead letters: {error}")))?;
-    Ok(driven(&name, sink, DEAD_LETTER_BOUND, ledger))
+    Ok(driven(&name, sink, MemoryTier::new(DEAD_LETTER_BOUND, Arc::clone(ledger))))
 }
 
 // === sources ===

@@ -216,7 +216,8 @@ impl MemoryTier {
     /// The next segment; `None` once the buffer is closed and empty. Cancel-safe. For one caller at a time.
     pub async fn take(self: &Arc<Self>) -> Option<Lease> {
         loop {
-            match self.next(&mut self.lock()) {
+            let next = self.next();
+            match next {
                 Next::Take(lease) => return Some(lease),
                 Next::Read(number) => self.read(number).await,
                 Next::WaitForRoom => {
@@ -228,7 +229,9 @@ impl MemoryTier {
         }
     }
 
-    fn next(self: &Arc<Self>, state: &mut State) -> Next {
+    fn next(self: &Arc<Self>) -> Next {
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let (number, wanted) = match state.queue.front() {
             None if state.closed => return Next::End,
             None => return Next::WaitForMore,

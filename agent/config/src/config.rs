@@ -34,6 +34,8 @@ pub struct Config {
     pub pipelines: BTreeMap<Name, Pipeline>,
     /// Where events go.
     pub sinks: BTreeMap<Name, Sink>,
+    /// Where events wait for their sinks. Every name of a buffer in `sinks` is one of them.
+    pub buffers: BTreeMap<Name, Buffer>,
     /// The agent's own HTTP address; `None` opens no port.
     pub admin: Option<Admin>,
     /// XXH3 (128 bits, hexadecimal) of the names and bytes of all files of the configuration; not of what they refer
@@ -215,6 +217,8 @@ pub enum Stage {
 pub struct Sink {
     /// Whether events may be lost when this sink is slow or fails, so that it does not hold the others back.
     pub best_effort: bool,
+    /// One of [`Config::buffers`]; `None` has memory only.
+    pub buffer: Option<Name>,
     /// What kind of sink it is.
     pub kind: SinkKind,
 }
@@ -246,6 +250,24 @@ pub struct Rotation {
     pub size: Size,
     /// How many renamed files are kept; at least 1.
     pub keep: u16,
+}
+
+/// Where events wait for a sink. Every sink that names it has one of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// What may wait in memory.
+    pub memory: Size,
+    /// What may wait on disk.
+    pub disk: Size,
+    /// What happens when both are full.
+    pub when_full: WhenFull,
+}
+
+/// What happens when a buffer is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Reading stops until there is room.
+    Block,
 }
 
 /// The agent's own HTTP address.

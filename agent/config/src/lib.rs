@@ -22,8 +22,9 @@ mod validate;
 mod yaml;
 
 pub use config::{
-    Admin, Config, FileFormat, FileSink, FileSource, Grants, Isolation, KubernetesLogs, Limits, OnError,
-    Parser, Pipeline, Plugin, ReadFrom, Rotation, Sink, SinkKind, Source, SourceKind, Stage,
+    Admin, Buffer, Config, FileFormat, FileSink, FileSource, Grants, Isolation, KubernetesLogs, Limits,
+    OnError, Parser, Pipeline, Plugin, ReadFrom, Rotation, Sink, SinkKind, Source, SourceKind, Stage,
+    WhenFull,
 };
 pub use error::{Error, Errors, Warning};
 pub use host::Host;

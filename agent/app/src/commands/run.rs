@@ -19,6 +19,7 @@ use weir_pipeline::source::{Mode, Stop};
 use weir_pipeline::workers::Workers;
 
 use crate::assemble::{Agent, Driven, Ready, assemble, create_data_dir};
+use crate::buffers::Storer;
 use crate::commands::ledger;
 use crate::{admin, output, plugins};
 
@@ -125,6 +126,8 @@ async fn live(
     let _file_size_limit = signal(SignalKind::from_raw(SIGXFSZ));
     let (give_up, _) = watch::channel(false);
     let buffers: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.buffer)).collect();
+    let storer = Storer::start(&buffers)
+        .map_err(|error| Refusal::Other(format!("cannot start the thread that writes buffers: {error}")))?;
     let sink_metrics: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.metrics)).collect();
     let mut drivers = JoinSet::new();
     for Driven { name, sink, buffer, metrics } in sinks {
@@ -154,7 +157,12 @@ async fn live(
     }
     finish_sinks(drivers, patience.sinks, mode, &sink_metrics, &give_up).await;
     saver.abort();
-    let saved = tokio::task::spawn_blocking(move || checkpoints.save()).await;
+    // What no sink has taken is safe on disk where there is one, then in the checkpoints.
+    let saved = tokio::task::spawn_blocking(move || {
+        storer.finish();
+        checkpoints.save()
+    });
+    let saved = saved.await;
     if let Some(admin) = admin {
         admin.stop().await;
     }

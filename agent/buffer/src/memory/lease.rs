@@ -46,6 +46,11 @@ impl Lease {
         self.slot.memory
     }
 
+    /// Whether its documents survive the end of the agent, here or on the way to the end.
+    pub fn is_kept(&self) -> bool {
+        self.tier.disk.is_some()
+    }
+
     /// Every document is in the sink.
     pub fn delivered(self) {
         let amount = self.slot.amount;

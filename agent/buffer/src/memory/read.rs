@@ -55,7 +55,8 @@ impl MemoryTier {
         // A read that was ended with the runtime says nothing about the disk.
         let Ok(outcome) = outcome else { return tokio::time::sleep(FIRST_PAUSE).await };
         if let Some(pause) = self.take_in(number, outcome) {
-            tokio::time::sleep(pause.mul_f64(rand::rng().random_range(0.5..1.0))).await;
+            let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
+            tokio::time::sleep(jittered).await;
         }
     }
 

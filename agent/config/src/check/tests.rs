@@ -23,8 +23,11 @@ fn full() -> Json {
                           "limits": {"memory": "1MiB", "deadline": "1s", "output": "1MiB"},
                           "grants": {"fields": ["a"], "write": []}}},
         "pipelines": {"l": {"from": ["k", "f"], "stages": [{"parse": "klog"}, "p"], "to": ["o"], "weight": 7}},
-        "sinks": {"o": {"type": "file", "path": "/o", "best_effort": true, "rotate": {"size": "1MiB", "keep": 2}},
-                  "c": {"type": "console", "best_effort": false}, "b": {"type": "blackhole", "best_effort": true}},
+        "sinks": {"o": {"type": "file", "path": "/o", "best_effort": true, "buffer": "d",
+                        "rotate": {"size": "1MiB", "keep": 2}},
+                  "c": {"type": "console", "best_effort": false, "buffer": "d"},
+                  "b": {"type": "blackhole", "best_effort": true, "buffer": "d"}},
+        "buffers": {"d": {"memory": "8MiB", "disk": "1GiB", "when_full": "block"}},
         "admin": {"listen": "127.0.0.1:0"},
     })
 }

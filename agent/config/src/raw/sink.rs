@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Text;
-use crate::types::{FilePath, Size};
+use crate::types::{FilePath, Name, Size};
 
 /// Where events go.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -26,6 +26,9 @@ pub(crate) struct FileSink {
     /// Whether events may be lost when this sink is slow or fails, so that it does not hold the others back.
     #[schemars(extend("default" = false))]
     pub best_effort: Option<bool>,
+    /// The name of a buffer, where events wait on disk too. Absent: 16MiB of memory, and what is not delivered when the
+    /// agent ends is read again.
+    pub buffer: Option<Text<Name>>,
 }
 
 /// When a file sink begins a new file.
@@ -46,6 +49,9 @@ pub(crate) struct ConsoleSink {
     /// Whether events may be lost when this sink is slow or fails, so that it does not hold the others back.
     #[schemars(extend("default" = false))]
     pub best_effort: Option<bool>,
+    /// The name of a buffer, where events wait on disk too. Absent: 16MiB of memory, and what is not delivered when the
+    /// agent ends is read again.
+    pub buffer: Option<Text<Name>>,
 }
 
 /// Takes the finished documents and forgets them, but for their number and a checksum: for measuring.
@@ -55,4 +61,7 @@ pub(crate) struct BlackholeSink {
     /// Whether events may be lost when this sink is slow or fails, so that it does not hold the others back.
     #[schemars(extend("default" = false))]
     pub best_effort: Option<bool>,
+    /// The name of a buffer, where events wait on disk too. Absent: 16MiB of memory, and what is not delivered when the
+    /// agent ends is read again.
+    pub buffer: Option<Text<Name>>,
 }

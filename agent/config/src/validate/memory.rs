@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use super::Context;
-use crate::config::{Plugin, Sink, Source};
+use crate::config::{Buffer, Plugin, Sink, Source};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::types::{Name, Size};
@@ -15,7 +15,7 @@ const DEFAULT_MEMORY: Size = Size::of_mib(256);
 const DEFAULT_SHARE_PERCENT: u64 = 60;
 /// Batches of one source: the arenas that it keeps for reuse.
 const SOURCE_MEMORY: Size = Size::of_mib(4);
-/// Documents that wait for one sink.
+/// Documents that wait for one sink without a buffer.
 const SINK_MEMORY: Size = Size::of_mib(16);
 
 /// What `memory` and `workers` were given as, if they were.
@@ -98,13 +98,16 @@ impl Parts {
         plugins: &BTreeMap<Name, Plugin>,
         sources: &BTreeMap<Name, Source>,
         sinks: &BTreeMap<Name, Sink>,
+        buffers: &BTreeMap<Name, Buffer>,
     ) -> Parts {
+        let buffer = |sink: &Sink| buffers.get(sink.buffer.as_ref()?).map(|buffer| buffer.memory);
+        let sink = |sink: &Sink| buffer(sink).unwrap_or(SINK_MEMORY).bytes();
         Parts {
             plugins_per_worker: plugins
                 .values()
                 .fold(0, |sum, plugin| sum.saturating_add(plugin.limits.memory.bytes())),
             sources: SOURCE_MEMORY.bytes().saturating_mul(sources.len() as u64),
-            sinks: SINK_MEMORY.bytes().saturating_mul(sinks.len() as u64),
+            sinks: sinks.values().fold(0, |sum, each| sum.saturating_add(sink(each))),
         }
     }
 }
