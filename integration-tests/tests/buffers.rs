@@ -92,8 +92,8 @@ fn what_a_dead_sink_has_not_taken_survives_a_kill_and_its_source() {
     let out = node.path("real.ndjson");
     until("all of it arrives", || count(&out) == 20_000);
     until("the files go", || segments(&node).is_empty());
-    let used = agent.admin().metrics().count("weir_buffer_used_bytes", &[("sink", "out"), ("tier", "disk")]);
-    assert_eq!(used, 0);
+    let labels = [("sink", "out"), ("tier", "disk")];
+    until("its bytes are free", || agent.admin().metrics().count("weir_buffer_used_bytes", &labels) == 0);
     let ended = agent.terminate();
     assert_eq!(ended.code, Some(0), "{ended}");
     assert_eq!(numbers(&out), (0..20_000).collect::<Vec<_>>(), "each once, in order");

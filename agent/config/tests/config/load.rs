@@ -20,7 +20,9 @@ plugins:
 pipelines:
   all: {from: [apps, files], stages: [sampler], to: [out]}
 sinks:
-  out: {type: file, path: out.ndjson, rotate: {size: 1MiB}}
+  out: {type: file, path: out.ndjson, rotate: {size: 1MiB}, buffer: durable}
+buffers:
+  durable: {disk: 1GiB}
 ";
 
 fn load_text(text: &str, host: &Host) -> (Config, Vec<Warning>, tempfile::TempDir) {
@@ -60,6 +62,8 @@ fn what_is_not_given_has_its_default() {
     assert_eq!(file.path, folder.path().join("out.ndjson"));
     assert_eq!(file.rotate.unwrap().keep, 5);
     assert!(!config.sinks["out"].best_effort);
+    let buffer = config.buffers["durable"];
+    assert_eq!((buffer.memory.to_string(), buffer.disk.to_string()), ("16MiB".into(), "1GiB".into()));
 }
 
 /// The defaults that the schema names are those that are applied: to write one out changes nothing.
@@ -75,6 +79,7 @@ fn a_default_that_is_written_out_changes_nothing() {
         ("/pipelines/all", schema["$defs"]["Pipeline"].clone()),
         ("/sinks/out", variant(&schema, "Sink", "file")),
         ("/sinks/out/rotate", schema["$defs"]["Rotation"].clone()),
+        ("/buffers/durable", schema["$defs"]["Buffer"].clone()),
     ];
     let plain = load_text(MINIMAL, &common::host()).0;
     let mut tried = 0;
@@ -97,7 +102,7 @@ fn a_default_that_is_written_out_changes_nothing() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 22);
+    assert_eq!(tried, 24);
 }
 
 /// [`MINIMAL`] as JSON.
@@ -107,7 +112,8 @@ fn minimal_json() -> Value {
         "sources": {"apps": {"type": "kubernetes_logs"}, "files": {"type": "file", "include": ["logs/*.log"]}},
         "plugins": {"sampler": {"artifact": "file:plugins/sampler.wasm"}},
         "pipelines": {"all": {"from": ["apps", "files"], "stages": ["sampler"], "to": ["out"]}},
-        "sinks": {"out": {"type": "file", "path": "out.ndjson", "rotate": {"size": "1MiB"}}},
+        "sinks": {"out": {"type": "file", "path": "out.ndjson", "rotate": {"size": "1MiB"}, "buffer": "durable"}},
+        "buffers": {"durable": {"disk": "1GiB"}},
     })
 }
 
