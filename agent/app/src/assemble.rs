@@ -17,6 +17,7 @@ use weir_event::parse::{Parser, RegexParser};
 use weir_event::sheet::OnFault;
 use weir_event::transform::Transform;
 use weir_host::{OnError, Plugin};
+use weir_pipeline::Intake;
 use weir_pipeline::checkpoint::Checkpoints;
 use weir_pipeline::pipeline::{FaultPolicy, Output, Pipeline, Stage};
 use weir_pipeline::sink::{Sink, SinkMetrics};
@@ -83,17 +84,18 @@ pub fn assemble(
     }
     buffers::keep_orphans(config, checkpoints, &ledger);
     let mut dead_letters = Vec::new();
-    let mut pipelines = Vec::new();
+    let (mut pipelines, mut time_fields) = (Vec::new(), Vec::new());
     for (name, pipeline) in &config.pipelines {
         let dead = dead_letter_sink(config, name, &ledger)?;
         let parts = Parts { config, plugins, sinks: &sinks, ledger: &ledger };
-        let built = build_pipeline(&parts, name, pipeline, &dead)?;
+        let (built, times) = build_pipeline(&parts, name, pipeline, &dead)?;
         pipelines.push(Arc::new(built));
+        time_fields.push(times);
         dead_letters.push(dead);
     }
     let workers = Workers::start(pipelines, ledger.clone(), checkpoints.clone(), config.workers.get())
         .map_err(|error| one(config, &["workers"], format!("cannot start the workers: {error}")))?;
-    let sources = build_sources(config, &workers, checkpoints, mode, stop)?;
+    let sources = build_sources(config, &workers, &time_fields, checkpoints, mode, stop)?;
     let state = Arc::new(AgentState {
         started: std::time::SystemTime::now(),
         config_hash: config.hash.clone(),
@@ -102,6 +104,7 @@ pub fn assemble(
         sinks: sinks.values().map(|s| (s.name.clone(), s.metrics.clone(), s.buffer.clone())).collect(),
         plugins: plugins.values().cloned().collect(),
         pipelines: config.pipelines.iter().map(|(name, pipeline)| view(name, pipeline)).collect(),
+        health: workers.health(),
         readiness: Readiness::default(),
     });
     let sinks = sinks.into_values().chain(dead_letters).collect();
@@ -127,12 +130,15 @@ struct Parts<'a> {
     ledger: &'a Ledger,
 }
 
+/// By source: where the pipeline's compiled plans have the time of its events.
+type TimeFields = BTreeMap<String, u16>;
+
 fn build_pipeline(
     parts: &Parts<'_>,
     name: &Name,
     pipeline: &weir_config::Pipeline,
     dead: &Driven,
-) -> Result<Pipeline, Errors> {
+) -> Result<(Pipeline, TimeFields), Errors> {
     let Parts { config, plugins, sinks, ledger } = *parts;
     let mut stages = Vec::new();
     for stage in &pipeline.stages {
@@ -145,8 +151,15 @@ fn build_pipeline(
         }
     }
     let plans: Vec<_> = stages.iter().map(|stage| &stage.plan).collect();
-    let compiled = Compiled::new(&plans)
+    let times: Vec<_> = pipeline
+        .from
+        .iter()
+        .filter_map(|source| Some((source, config.sources.get(source)?.time_field.as_deref()?)))
+        .collect();
+    let paths: Vec<_> = times.iter().map(|(_, path)| *path).collect();
+    let (compiled, fields) = Compiled::with_times(&plans, &paths)
         .map_err(|error| one(config, &["pipelines", name, "stages"], error.to_string()))?;
+    let time_fields = times.iter().map(|(source, _)| source.to_string()).zip(fields).collect();
     let mut outputs = Vec::new();
     for sink in &pipeline.to {
         let (Some(driven), Some(wanted)) = (sinks.get(&**sink), config.sinks.get(&**sink)) else { continue };
@@ -157,7 +170,7 @@ fn build_pipeline(
             best_effort: wanted.best_effort,
         });
     }
-    Ok(Pipeline {
+    let pipeline = Pipeline {
         name: (**name).into(),
         stages,
         compiled,
@@ -169,7 +182,8 @@ fn build_pipeline(
             best_effort: false,
         },
         weight: u32::from(pipeline.weight),
-    })
+    };
+    Ok((pipeline, time_fields))
 }
 
 fn plugin_stage(name: &Name, plugin: &Arc<Plugin>) -> Stage {
@@ -243,6 +257,7 @@ fn dead_letter_sink(config: &Config, pipeline: &Name, ledger: &Arc<Ledger>) -> R
 fn build_sources(
     config: &Config,
     workers: &Workers,
+    time_fields: &[TimeFields],
     checkpoints: &Arc<Checkpoints>,
     mode: Mode,
     stop: &Stop,
@@ -254,7 +269,8 @@ fn build_sources(
             if pipeline.from.contains(name) {
                 let parser = parser(config.parser(pipeline, source))
                     .map_err(|error| one(config, &["sources", name, "parse"], error))?;
-                to.push((index, Arc::new(parser)));
+                let time_field = time_fields.get(index).and_then(|fields| fields.get(&**name)).copied();
+                to.push((index, Arc::new(Intake { parser, time_field })));
             }
         }
         // A source that leads nowhere is not read: nobody could say what became of its events.

@@ -9,6 +9,7 @@ use weir_buffer::memory::MemoryTier;
 use weir_host::Plugin;
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
+use weir_pipeline::workers::Health;
 
 /// What the admin address shows.
 pub struct AgentState {
@@ -26,6 +27,8 @@ pub struct AgentState {
     pub plugins: Vec<Arc<Plugin>>,
     /// How they hang together.
     pub pipelines: Vec<PipelineView>,
+    /// What went wrong with pipelines.
+    pub health: Arc<Health>,
     /// Whether it does its work.
     pub readiness: Readiness,
 }

@@ -44,6 +44,7 @@ pub fn state() -> AgentState {
             stages: name("sampler"),
             sinks: name("local"),
         }],
+        health: Arc::default(),
         readiness: Readiness::default(),
     }
 }

@@ -55,6 +55,8 @@ pub struct Source {
     pub linger: Duration,
     /// How lines that are not JSON objects become events, where the pipeline does not say.
     pub parser: Parser,
+    /// Where an event may say its time itself, as a dotted path.
+    pub time_field: Option<String>,
     /// What kind of source it is.
     pub kind: SourceKind,
 }

@@ -147,7 +147,7 @@ async fn live(
     state.readiness.set_draining();
     tracing::info!("draining");
     let held = tokio::task::spawn_blocking(move || {
-        let held = workers.held();
+        let held = workers.health().held();
         workers.finish(patience.workers);
         held
     });
@@ -234,7 +234,7 @@ impl DeadEnd<'_> {
     async fn reached(&self) {
         let failing = sink_fails_for(self.sinks, ONCE_SINK_PATIENCE);
         let held = async {
-            while self.workers.held().is_empty() {
+            while self.workers.health().held().is_empty() {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };

@@ -15,7 +15,7 @@ fn full() -> Json {
         "version": 1, "cluster": "dev", "node": "n", "data_dir": "/d", "memory": "1GiB", "workers": 2,
         "sources": {
             "k": {"type": "kubernetes_logs", "path": "/p", "exclude_namespaces": ["a"], "exclude_pods": ["b*"],
-                  "read_from": "end", "linger": "1s", "parse": "auto"},
+                  "read_from": "end", "linger": "1s", "time_field": "ts", "parse": "auto"},
             "f": {"type": "file", "include": ["*.log"], "exclude": ["x"], "format": "cri", "read_from": "beginning",
                   "linger": "1ms", "parse": {"regex": "(?P<a>.)"}},
         },

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::{Context, parser, paths};
 use crate::config::{FileFormat, FileSource, KubernetesLogs, Parser, ReadFrom, Source, SourceKind};
+use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
-use crate::types::{Glob, Name};
+use crate::types::{FieldPath, Glob, Name};
 
 const DEFAULT_LOGS_DIR: &str = "/var/log/pods";
 const DEFAULT_LINGER: Duration = Duration::from_millis(200);
@@ -20,6 +21,7 @@ pub(super) fn source(raw: raw::Source, _: &Name, path: &KeyPath, context: &mut C
             read_from: read_from(raw.read_from),
             linger: linger(raw.linger, path, context),
             parser: raw.parse.map_or(Parser::Json, parser),
+            time_field: time_field(raw.time_field, path, context),
             kind: SourceKind::KubernetesLogs(KubernetesLogs {
                 path: context
                     .absolute(raw.path.as_ref().map_or(Path::new(DEFAULT_LOGS_DIR), |path| &path.0.0)),
@@ -31,6 +33,7 @@ pub(super) fn source(raw: raw::Source, _: &Name, path: &KeyPath, context: &mut C
             read_from: read_from(raw.read_from),
             linger: linger(raw.linger, path, context),
             parser: raw.parse.map_or(Parser::Json, parser),
+            time_field: time_field(raw.time_field, path, context),
             kind: SourceKind::File(FileSource {
                 include: globs(raw.include, &path.key("include"), context),
                 exclude: globs(raw.exclude, &path.key("exclude"), context),
@@ -49,6 +52,19 @@ fn read_from(raw: Option<raw::ReadFrom>) -> ReadFrom {
         Some(raw::ReadFrom::Beginning) | None => ReadFrom::Beginning,
         Some(raw::ReadFrom::End) => ReadFrom::End,
     }
+}
+
+fn time_field(
+    raw: Option<raw::Text<FieldPath>>,
+    path: &KeyPath,
+    context: &mut Context<'_>,
+) -> Option<String> {
+    let field = raw?.0.0;
+    if field == "*" {
+        let complaint = Complaint::new("the whole event is no time").help("name a member, such as `time`");
+        context.error(&path.key("time_field"), complaint);
+    }
+    Some(field)
 }
 
 fn linger(raw: Option<raw::Text<Duration>>, path: &KeyPath, context: &mut Context<'_>) -> Duration {
