@@ -203,6 +203,10 @@ impl MemoryTier {
     /// itself where the segment is smaller than the reservation.
     pub fn push(&self, segment: Segment, account: &Arc<Account>, reserved: u64) {
         account.enter_memory(segment.amount);
+        if self.disk.is_some() {
+            // So that the account has a line for the disk before anything lies there.
+            account.enter_disk(Amount::default());
+        }
         let mut state = self.lock();
         let place = state.next;
         let Segment { documents, targets, amount, ack } = segment;
