@@ -97,7 +97,7 @@ fn a_default_that_is_written_out_changes_nothing() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 22);
+    assert_eq!(tried, 26);
 }
 
 /// [`MINIMAL`] as JSON.
