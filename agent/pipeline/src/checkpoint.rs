@@ -705,6 +705,42 @@ mod tests {
         assert_eq!((lost("awaited"), lost("best-effort")), (0, 10));
     }
 
+    /// A part of a best-effort sink's segment may be delivered from disk before the rest of the segment is stored.
+    #[test]
+    fn a_part_that_is_removed_before_it_is_heard_to_be_stored_never_comes_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path()).unwrap();
+        let account = Account::new("p", "s");
+        let five = Amount { events: 5, bytes: 50 };
+        let stored = |part| Posting::Stored { account: Arc::clone(&account), amount: five, file: 7, part };
+        let removed = |parts| {
+            let account = Arc::clone(&account);
+            Posting::Removed { account, amount: five, file: 7, parts, handle: None }
+        };
+        checkpoints.settle_counts(vec![removed(0b10), stored(0)]);
+        checkpoints.settle_counts(vec![stored(1)]);
+        assert_eq!(checkpoints.stored("s")[&7].parts, 0b01);
+        assert_eq!(checkpoints.stored_of("p", "s"), five);
+        checkpoints.settle_counts(vec![removed(0b01)]);
+        assert!(checkpoints.stored("s").is_empty() && checkpoints.sinks_with_stored().is_empty());
+        assert!(checkpoints.lock().early.is_empty(), "nothing is remembered for ever");
+    }
+
+    #[test]
+    fn what_lies_on_disk_is_not_missing_after_a_crash() {
+        let dir = tempfile::tempdir().unwrap();
+        let account = Account::new("p", "s");
+        let checkpoints = Checkpoints::open(dir.path()).unwrap();
+        let (ten, four) = (Amount { events: 10, bytes: 100 }, Amount { events: 4, bytes: 40 });
+        let read = Posting::Booked { account: Arc::clone(&account), entry: Entry::Read, amount: ten };
+        checkpoints.settle_counts(vec![read, Posting::Stored { account, amount: four, file: 1, part: 0 }]);
+        checkpoints.save().unwrap();
+        let checkpoints = Checkpoints::open(dir.path()).unwrap();
+        assert_eq!(checkpoints.stored_of("p", "s"), four);
+        let lost = checkpoints.counts()[0].2.lost[AGENT_ENDED];
+        assert_eq!(lost, Amount { events: 6, bytes: 60 });
+    }
+
     #[test]
     fn a_damaged_file_falls_back_to_the_one_before() {
         let dir = tempfile::tempdir().unwrap();

@@ -470,6 +470,40 @@ fn no_step_at_which_all_ends_loses_or_doubles() {
     }
 }
 
+/// Files outlive the first checkpoint without them: the one before it may yet be needed.
+#[test]
+fn the_checkpoint_before_a_damaged_one_finds_its_files() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let disk = ModelDisk::default();
+    let mut run = Run::start(data.path(), &disk, false).unwrap();
+    for _ in 0..3 {
+        run.read();
+        run.deliver_plain(&runtime);
+    }
+    run.buffered.store_all();
+    run.save();
+    run.finish(&runtime);
+    run.save();
+    assert!(disk.segments() > 0, "the checkpoint before names them");
+    let path = data.path().join("checkpoint");
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+
+    let mut run = Run::start(data.path(), &disk, false).unwrap();
+    assert!(!run.checkpoints.is_complete());
+    let statement = run.statement(BUFFERED);
+    assert_eq!((statement.counts.read.events, statement.buffered["disk"].events), (9, 9));
+    run.finish(&runtime);
+    let counts = run.statement(BUFFERED).counts;
+    assert_eq!((counts.delivered.events, counts.lost.len()), (ROWS, 0));
+    for _ in 0..2 {
+        run.save();
+    }
+    assert_eq!(disk.segments(), 0);
+}
+
 /// A disk that fails now and then, without end: nothing is lost, and what could not be stored is delivered from memory.
 #[test]
 fn a_disk_that_fails_loses_nothing() {

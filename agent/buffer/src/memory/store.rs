@@ -55,7 +55,7 @@ impl MemoryTier {
         self.store(Duration::ZERO, Duration::ZERO, true);
     }
 
-    fn store(&self, oldest: Duration, along: Duration, hurried: bool) {
+    pub(super) fn store(&self, oldest: Duration, along: Duration, hurried: bool) {
         let Some(disk) = &self.disk else { return };
         let mut storing = disk.storing.lock().unwrap_or_else(PoisonError::into_inner);
         disk.store.tidy();
