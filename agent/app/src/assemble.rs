@@ -20,7 +20,7 @@ use weir_host::{OnError, Plugin};
 use weir_pipeline::Intake;
 use weir_pipeline::checkpoint::Checkpoints;
 use weir_pipeline::pipeline::{FaultPolicy, Output, Pipeline, Stage};
-use weir_pipeline::sink::{Sink, SinkMetrics};
+use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::{Mode, Source, SourceContext, SourceMetrics, Stop};
 use weir_pipeline::workers::Workers;
 use weir_tail::{
@@ -30,7 +30,7 @@ use weir_tail::{
 
 use crate::buffers;
 use crate::plugins::Plugins;
-use crate::sinks;
+use crate::sinks::{self, Built};
 use crate::state::{AgentState, PipelineView, Readiness};
 
 /// Memory of the dead letters of one pipeline that wait to be written.
@@ -41,7 +41,7 @@ pub struct Driven {
     /// Its name in the configuration.
     pub name: String,
     /// The sink.
-    pub sink: Box<dyn Sink>,
+    pub sink: Built,
     /// Its buffer.
     pub buffer: Arc<MemoryTier>,
     /// What its driver counts.
@@ -79,8 +79,8 @@ pub fn assemble(
     let ledger = restored_ledger(checkpoints);
     let mut sinks = BTreeMap::new();
     for (name, wanted) in &config.sinks {
-        let sink =
-            sinks::build(name, wanted).map_err(|error| one(config, &["sinks", name], error.to_string()))?;
+        let sink = sinks::build(name, wanted, &config.data_dir)
+            .map_err(|error| one(config, &["sinks", name], error.to_string()))?;
         let buffer = buffers::build(config, name, wanted, checkpoints, &ledger)
             .map_err(|error| one(config, &["sinks", name, "buffer"], error.to_string()))?;
         sinks.insert(name.to_string(), driven(name, sink, buffer));
@@ -105,6 +105,10 @@ pub fn assemble(
         ledger,
         sources: sources.iter().map(|s| (s.context.name.to_string(), s.context.metrics.clone())).collect(),
         sinks: sinks.values().map(|s| (s.name.clone(), s.metrics.clone(), s.buffer.clone())).collect(),
+        opensearch: sinks
+            .values()
+            .filter_map(|s| Some((s.name.clone(), s.sink.opensearch.clone()?)))
+            .collect(),
         plugins: plugins.values().cloned().collect(),
         pipelines: config.pipelines.iter().map(|(name, pipeline)| view(name, pipeline)).collect(),
         health: workers.health(),
@@ -169,7 +173,7 @@ fn build_pipeline(
         outputs.push(Output {
             buffer: driven.buffer.clone(),
             account: ledger.account(name, sink),
-            route: None,
+            route: driven.sink.route.clone(),
             best_effort: wanted.best_effort,
         });
     }
@@ -237,7 +241,7 @@ fn view(name: &Name, pipeline: &weir_config::Pipeline) -> PipelineView {
 
 // === sinks ===
 
-fn driven(name: &str, sink: Box<dyn Sink>, buffer: Arc<MemoryTier>) -> Driven {
+fn driven(name: &str, sink: Built, buffer: Arc<MemoryTier>) -> Driven {
     Driven { name: name.to_owned(), sink, buffer, metrics: Arc::default() }
 }
 
@@ -250,7 +254,7 @@ fn dead_letter_sink(config: &Config, pipeline: &Name, ledger: &Arc<Ledger>) -> R
         kind: weir_config::SinkKind::File(weir_config::FileSink { path, rotate: None }),
     };
     let name = format!("{pipeline} dead letters");
-    let sink = sinks::build(&name, &sink)
+    let sink = sinks::build(&name, &sink, &config.data_dir)
         .map_err(|error| one(config, &["data_dir"], format!("cannot keep dead letters: {error}")))?;
     Ok(driven(&name, sink, MemoryTier::new(DEAD_LETTER_BOUND, Arc::clone(ledger))))
 }

@@ -23,8 +23,9 @@ mod yaml;
 
 pub use config::{
     Admin, Buffer, Config, FileFormat, FileSink, FileSource, Grants, Isolation, Joining, KubernetesLogs,
-    Limits, Multiline, OnError, Parser, Pipeline, Plugin, Preset, ReadFrom, Rotation, Sink, SinkKind, Source,
-    SourceKind, Stage, WhenFull,
+    Limits, Multiline, OnError, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters,
+    OpenSearchFields, OpenSearchSink, OpenSearchTls, Parser, Pipeline, Plugin, Preset, ReadFrom, Rotation,
+    Secret, Sink, SinkKind, Source, SourceKind, Stage, TlsIdentity, WhenFull,
 };
 pub use error::{Error, Errors, Warning};
 pub use host::Host;

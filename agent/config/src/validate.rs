@@ -50,6 +50,7 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     let buffers = context.named(raw.buffers, "buffers", buffers::buffer);
     sinks::check_paths(&sinks, &sources, &mut context);
     plugins::check_secrets(&mut context);
+    sinks::check_secrets(&mut context);
     pipelines::check_references(&mut context);
     buffers::check_references(&mut context);
     buffers::check_use(&sinks, &mut context);

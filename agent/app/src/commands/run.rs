@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use weir_buffer::ledger::{Amount, Statement};
 use weir_config::Config;
 use weir_pipeline::checkpoint::Checkpoints;
-use weir_pipeline::sink::{SinkMetrics, drive};
+use weir_pipeline::sink::{Driving, SinkMetrics};
 use weir_pipeline::source::{Mode, Stop};
 use weir_pipeline::workers::Workers;
 
@@ -131,8 +131,7 @@ async fn live(
     let sink_metrics: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.metrics)).collect();
     let mut drivers = JoinSet::new();
     for Driven { name, sink, buffer, metrics } in sinks {
-        let give_up = give_up.subscribe();
-        drivers.spawn(async move { drive(&name, sink, buffer, metrics, give_up).await });
+        drivers.spawn(sink.driver.drive(Driving { name, buffer, metrics, give_up: give_up.subscribe() }));
     }
     let mut threads = Vec::new();
     for source in sources {

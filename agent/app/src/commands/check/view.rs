@@ -190,6 +190,7 @@ fn sink_view(name: &Name, sink: &Sink, config: &Config) -> SinkView {
         SinkKind::File(file) => ("file", Some(shown(&file.path))),
         SinkKind::Console => ("console", None),
         SinkKind::Blackhole => ("blackhole", None),
+        SinkKind::OpenSearch(sink) => ("opensearch", Some(sink.endpoints.join(", "))),
     };
     let buffer = sink.buffer.as_ref().and_then(|name| Some((name, config.buffers.get(name)?)));
     let buffer = buffer.map(|(name, buffer)| BufferView {
