@@ -21,7 +21,7 @@ use instance::{Instance, State};
 
 /// Shown by `cargo xtask servers --help`.
 pub const HELP: &str = "\
-Run real servers on this machine: loopback only, on free ports, in the background, each in a folder of its own.
+Run real servers on this machine: on loopback and free ports, in the background, each in its own folder.
 
 Usage: cargo xtask servers up NAME [OPTIONS]
        cargo xtask servers down [NAME] [OPTIONS]
@@ -34,7 +34,7 @@ Commands:
 
 Servers:
   opensearch  OpenSearch 2.19.4 with its stock modules, fetched by Maven once (about 100 MB, a minute); ready
-              in half a minute. Needs Java 17 to 23. Java and Maven are installed from Debian where they are missing
+              in half a minute. Java (17 to 23) and Maven are installed from Debian where they are missing
 
 Options:
       --instance NAME    Which of several servers of a kind [default: default]
@@ -115,13 +115,25 @@ pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
     }
 }
 
-/// Stops every server of an instance and removes what it leaves; for tests, which start their servers as they
-/// need them.
-pub fn remove_all(instance: &str) -> Result<()> {
-    for kind in KINDS {
-        stop(kind, instance, true)?;
+/// The instance of servers that belongs to a purpose in this target directory, so that two checkouts that are tested
+/// at the same time do not stop each other's.
+pub fn instance_for(purpose: &str, repository: &Repository) -> String {
+    let place = xxhash_rust::xxh3::xxh3_64(repository.target().as_os_str().as_encoded_bytes());
+    format!("{purpose}-{place:016x}")
+}
+
+/// Stops all servers of an instance and of those that are named after it (`NAME-…`), and removes what they leave if
+/// that is wanted. Returns how many ran.
+pub fn stop_all(instance: &str, remove_data: bool) -> Result<usize> {
+    let mut stopped = 0;
+    for server in found(None, None)? {
+        let (kind, name) = (Kind::named(&plain(&server["name"]))?, plain(&server["instance"]));
+        let rest = name.strip_prefix(instance);
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-')) {
+            stopped += usize::from(stop(kind, &name, remove_data)?["stopped"] == true);
+        }
     }
-    Ok(())
+    Ok(stopped)
 }
 
 impl Kind {
