@@ -40,4 +40,4 @@ pub use pod_log::PodLog;
 pub use scenario::{Report, Scenario};
 pub use sequence::{Findings, Oracle, SequenceLog};
 pub use servers::Server;
-pub use wait::{PATIENCE, until, until_some};
+pub use wait::{PATIENCE, until, until_some, until_within};

@@ -55,7 +55,9 @@ pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
     let step = Step::start("weir", "the agent that is put to the test; the first build takes minutes");
     let weir = cargo::build_agent(repository, &[])?;
     step.done(weir.display());
-    let player = build_player(repository)?;
+    let step = Step::start("soak", "the program that plays the scenario");
+    let player = cargo::build_example(repository, "soak")?;
+    step.done(player.display());
 
     let servers = servers::instance_for("soak", repository);
     servers::stop_all(&servers, true)?;
@@ -94,16 +96,6 @@ fn parse(mut arguments: Arguments) -> Result<Vec<String>> {
         }
     }
     Ok(passed_on)
-}
-
-fn build_player(repository: &Repository) -> Result<std::path::PathBuf> {
-    let step = Step::start("soak", "the program that plays the scenario");
-    let mut command = cargo::build_command(repository, "build", repository.target());
-    command.args(["--package", "integration-tests", "--example", "soak"]);
-    cargo::run(&mut command, "building the scenario")?;
-    let player = repository.target().join("release/examples/soak");
-    step.done(player.display());
-    Ok(player)
 }
 
 fn play(
