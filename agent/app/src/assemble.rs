@@ -19,13 +19,13 @@ use weir_event::transform::Transform;
 use weir_host::{OnError, Plugin};
 use weir_pipeline::checkpoint::Checkpoints;
 use weir_pipeline::pipeline::{FaultPolicy, Output, Pipeline, Stage};
-use weir_pipeline::sink::{Sink, SinkMetrics};
+use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::{Mode, Source, SourceContext, SourceMetrics, Stop};
 use weir_pipeline::workers::Workers;
 use weir_tail::{Files, FilesSettings, Format, KubernetesLogs, KubernetesLogsSettings, OwnPod, ReadFrom};
 
 use crate::plugins::Plugins;
-use crate::sinks;
+use crate::sinks::{self, Built};
 use crate::state::{AgentState, PipelineView, Readiness};
 
 /// Memory of the dead letters of one pipeline that wait to be written.
@@ -36,7 +36,7 @@ pub struct Driven {
     /// Its name in the configuration.
     pub name: String,
     /// The sink.
-    pub sink: Box<dyn Sink>,
+    pub sink: Built,
     /// Its buffer.
     pub buffer: Arc<MemoryTier>,
     /// What its driver counts.
@@ -74,8 +74,8 @@ pub fn assemble(
     let ledger = restored_ledger(checkpoints);
     let mut sinks = BTreeMap::new();
     for (name, sink) in &config.sinks {
-        let sink =
-            sinks::build(name, sink).map_err(|error| one(config, &["sinks", name], error.to_string()))?;
+        let sink = sinks::build(name, sink, &config.data_dir)
+            .map_err(|error| one(config, &["sinks", name], error.to_string()))?;
         sinks.insert(name.to_string(), driven(name, sink, DEFAULT_BOUND, &ledger));
     }
     let mut dead_letters = Vec::new();
@@ -96,8 +96,13 @@ pub fn assemble(
         ledger,
         sources: sources.iter().map(|s| (s.context.name.to_string(), s.context.metrics.clone())).collect(),
         sinks: sinks.values().map(|s| (s.name.clone(), s.metrics.clone(), s.buffer.clone())).collect(),
+        opensearch: sinks
+            .values()
+            .filter_map(|s| Some((s.name.clone(), s.sink.opensearch.clone()?)))
+            .collect(),
         plugins: plugins.values().cloned().collect(),
         pipelines: config.pipelines.iter().map(|(name, pipeline)| view(name, pipeline)).collect(),
+        health: workers.health(),
         readiness: Readiness::default(),
     });
     let sinks = sinks.into_values().chain(dead_letters).collect();
@@ -149,6 +154,7 @@ fn build_pipeline(
         outputs.push(Output {
             buffer: driven.buffer.clone(),
             account: ledger.account(name, sink),
+            route: driven.sink.route.clone(),
             best_effort: wanted.best_effort,
         });
     }
@@ -160,6 +166,7 @@ fn build_pipeline(
         dead_letters: Output {
             buffer: dead.buffer.clone(),
             account: weir_buffer::ledger::Account::new(name, "dead letters"),
+            route: None,
             best_effort: false,
         },
         weight: u32::from(pipeline.weight),
@@ -214,7 +221,7 @@ fn view(name: &Name, pipeline: &weir_config::Pipeline) -> PipelineView {
 
 // === sinks ===
 
-fn driven(name: &str, sink: Box<dyn Sink>, bound: u64, ledger: &Arc<Ledger>) -> Driven {
+fn driven(name: &str, sink: Built, bound: u64, ledger: &Arc<Ledger>) -> Driven {
     let buffer = MemoryTier::new(bound, Arc::clone(ledger));
     Driven { name: name.to_owned(), sink, buffer, metrics: Arc::default() }
 }
@@ -227,7 +234,7 @@ fn dead_letter_sink(config: &Config, pipeline: &Name, ledger: &Arc<Ledger>) -> R
         kind: weir_config::SinkKind::File(weir_config::FileSink { path, rotate: None }),
     };
     let name = format!("{pipeline} dead letters");
-    let sink = sinks::build(&name, &sink)
+    let sink = sinks::build(&name, &sink, &config.data_dir)
         .map_err(|error| one(config, &["data_dir"], format!("cannot keep dead letters: {error}")))?;
     Ok(driven(&name, sink, DEAD_LETTER_BOUND, ledger))
 }

@@ -16,6 +16,7 @@ use crate::state::AgentState;
 pub fn render(state: &AgentState) -> String {
     let mut out = Exposition::default();
     agent::agent(&mut out, state);
+    agent::pipelines(&mut out, state);
     agent::sources(&mut out, state);
     agent::ledger(&mut out, &state.ledger.statements());
     agent::sinks(&mut out, state);

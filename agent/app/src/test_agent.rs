@@ -7,11 +7,14 @@ use std::time::SystemTime;
 
 use weir_buffer::ledger::{Amount, Counts, Ledger};
 use weir_buffer::memory::MemoryTier;
+use weir_event::name_template::NameTemplate;
 use weir_host::{Artifact, Cache, Compiler, Engine, EngineConfig, Isolation, Limits, Plugin, PluginSpec};
 use weir_manifest::Grants;
+use weir_opensearch::{IndexRoute, Metrics};
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
 
+use crate::sinks::OpenSearchView;
 use crate::state::{AgentState, PipelineView, Readiness};
 
 #[path = "../../host/tests/host/guest.rs"]
@@ -37,6 +40,7 @@ pub fn state() -> AgentState {
             MemoryTier::new(1024, Arc::clone(&ledger)),
         )],
         ledger,
+        opensearch: vec![("search".to_owned(), opensearch())],
         plugins: vec![plugin()],
         pipelines: vec![PipelineView {
             name: "app-logs".to_owned(),
@@ -44,8 +48,16 @@ pub fn state() -> AgentState {
             stages: name("sampler"),
             sinks: name("local"),
         }],
+        health: Arc::default(),
         readiness: Readiness::default(),
     }
+}
+
+fn opensearch() -> OpenSearchView {
+    let template = NameTemplate::parse("logs-{namespace}").unwrap();
+    let metrics = Metrics::default();
+    metrics.requests_answered.store(5, Ordering::Relaxed);
+    OpenSearchView { metrics: Arc::new(metrics), route: Arc::new(IndexRoute::new(template, 10)) }
 }
 
 fn amount(events: u64) -> Amount {

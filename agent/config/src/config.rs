@@ -7,6 +7,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use weir_event::name_template::NameTemplate;
+
 use crate::error::{Complaint, Error};
 use crate::types::{Glob, Name, Pattern, Size};
 use crate::validate::Places;
@@ -228,6 +230,8 @@ pub enum SinkKind {
     Console,
     /// Takes the finished documents and forgets them.
     Blackhole,
+    /// Writes into OpenSearch.
+    OpenSearch(Box<OpenSearchSink>),
 }
 
 /// Appends events to a file.
@@ -246,6 +250,112 @@ pub struct Rotation {
     pub size: Size,
     /// How many renamed files are kept; at least 1.
     pub keep: u16,
+}
+
+/// Writes events into OpenSearch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSearchSink {
+    /// Where OpenSearch answers; at least one.
+    pub endpoints: Vec<String>,
+    /// The index of an event.
+    pub index: NameTemplate,
+    /// Different indices that events of one hour may go to.
+    pub max_indices_per_hour: u32,
+    /// How long events wait for others to share a request with.
+    pub max_wait: Duration,
+    /// Size of a request before it is compressed.
+    pub max_bytes: Size,
+    /// Events of a request.
+    pub max_events: u32,
+    /// Requests under way at once, at the most.
+    pub concurrency: u16,
+    /// How requests are compressed.
+    pub compression: OpenSearchCompression,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How OpenSearch is known, and the agent.
+    pub tls: OpenSearchTls,
+    /// Who the agent is.
+    pub auth: OpenSearchAuth,
+    /// What an event's members may be.
+    pub fields: OpenSearchFields,
+    /// Where events go that OpenSearch will never take.
+    pub dead_letters: OpenSearchDeadLetters,
+}
+
+/// How requests are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenSearchCompression {
+    /// At the fastest level.
+    Gzip,
+    /// Not at all.
+    None,
+}
+
+/// How OpenSearch is known, and the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenSearchTls {
+    /// Certificates that are trusted beside the system's.
+    pub ca: Option<PathBuf>,
+    /// The agent's own certificate.
+    pub identity: Option<TlsIdentity>,
+    /// Takes any certificate.
+    pub insecure_skip_verify: bool,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsIdentity {
+    /// The certificate, with those between it and its authority.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// Who the agent is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OpenSearchAuth {
+    /// Nobody, or who its certificate says.
+    #[default]
+    None,
+    /// By name and password.
+    Basic {
+        /// The name.
+        username: String,
+        /// Where its password is.
+        password: Secret,
+    },
+    /// By a token.
+    Bearer(Secret),
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// In a file, without newlines at its end.
+    File(PathBuf),
+    /// In an environment variable.
+    Variable(String),
+}
+
+/// What an event's members may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenSearchFields {
+    /// Objects within objects; what lies deeper becomes text.
+    pub max_depth: u32,
+    /// Different members of one event.
+    pub max_fields: u32,
+    /// Whether dots in names become underscores.
+    pub dedot: bool,
+}
+
+/// Where events go that OpenSearch will never take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenSearchDeadLetters {
+    /// A file; `None` is one in the data directory.
+    File(Option<PathBuf>),
+    /// An index.
+    Index(String),
 }
 
 /// The agent's own HTTP address.

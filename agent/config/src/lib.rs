@@ -23,7 +23,9 @@ mod yaml;
 
 pub use config::{
     Admin, Config, FileFormat, FileSink, FileSource, Grants, Isolation, KubernetesLogs, Limits, OnError,
-    Parser, Pipeline, Plugin, ReadFrom, Rotation, Sink, SinkKind, Source, SourceKind, Stage,
+    OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters, OpenSearchFields, OpenSearchSink,
+    OpenSearchTls, Parser, Pipeline, Plugin, ReadFrom, Rotation, Secret, Sink, SinkKind, Source, SourceKind,
+    Stage, TlsIdentity,
 };
 pub use error::{Error, Errors, Warning};
 pub use host::Host;

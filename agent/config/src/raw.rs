@@ -16,7 +16,10 @@ use serde::Deserialize;
 
 pub(crate) use pipeline::{NativeStage, Parser, Pipeline, Stage};
 pub(crate) use plugin::{Isolation, Limits, OnError, Plugin};
-pub(crate) use sink::{Rotation, Sink};
+pub(crate) use sink::{
+    FileReference, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters,
+    OpenSearchSink, OpenSearchTls, Rotation, SecretReference, Sink,
+};
 pub(crate) use source::{FileFormat, ReadFrom, Source};
 pub(crate) use text::Text;
 

@@ -48,11 +48,12 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     let pipelines = context.named(raw.pipelines, "pipelines", pipelines::pipeline);
     sinks::check_paths(&sinks, &sources, &mut context);
     plugins::check_secrets(&mut context);
+    sinks::check_secrets(&mut context);
     pipelines::check_references(&mut context);
     pipelines::check_together(&pipelines, &sinks, &mut context);
     let workers = raw.workers.and_then(|count| NonZeroUsize::new(count as usize));
     let given = memory::Given { memory: raw.memory.map(|size| size.0), workers };
-    let parts = memory::Parts::of(&plugins, &sources, &sinks);
+    let parts = memory::Parts::of(&plugins, &sources, &pipelines, &sinks);
     let (memory, workers) = memory::share_out(&given, &parts, &mut context);
     let data_dir = raw.data_dir.map_or_else(|| PathBuf::from(DEFAULT_DATA_DIR), |path| path.0.0);
     let data_dir = context.absolute(&data_dir);

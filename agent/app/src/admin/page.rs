@@ -6,6 +6,7 @@
 mod html;
 mod style;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -24,8 +25,9 @@ const REFRESH: &str = "5";
 pub fn draw(state: &AgentState) -> String {
     let mut html = Html::new("Weir", REFRESH, style::CSS);
     head(&mut html, state);
+    let held = state.health.held();
     for pipeline in &state.pipelines {
-        draw_pipeline(&mut html, pipeline);
+        draw_pipeline(&mut html, pipeline, &held);
     }
     ledger(&mut html, &state.ledger.statements());
     sources(&mut html, state);
@@ -50,8 +52,11 @@ fn head(html: &mut Html, state: &AgentState) {
 }
 
 /// Boxes from left to right with arrows between them.
-fn draw_pipeline(html: &mut Html, pipeline: &PipelineView) {
+fn draw_pipeline(html: &mut Html, pipeline: &PipelineView, held: &[(Arc<str>, Arc<str>)]) {
     html.heading(2, &pipeline.name);
+    if let Some((_, stage)) = held.iter().find(|(name, _)| **name == *pipeline.name) {
+        html.badge("bad", &format!("stands still: {stage} cannot handle a batch"));
+    }
     html.open("div class=flow");
     html.boxes("source", &pipeline.sources);
     for stage in &pipeline.stages {
@@ -71,15 +76,15 @@ fn ledger(html: &mut Html, statements: &[Statement]) {
     }
     html.table(&[
         "pipeline → sink",
-        "read",
-        "created",
-        "delivered",
-        "sampled",
-        "dropped",
-        "dead-lettered",
-        "lost",
-        "buffered",
-        "in flight",
+        "#read",
+        "#created",
+        "#delivered",
+        "#sampled",
+        "#dropped",
+        "#dead-lettered",
+        "#lost",
+        "#buffered",
+        "#in flight",
         "balanced",
     ]);
     for statement in statements {
@@ -118,7 +123,7 @@ fn reasons(html: &mut Html, statements: &[Statement]) {
     if lines.is_empty() {
         return;
     }
-    html.table(&["pipeline → sink", "state", "reason", "events", "bytes"]);
+    html.table(&["pipeline → sink", "state", "reason", "#events", "#bytes"]);
     for (statement, state, reason, amount) in lines {
         html.row(&format!("{} → {}", statement.pipeline, statement.sink));
         html.cell("", state);
@@ -149,7 +154,7 @@ fn of_statement(statement: &Statement) -> Vec<(&Statement, &'static str, &str, A
 
 fn sources(html: &mut Html, state: &AgentState) {
     html.heading(2, "Sources");
-    html.table(&["source", "files", "events", "bytes", "malformed lines", "cut events", "errors"]);
+    html.table(&["source", "#files", "#events", "#bytes", "#malformed lines", "#cut events", "#errors"]);
     for (name, metrics) in &state.sources {
         html.row(name);
         let (malformed, truncated) = (metrics.malformed.load(Relaxed), metrics.truncated.load(Relaxed));
@@ -167,7 +172,7 @@ fn sources(html: &mut Html, state: &AgentState) {
 
 fn sinks(html: &mut Html, state: &AgentState) {
     html.heading(2, "Sinks");
-    html.table(&["sink", "state", "events", "bytes", "retries", "buffer bytes", "buffer bytes at most"]);
+    html.table(&["sink", "state", "#events", "#bytes", "#retries", "#buffer bytes", "#buffer bytes at most"]);
     for (name, metrics, buffer) in &state.sinks {
         html.row(name);
         let (class, word) = sink_state(metrics);
@@ -200,13 +205,13 @@ fn plugins(html: &mut Html, state: &AgentState) {
     html.table(&[
         "plugin",
         "artefact",
-        "calls",
-        "events",
-        "CPU s",
-        "ns an event",
-        "memory bytes",
-        "errors",
-        "failed events",
+        "#calls",
+        "#events",
+        "#CPU s",
+        "#ns an event",
+        "#memory bytes",
+        "#errors",
+        "#failed events",
         "last fault",
     ]);
     for plugin in &state.plugins {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use weir_buffer::ledger::Statement;
 use weir_config::Config;
 use weir_pipeline::checkpoint::Checkpoints;
-use weir_pipeline::sink::{SinkMetrics, drive};
+use weir_pipeline::sink::{Driving, SinkMetrics};
 use weir_pipeline::source::{Mode, Stop};
 use weir_pipeline::workers::Workers;
 
@@ -128,8 +128,7 @@ async fn live(
     let sink_metrics: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.metrics)).collect();
     let mut drivers = JoinSet::new();
     for Driven { name, sink, buffer, metrics } in sinks {
-        let give_up = give_up.subscribe();
-        drivers.spawn(async move { drive(&name, sink, buffer, metrics, give_up).await });
+        drivers.spawn(sink.driver.drive(Driving { name, buffer, metrics, give_up: give_up.subscribe() }));
     }
     let mut threads = Vec::new();
     for source in sources {
@@ -144,7 +143,7 @@ async fn live(
     state.readiness.set_draining();
     tracing::info!("draining");
     let held = tokio::task::spawn_blocking(move || {
-        let held = workers.held();
+        let held = workers.health().held();
         workers.finish(patience.workers);
         held
     });
@@ -226,7 +225,7 @@ impl DeadEnd<'_> {
     async fn reached(&self) {
         let failing = sink_fails_for(self.sinks, ONCE_SINK_PATIENCE);
         let held = async {
-            while self.workers.held().is_empty() {
+            while self.workers.health().held().is_empty() {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };

@@ -9,7 +9,7 @@ use weir_pipeline::source::SourceMetrics;
 
 use super::exposition::{Exposition, Sample};
 use super::families as f;
-use crate::state::AgentState;
+use crate::state::{AgentState, PipelineView};
 
 /// The tier that every sink has.
 const MEMORY: &str = "memory";
@@ -19,6 +19,17 @@ pub fn agent(out: &mut Exposition, state: &AgentState) {
     out.add(&f::BUILD, [Sample::count([("version", env!("CARGO_PKG_VERSION"))], 1)]);
     out.add(&f::CONFIG, [Sample::count([("hash", state.config_hash.as_str())], 1)]);
     out.add(&f::READY, [Sample::count([], u64::from(state.readiness.reason().is_none()))]);
+}
+
+/// The pipelines.
+pub fn pipelines(out: &mut Exposition, state: &AgentState) {
+    let held = state.health.held();
+    let held = state.pipelines.iter().map(|PipelineView { name, .. }| {
+        let is_held = held.iter().any(|(pipeline, _)| **pipeline == **name);
+        Sample::count([("pipeline", name.as_str())], u64::from(is_held))
+    });
+    out.add(&f::PIPELINE_HELD, held);
+    out.add(&f::WORKER_PANICS, [Sample::count([], state.health.panics())]);
 }
 
 /// The sources.

@@ -57,6 +57,17 @@ pub const CONFIG: Family =
 pub const READY: Family =
     gauge("weir_ready", "", "1 while the agent does its work, 0 while it starts or drains.");
 
+pub const PIPELINE_HELD: Family = gauge(
+    "weir_pipeline_held",
+    "pipeline",
+    "1 while the pipeline stands still with a batch that a plugin cannot handle (on_error: hold).",
+);
+pub const WORKER_PANICS: Family = counter(
+    "weir_worker_panics_total",
+    "",
+    "Faults of the agent itself while it handled a batch, which stays unacked.",
+);
+
 pub const SOURCE_BYTES: Family = counter("weir_source_read_bytes_total", "source", "Bytes read.");
 pub const SOURCE_EVENTS: Family =
     counter("weir_source_events_total", "source", "Events handed to the pipelines.");
@@ -165,10 +176,12 @@ pub const PROCESS_START: Family =
 
 /// All of them, in the order in which they are rendered.
 #[cfg(test)]
-pub const ALL: [&Family; 41] = [
+pub const ALL: [&Family; 43] = [
     &BUILD,
     &CONFIG,
     &READY,
+    &PIPELINE_HELD,
+    &WORKER_PANICS,
     &SOURCE_BYTES,
     &SOURCE_EVENTS,
     &SOURCE_FILES,

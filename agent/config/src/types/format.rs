@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Address, Artifact, FieldPath, FilePath, Glob, Label, Name, Pattern, Size};
+use super::{
+    Address, Artifact, Endpoint, FieldPath, FilePath, Glob, IndexName, IndexTemplate, Label, Name, Pattern,
+    Size,
+};
 use crate::error::Complaint;
 
 /// Text with a meaning.
@@ -29,13 +32,16 @@ pub(crate) struct Known {
     pub check: fn(&str) -> Result<(), Complaint>,
 }
 
-static FORMATS: [Known; 10] = [
+static FORMATS: [Known; 13] = [
     entry::<Address>(),
     entry::<Artifact>(),
     entry::<Duration>(),
+    entry::<Endpoint>(),
     entry::<FieldPath>(),
     entry::<FilePath>(),
     entry::<Glob>(),
+    entry::<IndexName>(),
+    entry::<IndexTemplate>(),
     entry::<Label>(),
     entry::<Name>(),
     entry::<Pattern>(),

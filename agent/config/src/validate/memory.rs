@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use super::Context;
-use crate::config::{Plugin, Sink, Source};
+use crate::config::{Pipeline, Plugin, Sink, Source, Stage};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::types::{Name, Size};
@@ -17,6 +17,8 @@ const DEFAULT_SHARE_PERCENT: u64 = 60;
 const SOURCE_MEMORY: Size = Size::of_mib(4);
 /// Documents that wait for one sink.
 const SINK_MEMORY: Size = Size::of_mib(16);
+/// Dead letters of one pipeline that wait to be written.
+const DEAD_LETTER_MEMORY: Size = Size::of_mib(4);
 
 /// What `memory` and `workers` were given as, if they were.
 pub(super) struct Given {
@@ -71,7 +73,7 @@ fn check_fit(memory: Size, workers: NonZeroUsize, parts: &Parts, context: &mut C
         return;
     }
     let message = format!(
-        "{} is too small: {} for plugins (limits.memory × {workers} workers), {} for sources and {} for sinks make {}",
+        "{} is too small: {} for plugins (limits.memory × uses × {workers} workers), {} for sources and {} for sinks and dead letters make {}",
         shown(memory.bytes()),
         shown(plugins),
         shown(parts.sources),
@@ -97,14 +99,21 @@ impl Parts {
     pub fn of(
         plugins: &BTreeMap<Name, Plugin>,
         sources: &BTreeMap<Name, Source>,
+        pipelines: &BTreeMap<Name, Pipeline>,
         sinks: &BTreeMap<Name, Sink>,
     ) -> Parts {
+        // Each place where a plugin is used has an instance of its own; one that is not used is loaded all the same.
+        let uses = |plugin: &Name| {
+            let stages = pipelines.values().flat_map(|pipeline| &pipeline.stages);
+            stages.filter(|stage| matches!(stage, Stage::Plugin(name) if name == plugin)).count().max(1)
+        };
+        let of = |memory: Size, count: usize| memory.bytes().saturating_mul(count as u64);
         Parts {
             plugins_per_worker: plugins
-                .values()
-                .fold(0, |sum, plugin| sum.saturating_add(plugin.limits.memory.bytes())),
-            sources: SOURCE_MEMORY.bytes().saturating_mul(sources.len() as u64),
-            sinks: SINK_MEMORY.bytes().saturating_mul(sinks.len() as u64),
+                .iter()
+                .fold(0, |sum, (name, plugin)| sum.saturating_add(of(plugin.limits.memory, uses(name)))),
+            sources: of(SOURCE_MEMORY, sources.len()),
+            sinks: of(SINK_MEMORY, sinks.len()).saturating_add(of(DEAD_LETTER_MEMORY, pipelines.len())),
         }
     }
 }

@@ -40,7 +40,7 @@ impl Transform for Second {
 }
 
 fn output(account: Arc<Account>, ledger: &Arc<Ledger>) -> Output {
-    Output { buffer: MemoryTier::new(1 << 20, Arc::clone(ledger)), account, best_effort: false }
+    Output { buffer: MemoryTier::new(1 << 20, Arc::clone(ledger)), account, route: None, best_effort: false }
 }
 
 fn pipeline(stage: Stage, ledger: &Arc<Ledger>) -> Arc<Pipeline> {

@@ -178,6 +178,7 @@ fn sink_view(name: &Name, sink: &Sink) -> SinkView {
         SinkKind::File(file) => ("file", Some(shown(&file.path))),
         SinkKind::Console => ("console", None),
         SinkKind::Blackhole => ("blackhole", None),
+        SinkKind::OpenSearch(sink) => ("opensearch", Some(sink.endpoints.join(", "))),
     };
     SinkView { name: name.to_string(), r#type, path, best_effort: sink.best_effort }
 }
