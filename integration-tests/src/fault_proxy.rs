@@ -6,7 +6,7 @@
 //! 3. What happened is counted, so that a test can say that it did happen.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 
 use crate::http1::Message;
+use crate::tls::{self, Certificate};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 const LONGEST_DELAY: Duration = Duration::from_millis(1500);
@@ -66,6 +67,7 @@ struct Shared {
     requests: AtomicU64,
     happened: Mutex<BTreeMap<Fault, u64>>,
     observer: Box<Observer>,
+    tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 // === impl Schedule ===
@@ -128,26 +130,41 @@ impl FaultProxy {
         schedule: Schedule,
         observer: impl Fn(&Message, &Message) + Send + Sync + 'static,
     ) -> FaultProxy {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        FaultProxy::listen(0, upstream, schedule, Box::new(observer), None)
+    }
+
+    /// A proxy without faults that shows this certificate, on a port of the caller's choice; 0 is a free one.
+    pub fn with_certificate(port: u16, upstream: SocketAddr, certificate: &Certificate) -> FaultProxy {
+        let tls = Some(tls::server(certificate));
+        FaultProxy::listen(port, upstream, Schedule::quiet(), Box::new(|_, _| {}), tls)
+    }
+
+    fn listen(
+        port: u16,
+        upstream: SocketAddr,
+        schedule: Schedule,
+        observer: Box<Observer>,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> FaultProxy {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         let address = listener.local_addr().expect("its address");
         let happened = Mutex::default();
         let (is_over, requests) = (AtomicBool::new(false), AtomicU64::new(0));
-        let shared = Arc::new(Shared {
-            upstream,
-            schedule,
-            is_over,
-            requests,
-            happened,
-            observer: Box::new(observer),
-        });
+        let shared = Arc::new(Shared { upstream, schedule, is_over, requests, happened, observer, tls });
         let serving = Arc::clone(&shared);
         let listener = thread::spawn(move || serving.listen(&listener));
         FaultProxy { address, shared, listener: Some(listener) }
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or https.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// How often each fault happened so far.
@@ -188,10 +205,20 @@ impl Shared {
 
     fn serve(&self, client: &TcpStream) -> io::Result<()> {
         prepare(client)?;
-        let mut requests = BufReader::new(client);
+        match &self.tls {
+            None => self.converse(client),
+            Some(config) => {
+                let session = rustls::ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+                self.converse(rustls::StreamOwned::new(session, client))
+            }
+        }
+    }
+
+    fn converse(&self, client: impl Read + Write) -> io::Result<()> {
+        let mut client = BufReader::new(client);
         let mut upstream = None;
-        while let Some(request) = Message::read_request(&mut requests)? {
-            if !self.pass_on(&request, client, &mut upstream)? {
+        while let Some(request) = Message::read_request(&mut client)? {
+            if !self.pass_on(&request, client.get_mut(), &mut upstream)? {
                 return Ok(());
             }
         }
@@ -202,14 +229,14 @@ impl Shared {
     fn pass_on(
         &self,
         request: &Message,
-        mut client: &TcpStream,
+        client: &mut impl Write,
         upstream: &mut Option<TcpStream>,
     ) -> io::Result<bool> {
         let (fault, mut random) = self.schedule.fault(self.requests.fetch_add(1, Ordering::Relaxed));
         match fault {
             Fault::Answer(status) => {
                 self.count(fault);
-                refusal(status).write(&mut client)?;
+                refusal(status).write(client)?;
                 return Ok(request.keeps_alive());
             }
             Fault::CutBefore => {
@@ -221,7 +248,7 @@ impl Shared {
         }
         let Ok(mut answer) = self.ask_upstream(request, upstream) else {
             // A server that is not there is no fault of ours; a proxy says so.
-            Message::answer(502, "Bad Gateway", "").write(&mut client)?;
+            Message::answer(502, "Bad Gateway", "").write(client)?;
             return Ok(request.keeps_alive());
         };
         (self.observer)(request, &answer);
@@ -235,12 +262,13 @@ impl Shared {
                 let mut half = answer.head(answer.body.len());
                 half.extend_from_slice(&answer.body[..answer.body.len() / 2]);
                 client.write_all(&half)?;
+                client.flush()?;
                 Ok(false)
             }
             _ => {
                 let did_happen = fault != Fault::RefuseItems || refuse_items(&mut answer, &mut random);
                 self.count(if did_happen { fault } else { Fault::None });
-                answer.write(&mut client)?;
+                answer.write(client)?;
                 Ok(request.keeps_alive() && answer.keeps_alive())
             }
         }
@@ -375,6 +403,27 @@ mod tests {
             body["items"].as_array().unwrap().iter().map(|i| &i["create"]["status"]).collect();
         assert!(statuses.contains(&&json!(429)) && statuses.contains(&&json!(201)), "{statuses:?}");
         assert_eq!((taken, &body["errors"]), (1, &json!(true)));
+    }
+
+    #[test]
+    fn a_certificate_is_good_until_it_expires() {
+        let authority = crate::tls::Authority::new();
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, &authority.pem).unwrap();
+        let client = tls::client(&ca);
+        let upstream = upstream(&Arc::default());
+        let ask = |certificate: &Certificate| {
+            let proxy = FaultProxy::with_certificate(0, upstream, certificate);
+            let mut stream = tls::connect(&client, TcpStream::connect(proxy.address).unwrap());
+            let start = "POST /_bulk HTTP/1.1".to_owned();
+            Message { start, headers: Vec::new(), body: Vec::new() }.write(&mut stream)?;
+            Message::read_answer(&mut BufReader::new(stream))
+        };
+        assert_eq!(ask(&authority.valid()).unwrap().status().unwrap(), 200);
+        let refused = ask(&authority.expired()).unwrap_err().to_string();
+        assert!(refused.contains("expired"), "{refused}");
+        assert!(ask(&crate::tls::Authority::new().valid()).is_err(), "nobody vouches for it");
     }
 
     #[test]

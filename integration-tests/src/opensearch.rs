@@ -1,22 +1,41 @@
-//! OpenSearch, asked over plain HTTP.
+//! OpenSearch, asked over HTTP, with and without TLS.
 
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::ClientConfig;
 use serde_json::Value;
 
 use crate::http1::Message;
 use crate::servers::Server;
+use crate::tls;
 
 /// Long enough for a search over millions of documents on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A running OpenSearch without TLS.
+/// A running OpenSearch.
 #[derive(Clone, Debug)]
 pub struct OpenSearch {
     address: SocketAddr,
     server: Server,
+    security: Option<Security>,
+}
+
+/// What it takes to be let in.
+#[derive(Clone, Debug)]
+pub struct Security {
+    /// The file with the authority of the server's certificate.
+    pub ca: PathBuf,
+    /// A user who may do everything.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+    tls: Arc<ClientConfig>,
 }
 
 /// What it answered.
@@ -36,12 +55,31 @@ impl OpenSearch {
         OpenSearch::of(Server::new("opensearch", "", &[]))
     }
 
+    /// One with the security plugin, which all tests share. It takes no request above 1 MiB.
+    pub fn secured() -> OpenSearch {
+        let options = ["--security", "--set", "http.max_content_length=1mb"];
+        OpenSearch::of(Server::new("opensearch", "-security", &options))
+    }
+
     /// Has this server run.
     pub fn of(server: Server) -> OpenSearch {
         let shown = server.up();
-        let url = shown["url"].as_str().expect("a URL");
-        let address = url.strip_prefix("http://").unwrap_or_else(|| panic!("{url} is not plain HTTP"));
-        OpenSearch { address: address.parse().expect("an address and a port"), server }
+        let text = |name: &str| shown[name].as_str().map(str::to_owned);
+        let url = text("url").expect("a URL");
+        let address = url.split_once("://").expect("a scheme").1;
+        let address = address.parse().expect("an address and a port");
+        let security = text("ca").map(PathBuf::from).map(|ca| Security {
+            tls: tls::client(&ca),
+            ca,
+            username: text("username").expect("a user"),
+            password: text("password").expect("a password"),
+        });
+        OpenSearch { address, server, security }
+    }
+
+    /// What it takes to be let in, if it takes anything.
+    pub fn security(&self) -> Option<&Security> {
+        self.security.as_ref()
     }
 
     /// Where it listens.
@@ -49,9 +87,10 @@ impl OpenSearch {
         self.address
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// `http://127.0.0.1:PORT`, or https.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.security.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Stops it; its documents stay.
@@ -101,12 +140,18 @@ impl OpenSearch {
         let headers = [("host", self.address.to_string()), ("content-type", kind.to_owned())];
         let mut headers: Vec<_> = headers.map(|(name, value)| (name.to_owned(), value)).into();
         headers.push(("connection".to_owned(), "close".to_owned()));
+        if let Some(Security { username, password, .. }) = &self.security {
+            let login = STANDARD.encode(format!("{username}:{password}"));
+            headers.push(("authorization".to_owned(), format!("Basic {login}")));
+        }
         let request = Message { start: format!("{method} {path} HTTP/1.1"), headers, body };
-        let mut stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
+        let stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        request.write(&mut stream)?;
-        let answer = Message::read_answer(&mut BufReader::new(stream))?;
+        let answer = match &self.security {
+            None => converse(&request, stream)?,
+            Some(security) => converse(&request, tls::connect(&security.tls, stream))?,
+        };
         let body = if answer.body.is_empty() { Value::Null } else { serde_json::from_slice(&answer.body)? };
         Ok(Reply { status: answer.status()?, body })
     }
@@ -152,6 +197,11 @@ impl OpenSearch {
             answer = self.expect("POST", "/_search/scroll", &next);
         }
     }
+}
+
+fn converse(request: &Message, mut stream: impl Read + Write) -> io::Result<Message> {
+    request.write(&mut stream)?;
+    Message::read_answer(&mut BufReader::new(stream))
 }
 
 // === impl Reply ===

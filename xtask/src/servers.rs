@@ -34,7 +34,8 @@ Commands:
 
 Servers:
   opensearch  OpenSearch 2.19.4 with its stock modules, fetched by Maven once (about 100 MB, a minute); ready
-              in half a minute. Java (17 to 23) and Maven are installed from Debian where they are missing
+              in half a minute. Java (17 to 23) and Maven are installed from Debian where they are missing.
+              The default instance listens on port 9200 if that is free, as configs/opensearch.yaml wants it
 
 Options:
       --instance NAME    Which of several servers of a kind [default: default]

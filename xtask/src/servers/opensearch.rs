@@ -43,6 +43,8 @@ const DEMO_LIMIT: Duration = Duration::from_secs(180);
 const START_LIMIT: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const SAY_EVERY: Duration = Duration::from_secs(20);
+/// As configs/opensearch.yaml has it.
+const KNOWN_PORT: u16 = 9200;
 const ADMIN: &str = "admin";
 
 /// How a server is asked to run.
@@ -100,7 +102,9 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str, options: &Op
     }
     let java = java::java_home()?;
     let layout = lay_out(repository, options.security, &java)?;
-    let ports = ports(known.map(|state| state.ports).unwrap_or_default())?;
+    // The one that people mean who do not say which has the port that everybody knows, if nobody else has it.
+    let first_choice = if name == super::DEFAULT_INSTANCE { vec![KNOWN_PORT] } else { Vec::new() };
+    let ports = ports(known.map_or(first_choice, |state| state.ports))?;
     configure(&places, &layout, options, ports)?;
 
     let step = Step::start("opensearch", format!("{VERSION} on port {}, ready in half a minute", ports[0]));
@@ -267,13 +271,13 @@ fn generate_password() -> Result<String> {
     Ok(password)
 }
 
-/// The ports of the last time if they are still free, else others.
-fn ports(last: Vec<u16>) -> Result<[u16; 2]> {
+/// These ports if they are free, else others.
+fn ports(wanted: Vec<u16>) -> Result<[u16; 2]> {
     let bind = |port: u16| TcpListener::bind(("127.0.0.1", port));
     let mut held = Vec::new();
     for index in 0..2 {
-        let wanted = last.get(index).copied().unwrap_or(0);
-        let listener = bind(wanted).or_else(|_taken| bind(0));
+        let port = wanted.get(index).copied().unwrap_or(0);
+        let listener = bind(port).or_else(|_taken| bind(0));
         let listener = listener.map_err(|cause| Error::failed(format!("no free port: {cause}")))?;
         held.push(listener);
     }
