@@ -170,7 +170,7 @@ impl OpenSearch {
         self.expect("POST", &format!("/{indices}/_refresh?ignore_unavailable=true"), &Value::Null);
     }
 
-    /// Removes indices, also those that are closed or read-only.
+    /// Removes indices, also those that are closed.
     #[track_caller]
     pub fn remove(&self, indices: &str) {
         let path = format!("/{indices}?ignore_unavailable=true&expand_wildcards=all");
