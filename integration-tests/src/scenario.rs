@@ -94,7 +94,7 @@ impl Scenario {
         let url = proxy.as_ref().map_or_else(|| server.url(), FaultProxy::url);
         let index = format!("scenario-{:x}-{}", self.seed, std::process::id());
         let node = Node::new();
-        node.configure(&configuration(&url, &index));
+        node.configure(&configuration(&url, &index, self.faults));
 
         let written = AtomicU64::new(0);
         let stage = Stage { scenario: self, written, is_over: AtomicBool::new(false), progress };
@@ -138,13 +138,15 @@ impl Scenario {
     }
 }
 
-fn configuration(url: &str, index: &str) -> String {
+/// Behind a proxy that fails, requests are small, so that there are many of them to fail.
+fn configuration(url: &str, index: &str, faults: bool) -> String {
+    let most = if faults { 250 } else { 10_000 };
     format!(
         "
 sources: {{pods: {{type: kubernetes_logs, path: pods}}}}
 pipelines: {{{PIPELINE}: {{from: [pods], to: [{SINK}]}}}}
 sinks:
-  {SINK}: {{type: opensearch, endpoints: ['{url}'], index: '{index}-%Y.%m.%d', max_wait: 300ms}}
+  {SINK}: {{type: opensearch, endpoints: ['{url}'], index: '{index}-%Y.%m.%d', max_wait: 300ms, max_events: {most}}}
 "
     )
 }

@@ -17,8 +17,8 @@ use serde::Deserialize;
 pub(crate) use pipeline::{NativeStage, Parser, Pipeline, Stage};
 pub(crate) use plugin::{Isolation, Limits, OnError, Plugin};
 pub(crate) use sink::{
-    FileReference, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters,
-    OpenSearchSink, OpenSearchTls, Rotation, SecretReference, Sink,
+    FileReference, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters, OpenSearchSink,
+    OpenSearchTls, Rotation, SecretReference, Sink,
 };
 pub(crate) use source::{FileFormat, ReadFrom, Source};
 pub(crate) use text::Text;

@@ -39,6 +39,8 @@ const LAST_ANSWERS: Duration = Duration::from_millis(1500);
 const LEAST_BYTES: usize = 64 * 1024;
 /// A group that is refused as busy is halved down to this many documents.
 const LEAST_EVENTS: usize = 256;
+/// A group that failed so often while others were answered is halved.
+const LONE_FAILURES: u32 = 3;
 /// Answers from this size on are read off the reactor.
 const LARGE_ANSWER: usize = 64 * 1024;
 
@@ -62,6 +64,8 @@ pub(crate) struct Driver {
     lanes: Lanes,
     pace: Pace,
     link: Link,
+    /// Requests that were answered item by item.
+    answered: u64,
     /// Bytes of a request; below the setting after one was too large.
     max_bytes: usize,
     tasks: JoinSet<Finished>,
@@ -120,6 +124,7 @@ impl Driver {
             lanes: Lanes::default(),
             pace: Pace::new(settings.concurrency),
             link: Link::default(),
+            answered: 0,
             max_bytes: settings.max_bytes,
             tasks: JoinSet::new(),
             requests: 0,
@@ -230,7 +235,7 @@ impl Driver {
             match self.buffer.take_held(&index) {
                 Some(lease) => {
                     let parcels = vec![Parcel { lease, stage: Stage::New, since: now }];
-                    self.waiting.push(Group { parcels, due: now, tries: 0, probe: Some(index) });
+                    self.waiting.push(Group { probe: Some(index), ..Group::new(parcels, now) });
                 }
                 // All that was held became something else; the next documents find out.
                 None => drop(self.lanes.open(&index)),
@@ -273,7 +278,7 @@ impl Driver {
             count += 1;
         }
         let parcels = self.collecting.drain(..count).collect();
-        Some(Group { parcels, due: now, tries: 0, probe: None })
+        Some(Group::new(parcels, now))
     }
 
     fn launch_letters(&mut self, now: Instant) {
@@ -331,6 +336,7 @@ impl Driver {
 
     fn answered(&mut self, group: Group, fates: Vec<Vec<Fate>>, now: Instant) {
         self.metrics.requests_answered.fetch_add(1, Ordering::Relaxed);
+        self.answered += 1;
         self.metrics.unauthorized.store(0, Ordering::Relaxed);
         if self.link.is_failing() {
             tracing::info!(sink = %self.name, "OpenSearch takes documents again");
@@ -465,7 +471,7 @@ impl Driver {
             return;
         }
         self.totals.retries.fetch_add(1, Ordering::Relaxed);
-        let group = Group { parcels, due: now + pause(tries), tries: tries + 1, probe: None };
+        let group = Group { tries: tries + 1, ..Group::new(parcels, now + pause(tries)) };
         let events = group.events();
         if events == of_events && events > LEAST_EVENTS {
             let (first, mut second) = group.halves();
@@ -505,7 +511,24 @@ impl Driver {
         group.tries += 1;
         // The link has the pause.
         group.due = now;
-        self.waiting.push(group);
+        self.wait_or_halve(group, now);
+    }
+
+    /// A group that fails again and again while others are answered has something in it that ends its requests, as a
+    /// proxy does that cuts large ones off: it is halved, and kept from the others.
+    fn wait_or_halve(&mut self, mut group: Group, now: Instant) {
+        if group.answered_before.is_some_and(|before| before < self.answered) {
+            group.lone_failures += 1;
+            group.due = now + pause(group.lone_failures);
+        }
+        group.answered_before = Some(self.answered);
+        if group.lone_failures >= LONE_FAILURES && group.events() > 1 {
+            self.metrics.requests_split.fetch_add(1, Ordering::Relaxed);
+            let (first, second) = group.halves();
+            self.waiting.extend([first, second]);
+        } else {
+            self.waiting.push(group);
+        }
     }
 
     fn say_failing(&self, text: &str, error: &str) {
@@ -562,7 +585,7 @@ impl Driver {
             return lease.settle(Vec::new());
         }
         let parcels = vec![Parcel { lease, stage: Stage::Repaired, since }];
-        self.waiting.push(Group { parcels, due: now, tries: 0, probe: None });
+        self.waiting.push(Group::new(parcels, now));
     }
 
     // --- ends ---
@@ -588,7 +611,7 @@ impl Driver {
         let parcel = Parcel { lease, stage: Stage::Letter(reasons), since: now };
         parcel.cut(self.max_bytes, self.settings.max_events, &mut parcels);
         for parcel in parcels {
-            self.waiting.push(Group { parcels: vec![parcel], due: now, tries: 0, probe: None });
+            self.waiting.push(Group::new(vec![parcel], now));
         }
     }
 

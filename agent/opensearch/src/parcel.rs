@@ -33,6 +33,10 @@ pub(crate) struct Group {
     pub due: Instant,
     /// How often it was sent.
     pub tries: u32,
+    /// How often it failed as a whole while others were answered.
+    pub lone_failures: u32,
+    /// How many requests had been answered when it failed last.
+    pub answered_before: Option<u64>,
     /// The index that this group is to find out about.
     pub probe: Option<Arc<str>>,
 }
@@ -81,6 +85,11 @@ impl Parcel {
 // === impl Group ===
 
 impl Group {
+    /// Parcels that were not sent together before.
+    pub fn new(parcels: Vec<Parcel>, due: Instant) -> Group {
+        Group { parcels, due, tries: 0, lone_failures: 0, answered_before: None, probe: None }
+    }
+
     /// Documents.
     pub fn events(&self) -> usize {
         self.parcels.iter().map(Parcel::events).sum()
@@ -110,7 +119,7 @@ impl Group {
             taken += events;
         }
         let Group { due, tries, probe, .. } = self;
-        (Group { parcels: first, due, tries, probe }, Group { parcels: second, due, tries, probe: None })
+        (Group { tries, probe, ..Group::new(first, due) }, Group { tries, ..Group::new(second, due) })
     }
 }
 

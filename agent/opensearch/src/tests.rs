@@ -5,3 +5,4 @@ mod http;
 mod outcomes;
 mod random;
 mod rig;
+mod tls;

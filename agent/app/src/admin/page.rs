@@ -13,6 +13,7 @@ use std::time::Duration;
 use html::Html;
 use weir_buffer::ledger::{Amount, Statement};
 use weir_host::{Cause, Plugin};
+use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
 
 use crate::output::grouped;
@@ -32,6 +33,7 @@ pub fn draw(state: &AgentState) -> String {
     ledger(&mut html, &state.ledger.statements());
     sources(&mut html, state);
     sinks(&mut html, state);
+    opensearch(&mut html, state);
     plugins(&mut html, state);
     html.links(&["/metrics", "/api/ledger", "/healthz", "/readyz"]);
     html.finish()
@@ -184,6 +186,52 @@ fn sinks(html: &mut Html, state: &AgentState) {
         }
         html.number(buffer.used(), "");
         html.number(buffer.bound(), "");
+        html.end_row();
+    }
+    html.close("table");
+}
+
+/// Requests and what waits for which index.
+fn opensearch(html: &mut Html, state: &AgentState) {
+    if state.opensearch.is_empty() {
+        return;
+    }
+    html.heading(2, "OpenSearch");
+    html.table(&[
+        "sink",
+        "indices",
+        "#requests",
+        "#failed",
+        "#at once",
+        "#sent again",
+        "#repaired",
+        "#bytes sent",
+    ]);
+    for (name, view) in &state.opensearch {
+        let metrics = &view.metrics;
+        html.row(name);
+        let buffer = state.sinks.iter().find(|(sink, _, _)| sink == name).map(|(_, _, buffer)| buffer);
+        let held = buffer.map(|buffer| buffer.held()).unwrap_or_default();
+        match (metrics.unauthorized.load(Relaxed), held.as_slice()) {
+            (0, []) => html.cell("good", "all take documents"),
+            (0, held) => {
+                let lane =
+                    |(index, amount): &(_, Amount)| format!("{index} holds {}", grouped(amount.events));
+                html.cell("bad", &held.iter().map(lane).collect::<Vec<_>>().join(", "));
+            }
+            _ => html.cell("bad", "the agent is not accepted"),
+        }
+        let items = |outcome| metrics.items(outcome);
+        let again =
+            items(ItemOutcome::Throttled) + items(ItemOutcome::Unavailable) + items(ItemOutcome::Unknown);
+        html.number(metrics.requests_answered.load(Relaxed), "");
+        let failed = metrics.requests_failed.load(Relaxed);
+        html.number(failed, if failed > 0 { "warn" } else { "" });
+        html.number(metrics.concurrency.load(Relaxed), "");
+        for number in [again, items(ItemOutcome::Repaired)] {
+            html.number(number, if number > 0 { "warn" } else { "" });
+        }
+        html.number(metrics.sent_bytes.load(Relaxed), "");
         html.end_row();
     }
     html.close("table");

@@ -1,14 +1,17 @@
 //! From what the agent's parts count to samples.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use weir_buffer::ledger::{Amount, Statement};
 use weir_host::{Cause, Plugin};
+use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
 
 use super::exposition::{Exposition, Sample};
 use super::families as f;
+use crate::sinks::OpenSearchView;
 use crate::state::{AgentState, PipelineView};
 
 /// The tier that every sink has.
@@ -133,6 +136,51 @@ pub fn sinks(out: &mut Exposition, state: &AgentState) {
     add(&f::SINK_BYTES, |metrics| &metrics.bytes);
     add(&f::SINK_RETRIES, |metrics| &metrics.retries);
     add(&f::SINK_FAILING, |metrics| &metrics.failing);
+}
+
+/// The sinks that write into OpenSearch.
+pub fn opensearch(out: &mut Exposition, state: &AgentState) {
+    let requests = state.opensearch.iter().flat_map(|(name, view)| {
+        let metrics = &view.metrics;
+        let counts = [
+            ("answered", &metrics.requests_answered),
+            ("failed", &metrics.requests_failed),
+            ("split", &metrics.requests_split),
+        ];
+        counts.map(|(outcome, count)| {
+            Sample::count([("sink", name.as_str()), ("outcome", outcome)], count.load(Ordering::Relaxed))
+        })
+    });
+    out.add(&f::OPENSEARCH_REQUESTS, requests);
+    let items = state.opensearch.iter().flat_map(|(name, view)| {
+        ItemOutcome::ALL.map(|outcome| {
+            let labels = [("sink", name.as_str()), ("outcome", outcome.name())];
+            Sample::count(labels, view.metrics.items(outcome))
+        })
+    });
+    out.add(&f::OPENSEARCH_ITEMS, items);
+    let mut add = |family, number: fn(&OpenSearchView) -> u64| {
+        let sinks = state.opensearch.iter();
+        out.add(family, sinks.map(|(name, view)| Sample::count([("sink", name.as_str())], number(view))));
+    };
+    add(&f::OPENSEARCH_SENT, |view| view.metrics.sent_bytes.load(Ordering::Relaxed));
+    add(&f::OPENSEARCH_CONCURRENCY, |view| view.metrics.concurrency.load(Ordering::Relaxed));
+    add(&f::OPENSEARCH_IN_FLIGHT, |view| view.metrics.in_flight.load(Ordering::Relaxed));
+    add(&f::OPENSEARCH_UNAUTHORIZED, |view| view.metrics.unauthorized.load(Ordering::Relaxed));
+    add(&f::OPENSEARCH_OVERFLOW, |view| view.route.overflowed());
+    let held = held(state);
+    let samples = held
+        .iter()
+        .map(|(name, index, events)| Sample::count([("sink", name.as_str()), ("index", &**index)], *events));
+    out.add(&f::OPENSEARCH_HELD, samples);
+}
+
+/// What waits for indices that take nothing for now. There are no more of them than indices in an hour.
+fn held(state: &AgentState) -> Vec<(String, Arc<str>, u64)> {
+    let lanes = state.sinks.iter().flat_map(|(name, _, buffer)| {
+        buffer.held().into_iter().map(move |(index, amount)| (name.clone(), index, amount.events))
+    });
+    lanes.collect()
 }
 
 /// The plugins.

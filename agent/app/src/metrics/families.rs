@@ -123,6 +123,40 @@ pub const SINK_RETRIES: Family =
     counter("weir_sink_retries_total", "sink", "Deliveries that failed and were tried again.");
 pub const SINK_FAILING: Family = gauge("weir_sink_failing", "sink", "1 while the last delivery failed.");
 
+pub const OPENSEARCH_REQUESTS: Family = counter(
+    "weir_opensearch_requests_total",
+    "sink, outcome",
+    "Requests: answered item by item, failed as a whole, or split because they were too large.",
+);
+pub const OPENSEARCH_ITEMS: Family = counter(
+    "weir_opensearch_items_total",
+    "sink, outcome",
+    "What was answered about documents, one count for each answer; a document that is sent again counts again.",
+);
+pub const OPENSEARCH_SENT: Family =
+    counter("weir_opensearch_sent_bytes_total", "sink", "Bytes of requests, compressed as they were sent.");
+pub const OPENSEARCH_CONCURRENCY: Family = gauge(
+    "weir_opensearch_concurrency",
+    "sink",
+    "Requests that may be under way at once now; less than configured while OpenSearch is busy.",
+);
+pub const OPENSEARCH_IN_FLIGHT: Family = gauge("weir_opensearch_in_flight", "sink", "Requests under way.");
+pub const OPENSEARCH_UNAUTHORIZED: Family = gauge(
+    "weir_opensearch_unauthorized",
+    "sink",
+    "1 while OpenSearch does not accept who the agent is; documents wait.",
+);
+pub const OPENSEARCH_HELD: Family = gauge(
+    "weir_opensearch_held_events",
+    "sink, index",
+    "Events that wait because their index takes nothing for now.",
+);
+pub const OPENSEARCH_OVERFLOW: Family = counter(
+    "weir_opensearch_overflow_events_total",
+    "sink",
+    "Events that share the overflow index, for there were too many others within an hour.",
+);
+
 pub const PLUGIN: Family = gauge(
     "weir_plugin_info",
     "plugin, name, version, digest",
@@ -176,7 +210,7 @@ pub const PROCESS_START: Family =
 
 /// All of them, in the order in which they are rendered.
 #[cfg(test)]
-pub const ALL: [&Family; 43] = [
+pub const ALL: [&Family; 51] = [
     &BUILD,
     &CONFIG,
     &READY,
@@ -200,6 +234,14 @@ pub const ALL: [&Family; 43] = [
     &SINK_BYTES,
     &SINK_RETRIES,
     &SINK_FAILING,
+    &OPENSEARCH_REQUESTS,
+    &OPENSEARCH_ITEMS,
+    &OPENSEARCH_SENT,
+    &OPENSEARCH_CONCURRENCY,
+    &OPENSEARCH_IN_FLIGHT,
+    &OPENSEARCH_UNAUTHORIZED,
+    &OPENSEARCH_HELD,
+    &OPENSEARCH_OVERFLOW,
     &PLUGIN,
     &PLUGIN_CALLS,
     &PLUGIN_EVENTS,

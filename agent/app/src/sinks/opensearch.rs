@@ -31,7 +31,7 @@ pub(super) fn build(name: &str, sink: &Configured, data_dir: &Path) -> Result<Bu
 
 /// What the sink is told.
 pub fn settings(name: &str, sink: &Configured, data_dir: &Path) -> Settings {
-    let file = || data_dir.join("dead-letters").join(format!("{name}.opensearch.ndjson"));
+    let file = || data_dir.join("dead-letters/sinks").join(format!("{name}.ndjson"));
     Settings {
         endpoints: sink.endpoints.clone(),
         index: sink.index.clone(),

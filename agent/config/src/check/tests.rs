@@ -24,7 +24,16 @@ fn full() -> Json {
                           "grants": {"fields": ["a"], "write": []}}},
         "pipelines": {"l": {"from": ["k", "f"], "stages": [{"parse": "klog"}, "p"], "to": ["o"], "weight": 7}},
         "sinks": {"o": {"type": "file", "path": "/o", "best_effort": true, "rotate": {"size": "1MiB", "keep": 2}},
-                  "c": {"type": "console", "best_effort": false}, "b": {"type": "blackhole", "best_effort": true}},
+                  "c": {"type": "console", "best_effort": false}, "b": {"type": "blackhole", "best_effort": true},
+                  "s": {"type": "opensearch", "endpoints": ["https://a:1"], "index": "a-%Y", "max_indices_per_hour": 5,
+                        "max_wait": "2s", "max_bytes": "1MiB", "max_events": 7, "concurrency": 2, "compression": "none",
+                        "timeout": "9s", "auth": {"basic": {"username": "u", "password": {"env": "E"}}},
+                        "tls": {"ca": {"file": "a"}, "cert": {"file": "b"}, "key": {"file": "c"},
+                                "insecure_skip_verify": true},
+                        "fields": {"max_depth": 5, "max_fields": 50, "dedot": true},
+                        "dead_letters": {"index": "d"}, "best_effort": true},
+                  "t": {"type": "opensearch", "endpoints": ["http://b"], "index": "a",
+                        "auth": {"bearer": {"file": "t"}}, "dead_letters": {"file": "d"}}},
         "admin": {"listen": "127.0.0.1:0"},
     })
 }

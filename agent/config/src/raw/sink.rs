@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Text;
-use crate::types::{Endpoint, FilePath, IndexName, IndexTemplate, Size};
+use crate::types::{Endpoint, FilePath, IndexName, IndexTemplate, Size, UserName, VariableName};
 
 /// Where events go.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -100,8 +100,8 @@ pub(crate) struct OpenSearchSink {
     /// What an event's members may be.
     #[schemars(extend("default" = {}))]
     pub fields: Option<OpenSearchFields>,
-    /// Where events go that OpenSearch will never take, with the reason. Default: a file in
-    /// `data_dir/dead-letters`.
+    /// Where events go that OpenSearch will never take, with the reason. Default: the file
+    /// `dead-letters/sinks/NAME.ndjson` in `data_dir`.
     pub dead_letters: Option<OpenSearchDeadLetters>,
     /// Whether events may be lost when this sink is slow or fails, so that it does not hold the others back.
     #[schemars(extend("default" = false))]
@@ -156,7 +156,7 @@ pub(crate) enum OpenSearchAuth {
 #[serde(deny_unknown_fields)]
 pub(crate) struct BasicAuth {
     /// The name.
-    pub username: String,
+    pub username: Text<UserName>,
     /// Its password.
     pub password: SecretReference,
 }
@@ -168,7 +168,7 @@ pub(crate) enum SecretReference {
     /// A file, without newlines at its end.
     File(Text<FilePath>),
     /// An environment variable.
-    Env(String),
+    Env(Text<VariableName>),
 }
 
 /// What an event's members may be.
@@ -192,6 +192,6 @@ pub(crate) struct OpenSearchFields {
 pub(crate) enum OpenSearchDeadLetters {
     /// A file to append to.
     File(Text<FilePath>),
-    /// An index. What it does not take goes to the file in `data_dir/dead-letters`.
+    /// An index. What it does not take goes to the file `dead-letters/sinks/NAME.ndjson` in `data_dir`.
     Index(Text<IndexName>),
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Address, Artifact, Endpoint, FieldPath, FilePath, Glob, IndexName, IndexTemplate, Label, Name, Pattern,
-    Size,
+    Size, UserName, VariableName,
 };
 use crate::error::Complaint;
 
@@ -32,7 +32,7 @@ pub(crate) struct Known {
     pub check: fn(&str) -> Result<(), Complaint>,
 }
 
-static FORMATS: [Known; 13] = [
+static FORMATS: [Known; 15] = [
     entry::<Address>(),
     entry::<Artifact>(),
     entry::<Duration>(),
@@ -46,6 +46,8 @@ static FORMATS: [Known; 13] = [
     entry::<Name>(),
     entry::<Pattern>(),
     entry::<Size>(),
+    entry::<UserName>(),
+    entry::<VariableName>(),
 ];
 
 /// The format of this name in the schema.

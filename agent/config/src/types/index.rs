@@ -1,4 +1,4 @@
-//! OpenSearch: where it answers, and names of indices.
+//! OpenSearch: where it answers, names of indices and users.
 
 use weir_event::name_template::NameTemplate;
 
@@ -17,6 +17,14 @@ pub(crate) struct IndexName(pub String);
 /// The name of an index, with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IndexTemplate(pub NameTemplate);
+
+/// The name of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UserName(pub String);
+
+/// The name of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VariableName(pub String);
 
 /// What OpenSearch does not take in the name of an index.
 const FORBIDDEN: [char; 12] = ['\\', '/', '*', '?', '"', '<', '>', '|', ' ', ',', '#', ':'];
@@ -92,6 +100,34 @@ impl Format for IndexTemplate {
         }
         check_literal(rest, is_first)?;
         Ok(IndexTemplate(template))
+    }
+}
+
+impl Format for UserName {
+    const NAME: &'static str = "UserName";
+    const DESCRIPTION: &'static str = "The name of a user, without a colon.";
+    const EXPECTED: &'static str = "the name of a user";
+
+    fn parse(text: &str) -> Result<UserName, Complaint> {
+        // A colon would end it: that is how name and password stand in a header.
+        if text.is_empty() || text.contains(':') || text.chars().any(char::is_control) {
+            return Err(Complaint::new(format!("expected {}, found {}", UserName::EXPECTED, quoted(text))));
+        }
+        Ok(UserName(text.to_owned()))
+    }
+}
+
+impl Format for VariableName {
+    const NAME: &'static str = "VariableName";
+    const DESCRIPTION: &'static str = "The name of an environment variable.";
+    const EXPECTED: &'static str = "the name of an environment variable";
+
+    fn parse(text: &str) -> Result<VariableName, Complaint> {
+        if text.is_empty() || text.contains(['=', '\0']) {
+            let message = format!("expected {}, found {}", VariableName::EXPECTED, quoted(text));
+            return Err(Complaint::new(message));
+        }
+        Ok(VariableName(text.to_owned()))
     }
 }
 

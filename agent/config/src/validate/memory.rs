@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use super::Context;
-use crate::config::{Pipeline, Plugin, Sink, Source, Stage};
+use crate::config::{Pipeline, Plugin, Sink, SinkKind, Source, Stage};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::types::{Name, Size};
@@ -113,8 +113,22 @@ impl Parts {
                 .iter()
                 .fold(0, |sum, (name, plugin)| sum.saturating_add(of(plugin.limits.memory, uses(name)))),
             sources: of(SOURCE_MEMORY, sources.len()),
-            sinks: of(SINK_MEMORY, sinks.len()).saturating_add(of(DEAD_LETTER_MEMORY, pipelines.len())),
+            sinks: of(SINK_MEMORY, sinks.len())
+                .saturating_add(of(DEAD_LETTER_MEMORY, pipelines.len()))
+                .saturating_add(sinks.values().fold(0, |sum, sink| sum.saturating_add(requests(sink)))),
         }
+    }
+}
+
+/// Memory of the requests that a sink has under way, beside the documents that they are made of.
+fn requests(sink: &Sink) -> u64 {
+    match &sink.kind {
+        // No more can be under way than documents fit into the buffer, and each is about as large as they are.
+        SinkKind::OpenSearch(sink) => {
+            let all = sink.max_bytes.bytes().saturating_mul(u64::from(sink.concurrency));
+            all.min(SINK_MEMORY.bytes().max(sink.max_bytes.bytes()))
+        }
+        SinkKind::File(_) | SinkKind::Console | SinkKind::Blackhole => 0,
     }
 }
 

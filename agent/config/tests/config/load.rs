@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::common;
 use serde_json::{Value, json};
 use weir_config::{
-    Config, FileFormat, Host, Isolation, Limits, Parser, ReadFrom, SinkKind, SourceKind, Stage, Warning,
+    Config, FileFormat, Host, Isolation, Limits, OpenSearchAuth, Parser, ReadFrom, SinkKind, SourceKind,
+    Stage, Warning,
 };
 
 const MINIMAL: &str = "
@@ -18,9 +19,10 @@ sources:
 plugins:
   sampler: {artifact: 'file:plugins/sampler.wasm'}
 pipelines:
-  all: {from: [apps, files], stages: [sampler], to: [out]}
+  all: {from: [apps, files], stages: [sampler], to: [out, search]}
 sinks:
   out: {type: file, path: out.ndjson, rotate: {size: 1MiB}}
+  search: {type: opensearch, endpoints: ['https://search'], index: logs-%Y.%m.%d, best_effort: true}
 ";
 
 fn load_text(text: &str, host: &Host) -> (Config, Vec<Warning>, tempfile::TempDir) {
@@ -59,6 +61,9 @@ fn what_is_not_given_has_its_default() {
     let SinkKind::File(file) = &config.sinks["out"].kind else { panic!() };
     assert_eq!(file.path, folder.path().join("out.ndjson"));
     assert_eq!(file.rotate.unwrap().keep, 5);
+    let SinkKind::OpenSearch(search) = &config.sinks["search"].kind else { panic!() };
+    assert_eq!((search.max_wait, search.max_events), (Duration::from_secs(1), 10_000));
+    assert_eq!((search.auth.clone(), search.concurrency), (OpenSearchAuth::None, 4));
     assert!(!config.sinks["out"].best_effort);
 }
 
@@ -75,6 +80,9 @@ fn a_default_that_is_written_out_changes_nothing() {
         ("/pipelines/all", schema["$defs"]["Pipeline"].clone()),
         ("/sinks/out", variant(&schema, "Sink", "file")),
         ("/sinks/out/rotate", schema["$defs"]["Rotation"].clone()),
+        ("/sinks/search", variant(&schema, "Sink", "opensearch")),
+        ("/sinks/search/tls", schema["$defs"]["OpenSearchTls"].clone()),
+        ("/sinks/search/fields", schema["$defs"]["OpenSearchFields"].clone()),
     ];
     let plain = load_text(MINIMAL, &common::host()).0;
     let mut tried = 0;
@@ -97,7 +105,7 @@ fn a_default_that_is_written_out_changes_nothing() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 22);
+    assert_eq!(tried, 35);
 }
 
 /// [`MINIMAL`] as JSON.
@@ -106,8 +114,12 @@ fn minimal_json() -> Value {
         "version": 1, "cluster": "dev",
         "sources": {"apps": {"type": "kubernetes_logs"}, "files": {"type": "file", "include": ["logs/*.log"]}},
         "plugins": {"sampler": {"artifact": "file:plugins/sampler.wasm"}},
-        "pipelines": {"all": {"from": ["apps", "files"], "stages": ["sampler"], "to": ["out"]}},
-        "sinks": {"out": {"type": "file", "path": "out.ndjson", "rotate": {"size": "1MiB"}}},
+        "pipelines": {"all": {"from": ["apps", "files"], "stages": ["sampler"], "to": ["out", "search"]}},
+        "sinks": {
+            "out": {"type": "file", "path": "out.ndjson", "rotate": {"size": "1MiB"}},
+            "search": {"type": "opensearch", "endpoints": ["https://search"], "index": "logs-%Y.%m.%d",
+                "best_effort": true},
+        },
     })
 }
 

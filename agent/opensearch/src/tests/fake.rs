@@ -52,12 +52,12 @@ pub struct World {
     /// Their sizes before they were unpacked.
     pub sizes: Vec<usize>,
     pub renewed: usize,
-    pub under_way: usize,
-    pub most_under_way: usize,
+    pub under_way: i64,
+    pub most_under_way: i64,
 }
 
 pub struct Fake {
-    pub world: Mutex<World>,
+    pub world: Arc<Mutex<World>>,
     request: Mutex<RequestScript>,
     item: Mutex<ItemScript>,
 }
@@ -68,7 +68,7 @@ impl Fake {
         item: impl FnMut(usize, &Arrived) -> Item + Send + 'static,
     ) -> Arc<Fake> {
         Arc::new(Fake {
-            world: Mutex::default(),
+            world: Arc::default(),
             request: Mutex::new(Box::new(request)),
             item: Mutex::new(Box::new(item)),
         })
@@ -133,16 +133,18 @@ impl Fake {
 
 impl Exchange for Fake {
     fn bulk(&self, body: Bytes, is_gzip: bool) -> Answer {
-        {
-            let mut world = self.world.lock().unwrap();
-            world.under_way += 1;
+        let count = |world: &Mutex<World>, change: i64| {
+            let mut world = world.lock().unwrap();
+            world.under_way += change;
             world.most_under_way = world.most_under_way.max(world.under_way);
-        }
+        };
+        count(&self.world, 1);
         let answer = self.handle(&body, is_gzip);
-        // Only what a test can see from outside: that time passes between a request and its answer.
-        self.world.lock().unwrap().under_way -= 1;
+        let world = Arc::clone(&self.world);
         Box::pin(async move {
+            // Time passes between a request and its answer.
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            count(&world, -1);
             answer
         })
     }

@@ -105,6 +105,7 @@ async fn fewer_requests_are_under_way_while_opensearch_is_busy() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(rig.metrics.concurrency.load(Ordering::SeqCst), 8);
+    assert_eq!(fake.world.lock().unwrap().most_under_way, 8);
     busy.store(true, Ordering::SeqCst);
     rig.push_many("logs", 50);
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -380,4 +381,30 @@ async fn documents_beyond_the_limits_are_changed_or_buried_without_being_sent() 
     let world = fake.world.lock().unwrap();
     assert_eq!(world.store[&("logs".to_owned(), ids[1].clone())], json!({"a":{"b":"{\"c\":1}"}}));
     assert_eq!(world.store[&("logs".to_owned(), ids[2].clone())], json!({"a":1}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_always_ends_its_request_keeps_no_other_back() {
+    let request = |_, documents: &[super::fake::Arrived]| {
+        let is_poisoned = documents.iter().any(|document| document.document.get("poison").is_some());
+        if is_poisoned { Way::Fail(Failure::Unknown("connection reset".into())) } else { Way::Items }
+    };
+    let (rig, fake) = (Rig::new(1 << 20), Fake::new(request, |_, _| Item::Take));
+    let settings = Settings { max_events: 50, ..rig.settings() };
+    let driver = rig.start(settings, &fake);
+    rig.push_many("logs", 20);
+    rig.push(&[("logs", r#"{"poison":1}"#)]);
+    for _ in 0..40 {
+        rig.push_many("logs", 25);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    assert_eq!(rig.delivered(), 1020, "all but the one");
+    let poisoned =
+        |request: &&Vec<super::fake::Arrived>| request.iter().any(|d| d.document.get("poison").is_some());
+    let tries = fake.world.lock().unwrap().requests.iter().filter(poisoned).count();
+    assert!(tries < 60, "{tries}");
+    rig.tier.close();
+    rig.give_up();
+    driver.await.unwrap();
+    assert_eq!(rig.statement().buffered["memory"].events, 1);
 }

@@ -66,7 +66,7 @@ pub(super) fn sink(raw: raw::OpenSearchSink, path: &KeyPath, context: &mut Conte
         tls,
         auth: raw.auth.map_or(OpenSearchAuth::None, |auth| match auth {
             raw::OpenSearchAuth::Basic(basic) => OpenSearchAuth::Basic {
-                username: basic.username,
+                username: basic.username.0.0,
                 password: reference(basic.password, context),
             },
             raw::OpenSearchAuth::Bearer(token) => OpenSearchAuth::Bearer(reference(token, context)),
@@ -116,7 +116,7 @@ fn file(raw: &raw::FileReference, context: &Context<'_>) -> PathBuf {
 fn reference(raw: raw::SecretReference, context: &Context<'_>) -> Secret {
     match raw {
         raw::SecretReference::File(path) => Secret::File(context.absolute(&path.0.0)),
-        raw::SecretReference::Env(name) => Secret::Variable(name),
+        raw::SecretReference::Env(name) => Secret::Variable(name.0.0),
     }
 }
 
