@@ -30,7 +30,7 @@ const AGENT_ENDED: &str = "agent_ended";
 /// A larger file is refused: 64 MiB holds some 200,000 followed files.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Which file of a source: `device:inode` or whatever the source tells its files apart by.
+/// Which file of a source: whatever the source tells its files apart by, such as `device:inode:first_seen`.
 pub type FileKey = String;
 
 /// Where reading of a file goes on.

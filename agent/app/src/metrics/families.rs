@@ -198,7 +198,7 @@ pub const PROCESS_START: Family =
 
 /// All of them, in the order in which they are rendered.
 #[cfg(test)]
-pub const ALL: [&Family; 43] = [
+pub const ALL: [&Family; 49] = [
     &BUILD,
     &CONFIG,
     &READY,
