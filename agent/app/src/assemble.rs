@@ -23,7 +23,10 @@ use weir_pipeline::pipeline::{FaultPolicy, Output, Pipeline, Stage};
 use weir_pipeline::sink::{Sink, SinkMetrics};
 use weir_pipeline::source::{Mode, Source, SourceContext, SourceMetrics, Stop};
 use weir_pipeline::workers::Workers;
-use weir_tail::{Files, FilesSettings, Format, KubernetesLogs, KubernetesLogsSettings, OwnPod, ReadFrom};
+use weir_tail::{
+    Files, FilesSettings, Format, Joining, KubernetesLogs, KubernetesLogsSettings, Multiline, OwnPod, Preset,
+    ReadFrom,
+};
 
 use crate::buffers;
 use crate::plugins::Plugins;
@@ -312,6 +315,9 @@ fn build_source(
             own_pod: own_pod(),
             read_from,
             linger,
+            max_held_bytes: source.max_held_bytes.bytes(),
+            max_held_age: source.max_held_age,
+            multiline: source.multiline.as_ref().map(multiline),
         })
         .map(|source| Box::new(source) as Box<dyn Source>),
         SourceKind::File(kind) => Files::new(FilesSettings {
@@ -324,10 +330,31 @@ fn build_source(
             },
             read_from,
             linger,
+            max_held_bytes: source.max_held_bytes.bytes(),
+            max_held_age: source.max_held_age,
+            multiline: source.multiline.as_ref().map(multiline),
         })
         .map(|source| Box::new(source) as Box<dyn Source>),
     };
     built.map_err(|error| one(config, &["sources", name], error.to_string()))
+}
+
+fn multiline(multiline: &weir_config::Multiline) -> Multiline {
+    let preset = |preset: &weir_config::Preset| match preset {
+        weir_config::Preset::Java => Preset::Java,
+        weir_config::Preset::Python => Preset::Python,
+        weir_config::Preset::Go => Preset::Go,
+        weir_config::Preset::Dotnet => Preset::Dotnet,
+    };
+    Multiline {
+        joining: match &multiline.joining {
+            weir_config::Joining::Presets(presets) => Joining::Presets(presets.iter().map(preset).collect()),
+            weir_config::Joining::Start(pattern) => Joining::Start(pattern.as_str().to_owned()),
+        },
+        timeout: multiline.timeout,
+        max_lines: multiline.max_lines,
+        max_bytes: usize::try_from(multiline.max_bytes.bytes()).unwrap_or(usize::MAX),
+    }
 }
 
 /// The agent's own pod, where the manifest of its DaemonSet says so (downward API).

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Complaint, Error};
-use crate::types::{Glob, Name, Pattern, Size};
+use crate::types::{Glob, LinePattern, Name, Pattern, Size};
 use crate::validate::Places;
 
 /// A configuration that was found valid as a whole. All paths in it are absolute.
@@ -57,8 +57,49 @@ pub struct Source {
     pub parser: Parser,
     /// Where an event may say its time itself, as a dotted path.
     pub time_field: Option<String>,
+    /// How lines are joined; `None` for one event a line.
+    pub multiline: Option<Multiline>,
+    /// How many bytes of deleted files may be held open.
+    pub max_held_bytes: Size,
+    /// How long a deleted file may be held open.
+    pub max_held_age: Duration,
     /// What kind of source it is.
     pub kind: SourceKind,
+}
+
+/// How lines are joined to events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multiline {
+    /// Which lines belong together.
+    pub joining: Joining,
+    /// An event ends when no line came for so long.
+    pub timeout: Duration,
+    /// An event is cut at so many lines,
+    pub max_lines: usize,
+    /// and at so many bytes.
+    pub max_bytes: Size,
+}
+
+/// Which lines belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Joining {
+    /// Stack traces of these languages; at least one.
+    Presets(Vec<Preset>),
+    /// A line that this finds begins an event.
+    Start(LinePattern),
+}
+
+/// A language whose stack traces are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Java and others on its machine.
+    Java,
+    /// Python.
+    Python,
+    /// Go.
+    Go,
+    /// C# and others on its machine.
+    Dotnet,
 }
 
 /// The kinds of sources.

@@ -22,13 +22,13 @@ mod validate;
 mod yaml;
 
 pub use config::{
-    Admin, Buffer, Config, FileFormat, FileSink, FileSource, Grants, Isolation, KubernetesLogs, Limits,
-    OnError, Parser, Pipeline, Plugin, ReadFrom, Rotation, Sink, SinkKind, Source, SourceKind, Stage,
-    WhenFull,
+    Admin, Buffer, Config, FileFormat, FileSink, FileSource, Grants, Isolation, Joining, KubernetesLogs,
+    Limits, Multiline, OnError, Parser, Pipeline, Plugin, Preset, ReadFrom, Rotation, Sink, SinkKind, Source,
+    SourceKind, Stage, WhenFull,
 };
 pub use error::{Error, Errors, Warning};
 pub use host::Host;
 pub use load::{load, load_on};
 pub use schema::schema;
 pub use secret::{SecretError, resolve_secrets};
-pub use types::{Glob, Name, Pattern, Size};
+pub use types::{Glob, LinePattern, Name, Pattern, Size};

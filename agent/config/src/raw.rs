@@ -19,7 +19,7 @@ pub(crate) use buffer::{Buffer, WhenFull};
 pub(crate) use pipeline::{NativeStage, Parser, Pipeline, Stage};
 pub(crate) use plugin::{Isolation, Limits, OnError, Plugin};
 pub(crate) use sink::{Rotation, Sink};
-pub(crate) use source::{FileFormat, ReadFrom, Source};
+pub(crate) use source::{FileFormat, Multiline, Preset, ReadFrom, Source};
 pub(crate) use text::Text;
 
 use crate::types::{Address, FilePath, Label, Name, Size};

@@ -14,6 +14,6 @@ pub(crate) use format::{Format, Known, known};
 pub use glob::Glob;
 pub use name::Name;
 pub(crate) use name::{FieldPath, Label};
-pub use pattern::Pattern;
+pub use pattern::{LinePattern, Pattern};
 pub(crate) use place::{Address, Artifact, FilePath};
 pub use quantity::Size;

@@ -30,6 +30,9 @@ const AGENT_ENDED: &str = "agent_ended";
 /// A larger file is refused: 64 MiB holds some 200,000 followed files.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// The outputs that a file's lines can belong to.
+pub const OUTPUTS: usize = 3;
+
 /// Which file of a source: whatever the source tells its files apart by, such as `device:inode:first_seen`.
 pub type FileKey = String;
 
@@ -58,6 +61,33 @@ pub struct FilePosition {
     /// Time of the last dated event before `position`, in nanoseconds since the Unix epoch; 0 where there is none.
     /// An event without a time of its own has it, also when it is read again.
     pub last_time: i64,
+    /// For each output of the file (unknown, stdout, stderr) where a record or a group of lines begins that is not
+    /// complete. Of that output nothing before it is needed again; where there is none, nothing before `position`.
+    #[serde(skip_serializing_if = "no_output_waits")]
+    pub held: [Option<u64>; OUTPUTS],
+    /// Ends of lines behind which a timer ended a group of lines, by output, as far as they may be read again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<(u8, u64)>,
+    /// Path of the file that was written to before this one was renamed, where it has another name now.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub chain: String,
+    /// Whether it began anew when it was found shorter than what was read of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub after_truncation: bool,
+    /// Whether nothing more can be read of it, whatever its size says: of a compressed file.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub finished: bool,
+}
+
+fn no_output_waits(held: &[Option<u64>; OUTPUTS]) -> bool {
+    held.iter().all(Option::is_none)
+}
+
+impl FilePosition {
+    /// Lines of an output that begin here or later may be needed again, no earlier ones.
+    pub fn needed_from(&self, output: usize) -> u64 {
+        self.held.get(output).copied().flatten().unwrap_or(self.position)
+    }
 }
 
 /// How far a batch brings a file.
@@ -328,6 +358,24 @@ impl Checkpoints {
         self.save()
     }
 
+    /// Notes, durably, behind which lines groups were ended by a timer, as (file, output, end of the line). What is
+    /// read again is then cut in the same places.
+    pub fn note_cuts(&self, source: &str, cuts: &[(FileKey, u8, u64)]) -> Result<(), CheckpointError> {
+        {
+            let mut state = self.lock();
+            let Some(known) = state.state.sources.get_mut(source) else { return Ok(()) };
+            for (file, output, end) in cuts {
+                if let Some(position) = known.get_mut(file)
+                    && !position.cuts.contains(&(*output, *end))
+                {
+                    position.cuts.push((*output, *end));
+                }
+            }
+            state.version += 1;
+        }
+        self.save()
+    }
+
     /// Forgets files that are gone and wholly safe. Becomes durable with the next save.
     pub fn forget(&self, source: &str, files: &[FileKey]) {
         let mut state = self.lock();
@@ -344,7 +392,14 @@ impl Checkpoints {
         let state = &mut guard.state;
         if !progress.is_empty() {
             let files = state.sources.entry(source.to_owned()).or_default();
-            for Progress { file, position } in progress {
+            for Progress { file, mut position } in progress {
+                // A batch that was sent before a cut was noted does not know of it.
+                let known = files.get(&file).map_or(&[][..], |known| &known.cuts);
+                position.cuts = known
+                    .iter()
+                    .copied()
+                    .filter(|(o, end)| *end > position.needed_from((*o).into()))
+                    .collect();
                 files.insert(file, position);
             }
         }

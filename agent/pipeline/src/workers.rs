@@ -434,6 +434,20 @@ impl Outlet for PipelineOutlet {
         Ok(())
     }
 
+    fn lost(&mut self, reason: &'static str, bytes: u64, progress: Vec<Progress>) {
+        let ack = Ack::new(self.acks.sent(progress), Arc::clone(&self.acks) as Arc<dyn Acknowledge>);
+        let amount = Amount { events: 0, bytes };
+        {
+            let _moving = self.shared.ledger.moving();
+            let pipelines = self.to.iter().filter_map(|(index, _)| self.shared.pipelines.get(*index));
+            for output in pipelines.flat_map(|pipeline| &pipeline.outputs) {
+                ack.book(&output.account, Entry::Read, amount);
+                ack.book(&output.account, Entry::Lost(reason.into()), amount);
+            }
+        }
+        ack.release();
+    }
+
     fn is_ready(&self) -> bool {
         let state = self.shared.lock();
         state.closed || self.has_room(&state)

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use weir_buffer::ledger::Statement;
+use weir_buffer::ledger::{Amount, Statement};
 use weir_config::Config;
 use weir_pipeline::checkpoint::Checkpoints;
 use weir_pipeline::sink::{SinkMetrics, drive};
@@ -113,7 +113,7 @@ async fn live(
     stop: Stop,
 ) -> Result<ExitCode, Refusal> {
     let Agent { sources, workers, sinks, state } = agent;
-    let lost_before = lost_events(&state.ledger.statements());
+    let lost_before = lost_so_far(&state.ledger.statements());
     let admin = match &config.admin {
         Some(admin) => {
             Some(admin::start(admin.listen, &config.data_dir, Arc::clone(&state)).await.map_err(|error| {
@@ -311,17 +311,22 @@ async fn finish_sinks(
 }
 
 /// Nothing lost since the start, nothing undelivered, every account balanced.
-fn all_is_well(statements: &[Statement], lost_before: u64, sinks: &[Arc<SinkMetrics>]) -> bool {
+fn all_is_well(statements: &[Statement], lost_before: Amount, sinks: &[Arc<SinkMetrics>]) -> bool {
     let delivered = statements.iter().all(|statement| {
         statement.balanced
             && statement.in_flight.events == 0
             && statement.buffered.values().all(|amount| amount.events == 0)
     });
     let given_up = sinks.iter().any(|sink| sink.abandoned.load(Ordering::Relaxed) > 0);
-    delivered && lost_events(statements) == lost_before && !given_up
+    delivered && lost_so_far(statements) == lost_before && !given_up
 }
 
-/// What earlier runs lost is in the accounts too.
-fn lost_events(statements: &[Statement]) -> u64 {
-    statements.iter().flat_map(|statement| statement.counts.lost.values()).map(|lost| lost.events).sum()
+/// What earlier runs lost is in the accounts too. Of files that were gone before they were read only the bytes are
+/// known.
+fn lost_so_far(statements: &[Statement]) -> Amount {
+    let mut sum = Amount::default();
+    for lost in statements.iter().flat_map(|statement| statement.counts.lost.values()) {
+        sum += *lost;
+    }
+    sum
 }

@@ -48,6 +48,10 @@ pub fn sources(out: &mut Exposition, state: &AgentState) {
     add(&f::SOURCE_FILES, |metrics| &metrics.files);
     add(&f::SOURCE_MALFORMED, |metrics| &metrics.malformed);
     add(&f::SOURCE_TRUNCATED, |metrics| &metrics.truncated);
+    add(&f::SOURCE_MULTILINE_CUT, |metrics| &metrics.multiline_cut);
+    add(&f::SOURCE_TRUNCATED_FILES, |metrics| &metrics.truncated_files);
+    add(&f::SOURCE_HELD_FILES, |metrics| &metrics.held_files);
+    add(&f::SOURCE_HELD_BYTES, |metrics| &metrics.held_bytes);
     add(&f::SOURCE_ERRORS, |metrics| &metrics.errors);
 }
 

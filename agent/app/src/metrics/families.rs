@@ -79,6 +79,23 @@ pub const SOURCE_MALFORMED: Family = counter(
 );
 pub const SOURCE_TRUNCATED: Family =
     counter("weir_source_truncated_events_total", "source", "Events cut at the size limit.");
+pub const SOURCE_MULTILINE_CUT: Family = counter(
+    "weir_source_multiline_cut_events_total",
+    "source",
+    "Joined events cut at their bound of lines or bytes; what follows is an event of its own.",
+);
+pub const SOURCE_TRUNCATED_FILES: Family = counter(
+    "weir_source_truncated_files_total",
+    "source",
+    "Files found shorter than what was read of them, and begun anew.",
+);
+pub const SOURCE_HELD_FILES: Family =
+    gauge("weir_source_held_files", "source", "Deleted files that are held open to read their rest.");
+pub const SOURCE_HELD_BYTES: Family = gauge(
+    "weir_source_held_bytes",
+    "source",
+    "Bytes of deleted files that are held open; max_held_bytes is their bound.",
+);
 pub const SOURCE_ERRORS: Family =
     counter("weir_source_errors_total", "source", "Files or folders that could not be opened or read.");
 
@@ -198,7 +215,7 @@ pub const PROCESS_START: Family =
 
 /// All of them, in the order in which they are rendered.
 #[cfg(test)]
-pub const ALL: [&Family; 49] = [
+pub const ALL: [&Family; 53] = [
     &BUILD,
     &CONFIG,
     &READY,
@@ -209,6 +226,10 @@ pub const ALL: [&Family; 49] = [
     &SOURCE_FILES,
     &SOURCE_MALFORMED,
     &SOURCE_TRUNCATED,
+    &SOURCE_MULTILINE_CUT,
+    &SOURCE_TRUNCATED_FILES,
+    &SOURCE_HELD_FILES,
+    &SOURCE_HELD_BYTES,
     &SOURCE_ERRORS,
     &LEDGER_EVENTS,
     &LEDGER_BYTES,

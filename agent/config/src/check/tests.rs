@@ -15,9 +15,11 @@ fn full() -> Json {
         "version": 1, "cluster": "dev", "node": "n", "data_dir": "/d", "memory": "1GiB", "workers": 2,
         "sources": {
             "k": {"type": "kubernetes_logs", "path": "/p", "exclude_namespaces": ["a"], "exclude_pods": ["b*"],
-                  "read_from": "end", "linger": "1s", "time_field": "ts", "parse": "auto"},
+                  "read_from": "end", "linger": "1s", "time_field": "ts", "parse": "auto", "max_held_bytes": "1MiB", "max_held_age": "1m",
+                  "multiline": {"preset": ["java", "go"], "timeout": "1s", "max_lines": 9, "max_bytes": "1KiB"}},
             "f": {"type": "file", "include": ["*.log"], "exclude": ["x"], "format": "cri", "read_from": "beginning",
-                  "linger": "1ms", "parse": {"regex": "(?P<a>.)"}},
+                  "linger": "1ms", "parse": {"regex": "(?P<a>.)"}, "max_held_bytes": "1MiB", "max_held_age": "1m",
+                  "multiline": {"start": "^a"}},
         },
         "plugins": {"p": {"artifact": "file:x", "config": {"a": [1]}, "on_error": "hold", "isolation": "fresh",
                           "limits": {"memory": "1MiB", "deadline": "1s", "output": "1MiB"},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Address, Artifact, FieldPath, FilePath, Glob, Label, Name, Pattern, Size};
+use super::{Address, Artifact, FieldPath, FilePath, Glob, Label, LinePattern, Name, Pattern, Size};
 use crate::error::Complaint;
 
 /// Text with a meaning.
@@ -29,7 +29,7 @@ pub(crate) struct Known {
     pub check: fn(&str) -> Result<(), Complaint>,
 }
 
-static FORMATS: [Known; 10] = [
+static FORMATS: [Known; 11] = [
     entry::<Address>(),
     entry::<Artifact>(),
     entry::<Duration>(),
@@ -37,6 +37,7 @@ static FORMATS: [Known; 10] = [
     entry::<FilePath>(),
     entry::<Glob>(),
     entry::<Label>(),
+    entry::<LinePattern>(),
     entry::<Name>(),
     entry::<Pattern>(),
     entry::<Size>(),

@@ -102,7 +102,7 @@ fn a_default_that_is_written_out_changes_nothing() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 24);
+    assert_eq!(tried, 28);
 }
 
 /// [`MINIMAL`] as JSON.

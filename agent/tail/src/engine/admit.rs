@@ -1,6 +1,6 @@
 //! Taking in files: new ones, and those that the checkpoints know.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::DirEntryExt as _;
 use std::path::Path;
@@ -15,8 +15,9 @@ use weir_pipeline::source::{Mode, Stopped};
 
 use super::Engine;
 use crate::discovery::{Found, Round};
-use crate::file::{FileId, FileNumber, FollowedFile, Known, Opened, Phase, ReadProgress, Signs};
-use crate::fingerprint::{Fingerprint, Head, read_fully};
+use crate::file::{self, FileId, FileNumber, FollowedFile, Known, Opened, Phase, ReadProgress, Signs};
+use crate::fingerprint::{Fingerprint, Head};
+use crate::handle::{Handle, Packing};
 use crate::layout::{Incarnation, Order, Place};
 use crate::now::Now;
 
@@ -100,7 +101,10 @@ impl Engine {
             let error = io::Error::other(format!("{MAX_FILES} files are followed already"));
             return self.problems.report(now, "follow", &found.path, &error);
         }
-        let Some((handle, metadata)) = self.open(&found.path, now) else { return };
+        if found.place.packing == Packing::Gzip && self.is_still_plain(&found.path) {
+            return;
+        }
+        let Some((handle, metadata)) = self.open(&found.path, found.place.packing, now) else { return };
         let id = FileId::of(&metadata);
         if self.by_id.contains_key(&id) {
             return;
@@ -110,21 +114,83 @@ impl Engine {
             Err(error) => return self.problems.report(now, "read", &found.path, &error),
         };
         self.problems.solved(&found.path);
-        let known = self.recall(id, &head, size);
-        if known.is_none() && welcome == Welcome::Known {
+        // Of a compressed file the size on the disk says nothing; where the last bytes do, they are believed.
+        let packing = found.place.packing;
+        let size = if packing == Packing::Gzip { handle.stated_size().unwrap_or(size) } else { size };
+        let recalled = self.recall(id, &head, size, packing);
+        if recalled.is_none() && welcome == Welcome::Known {
             return;
         }
-        let mut known = match known {
-            Some((key, position)) => resumed(key, &position, size, &found.place.order),
-            None => self.fresh(id, &handle, size, &head, now),
+        let mut place = found.place;
+        let mut known = match (recalled, packing) {
+            (Some((key, position)), _) => {
+                self.return_to_chain(&mut place, &found.path, &position);
+                resumed(key, &position, size, &place)
+            }
+            (None, Packing::Gzip) => match self.twin(&found.path, &head) {
+                Some(position) => {
+                    self.return_to_chain(&mut place, &found.path, &position);
+                    as_twin(id, &position, size)
+                }
+                None => self.fresh(id, &handle, size, &head, now),
+            },
+            (None, Packing::Plain) => self.fresh(id, &handle, size, &head, now),
         };
-        if self.mode == Mode::Once {
+        if self.mode == Mode::Once && packing == Packing::Plain {
             known.progress.limit = Some(size);
         }
-        let chain = self.chain_of(&found.place, now);
-        let opened = Opened { id, path: found.path, chain, order: found.place.order, handle };
+        let chain = self.chain_of(&place, now);
+        let opened = Opened {
+            id,
+            path: found.path,
+            chain,
+            chain_path: place.chain,
+            order: place.order,
+            packing,
+            handle,
+        };
         let signs = Signs { seen_in: self.rounds, read_at: now.elapsed, ..Signs::default() };
         self.take_up(FollowedFile::new(opened, known, signs), now);
+    }
+
+    /// Whether what a compressed file was made of is there too, or is still being read: then that is read, and the
+    /// compressed file may not even be whole yet.
+    fn is_still_plain(&self, packed: &Path) -> bool {
+        let plain = packed.with_extension("");
+        let is_read = |file: &FollowedFile| file.phase != Phase::Finished && file.path == plain;
+        let is_there = self.layout.place(&plain).is_some() && plain.is_file();
+        is_there || self.files.values().any(is_read)
+    }
+
+    /// What is known of the plain file that a compressed one was made of. It is gone, lay in the same folder, and
+    /// began alike.
+    fn twin(&self, packed: &Path, head: &Head) -> Option<FilePosition> {
+        let folder = packed.parent();
+        let is_twin = |known: &FilePosition| {
+            let fingerprint = Fingerprint { hash: known.fingerprint, len: known.fingerprint_len };
+            Path::new(&known.path).parent() == folder
+                && known.fingerprint_len > 0
+                && fingerprint.matches(head.as_slice())
+                && !is_there(known)
+        };
+        let followed = self.files.values().filter(|file| file.packing == Packing::Plain);
+        let mut followed = followed.map(FollowedFile::position);
+        let previous = self.previous.values().flatten().map(|(_, known)| known);
+        let before = || previous.chain(&self.departed).cloned().find(is_twin);
+        followed.find(is_twin).or_else(before)
+    }
+
+    /// A file that has another name than when it was written to goes on in the chain that it belongs to, where its
+    /// new name does not say so itself.
+    fn return_to_chain(&self, place: &mut Place, path: &Path, known: &FilePosition) {
+        if self.layout.incarnation() != Incarnation::FirstSeen {
+            return;
+        }
+        let chain = if known.chain.is_empty() { &known.path } else { &known.chain };
+        if Path::new(chain) != path {
+            place.chain = chain.into();
+            place.order = Order::Rotated(format!("{:020}", known.first_seen));
+        }
     }
 
     fn take_up(&mut self, file: FollowedFile, now: Now) {
@@ -145,20 +211,28 @@ impl Engine {
     }
 
     /// What the checkpoints know of a file. What they know of others that had its inode is forgotten.
-    fn recall(&mut self, id: FileId, head: &Head, size: u64) -> Option<(FileKey, FilePosition)> {
+    fn recall(
+        &mut self,
+        id: FileId,
+        head: &Head,
+        size: u64,
+        packing: Packing,
+    ) -> Option<(FileKey, FilePosition)> {
         let mut found = None;
         for (key, position) in self.previous.remove(&id)? {
             let fingerprint = Fingerprint { hash: position.fingerprint, len: position.fingerprint_len };
-            if found.is_none() && size >= position.position && fingerprint.matches(head.as_slice()) {
+            let is_long_enough = packing == Packing::Gzip || size >= position.position;
+            if found.is_none() && is_long_enough && fingerprint.matches(head.as_slice()) {
                 found = Some((key, position));
             } else {
                 self.stale.push((key, 0));
+                self.departed.push(position);
             }
         }
         found
     }
 
-    fn fresh(&self, id: FileId, handle: &File, size: u64, head: &Head, now: Now) -> Known {
+    fn fresh(&self, id: FileId, handle: &Handle, size: u64, head: &Head, now: Now) -> Known {
         let incarnation = match self.layout.incarnation() {
             Incarnation::FirstLine => None,
             Incarnation::FirstSeen => Some(file_incarnation(id.device, id.inode, now.wall)),
@@ -170,6 +244,7 @@ impl Engine {
             incarnation,
             fingerprint: Fingerprint::of(head.as_slice()),
             progress: if self.skips_old { starting_at_end(handle, size) } else { ReadProgress::default() },
+            after_truncation: false,
         }
     }
 
@@ -188,10 +263,22 @@ impl Engine {
     }
 }
 
+/// Whether a known file lies where it was last seen. Its inode may be another file's by now.
+fn is_there(known: &FilePosition) -> bool {
+    let fingerprint = Fingerprint { hash: known.fingerprint, len: known.fingerprint_len };
+    let Ok((file, metadata)) = file::open(Path::new(&known.path)) else { return false };
+    let is_same = FileId::of(&metadata) == FileId { device: known.device, inode: known.inode };
+    let head = Head::read(&Handle::new(file, Packing::Plain), known.fingerprint_len);
+    is_same && head.is_ok_and(|head| fingerprint.matches(head.as_slice()))
+}
+
 /// A file that goes on where its checkpoint says.
-fn resumed(key: FileKey, known: &FilePosition, size: u64, order: &Order) -> Known {
+fn resumed(key: FileKey, known: &FilePosition, size: u64, place: &Place) -> Known {
     let is_read = known.position >= size && known.resume_from >= known.position;
-    let is_finished = is_read && *order != Order::Current;
+    let is_finished = match place.packing {
+        Packing::Plain => is_read && place.order != Order::Current,
+        Packing::Gzip => known.finished && known.resume_from >= known.position,
+    };
     Known {
         key,
         phase: if is_finished { Phase::Finished } else { Phase::Followed },
@@ -199,17 +286,36 @@ fn resumed(key: FileKey, known: &FilePosition, size: u64, order: &Order) -> Know
         incarnation: (known.incarnation != 0).then_some(known.incarnation),
         fingerprint: Fingerprint { hash: known.fingerprint, len: known.fingerprint_len },
         progress: ReadProgress::resuming(known),
+        after_truncation: known.after_truncation,
+    }
+}
+
+/// A compressed file that goes on where the plain one was left.
+fn as_twin(id: FileId, known: &FilePosition, size: u64) -> Known {
+    let mut progress = ReadProgress::resuming(known);
+    progress.complete = known.position == size && known.resume_from >= known.position;
+    Known {
+        key: FollowedFile::key_of(id, known.first_seen),
+        phase: Phase::New,
+        first_seen: known.first_seen,
+        incarnation: (known.incarnation != 0).then_some(known.incarnation),
+        fingerprint: Fingerprint { hash: known.fingerprint, len: known.fingerprint_len },
+        progress,
+        after_truncation: known.after_truncation,
     }
 }
 
 /// Reading that begins at a file's end, or where its unfinished last line does.
-fn starting_at_end(handle: &File, size: u64) -> ReadProgress {
+fn starting_at_end(handle: &Handle, size: u64) -> ReadProgress {
+    if handle.stated_size().is_some() {
+        return ReadProgress { complete: true, ..ReadProgress::starting_at(size) };
+    }
     let mut end = size;
     while end > 0 && size - end < MAX_EVENT_BYTES as u64 {
         let mut block = [0; BACKWARD_BYTES];
         let from = end.saturating_sub(BACKWARD_BYTES as u64);
         let len = usize::try_from(end - from).unwrap_or(BACKWARD_BYTES);
-        let read = read_fully(handle, &mut block[..len], from).unwrap_or(0);
+        let read = handle.read_fully(&mut block[..len], from).unwrap_or(0);
         if let Some(newline) = memrchr(b'\n', &block[..read]) {
             return ReadProgress::starting_at(from + newline as u64 + 1);
         }
@@ -232,6 +338,7 @@ fn find_beside(known: &FilePosition) -> Option<Found> {
     if FileId::of(&metadata) != id || metadata.len() <= known.position {
         return None;
     }
-    let place = Place { chain: path.to_owned(), order: Order::Rotated(String::new()), restart: 0 };
+    let (chain, order) = (path.to_owned(), Order::Rotated(String::new()));
+    let place = Place { chain, order, restart: 0, packing: Packing::Plain };
     Some(Found { path: entry.path(), place, id, size: metadata.len() })
 }
