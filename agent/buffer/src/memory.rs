@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use crate::ack::Ack;
 use crate::disk::DiskFile;
 use crate::ledger::{Account, Amount, Ledger};
-use crate::segment::{Documents, Segment, Targets};
+use crate::segment::{Contents, Documents, Segment, Targets};
 
 mod disk;
 mod lease;
@@ -67,6 +67,8 @@ struct State {
     leased: BTreeMap<u64, Arc<Slot>>,
     leased_memory: u64,
     used: u64,
+    /// So much is held that it is to be stored at once.
+    is_pressed: bool,
     closed: bool,
 }
 
@@ -210,7 +212,7 @@ impl MemoryTier {
         let mut state = self.lock();
         let place = state.next;
         let Segment { documents, targets, amount, ack } = segment;
-        let slot = Slot::new(state.number(), place, documents, targets, amount, account, Duty::Source(ack));
+        let slot = Slot::new(state.number(), place, (documents, targets, amount), account, Duty::Source(ack));
         state.used = (state.used + slot.memory).saturating_sub(reserved);
         state.queue.push_back(Waiting::Memory(Arc::new(slot)));
         drop(state);
@@ -266,9 +268,11 @@ impl MemoryTier {
         let waiting = state.at_rest(slot);
         state.held_memory += waiting.memory();
         state.held.entry(key).or_default().push_back(waiting);
+        // What is held is not under way: on disk it takes no memory from the others.
+        state.is_pressed |= self.disk.is_some() && state.held_memory > self.bound / 4;
     }
 
-    /// The oldest of what is held under this key. Cancel-safe.
+    /// The oldest of what is held under this key, read back where it lies on disk. Cancel-safe.
     pub async fn take_held(self: &Arc<Self>, key: &str) -> Option<Lease> {
         loop {
             let number = {
@@ -284,6 +288,21 @@ impl MemoryTier {
             };
             self.read(number).await;
         }
+    }
+
+    /// Puts everything that is held under this key back into the queue, in its old order: the place takes documents
+    /// again. What lies on disk is read in its turn, so memory stays within its bound.
+    pub fn release_held(&self, key: &str) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(lane) = state.held.remove(key) else { return };
+        for waiting in lane {
+            state.held_memory = state.held_memory.saturating_sub(waiting.memory());
+            let at = state.queue.partition_point(|other| other.place() <= waiting.place());
+            state.queue.insert(at, waiting);
+        }
+        drop(guard);
+        self.arrived.notify_one();
     }
 
     /// What is held, by key.
@@ -460,9 +479,7 @@ impl Slot {
     fn new(
         number: u64,
         place: u64,
-        documents: Arc<Documents>,
-        targets: Targets,
-        amount: Amount,
+        (documents, targets, amount): Contents,
         account: &Arc<Account>,
         duty: Duty,
     ) -> Slot {

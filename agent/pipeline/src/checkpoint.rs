@@ -33,7 +33,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// The outputs that a file's lines can belong to.
 pub const OUTPUTS: usize = 3;
 
-/// Which file of a source: `device:inode` or whatever the source tells its files apart by.
+/// Which file of a source: whatever the source tells its files apart by, such as `device:inode:first_seen`.
 pub type FileKey = String;
 
 /// Where reading of a file goes on.

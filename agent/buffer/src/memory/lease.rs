@@ -115,9 +115,7 @@ impl Lease {
         let mut slot = Slot::new(
             state.number(),
             old.place,
-            documents,
-            targets,
-            old.amount,
+            (documents, targets, old.amount),
             &old.account,
             old.take_duty(),
         );
@@ -144,9 +142,9 @@ impl Lease {
         let mut state = tier.lock();
         state.end_lease(old);
         state.used = state.used.saturating_sub(old.memory);
-        let mut lease = |(documents, targets, amount): Contents, duty: Duty| {
+        let mut lease = |contents: Contents, duty: Duty| {
             let number = state.number();
-            let mut slot = Slot::new(number, old.place, documents, targets, amount, &old.account, duty);
+            let mut slot = Slot::new(number, old.place, contents, &old.account, duty);
             (slot.arrived, slot.since) = (old.arrived, old.since);
             state.used += slot.memory;
             tier.lease(&mut state, Arc::new(slot))

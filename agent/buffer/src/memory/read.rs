@@ -157,8 +157,8 @@ fn part_read(mut stub: Stub, read: Result<PartContent, ReadError>) -> (Vec<Waiti
     };
     let places = if content.is_damaged || places.is_some() { Some(content.places) } else { None };
     let duty = Duty::Disk(OnDisk { ack, file, part, places });
-    let (documents, targets) = (Arc::new(content.documents), content.targets);
-    let mut slot = Slot::new(number, place, documents, targets, there, &account, duty);
+    let contents = (Arc::new(content.documents), content.targets, there);
+    let mut slot = Slot::new(number, place, contents, &account, duty);
     slot.since = since;
     (vec![Waiting::Memory(Arc::new(slot))], None)
 }

@@ -27,6 +27,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// The same trouble is told so often.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
+/// A file, and what lies in its parts.
+type Written = (Arc<DiskFile>, Vec<Arc<Slot>>);
+
 /// How storing went so far. Locked while it goes on.
 #[derive(Default)]
 pub(super) struct Storing {
@@ -43,9 +46,13 @@ impl MemoryTier {
 
     /// Stores what waited for too long. To be called several times a second. Blocks.
     pub fn store_old(&self) {
-        let (oldest, along) = match self.lock().closed {
-            true => (STORED_AFTER_AT_THE_END, Duration::ZERO),
-            false => (STORED_AFTER, ALONG_AFTER),
+        let (oldest, along) = {
+            let mut state = self.lock();
+            match (std::mem::take(&mut state.is_pressed), state.closed) {
+                (true, _) => (Duration::ZERO, Duration::ZERO),
+                (false, true) => (STORED_AFTER_AT_THE_END, Duration::ZERO),
+                (false, false) => (STORED_AFTER, ALONG_AFTER),
+            }
         };
         self.store(oldest, along, false);
     }
@@ -104,7 +111,7 @@ impl MemoryTier {
     }
 
     /// Releases the acks of what is on disk now.
-    fn hand_over(&self, files: &[(Arc<DiskFile>, Vec<Arc<Slot>>)]) {
+    fn hand_over(&self, files: &[Written]) {
         for (file, slots) in files {
             let mut needless = 0;
             for (part, slot) in (0_u8..).zip(slots) {
@@ -142,7 +149,7 @@ impl MemoryTier {
     }
 
     /// Gives the memory back of what is on disk now and not at the sink.
-    fn let_go(&self, files: &[(Arc<DiskFile>, Vec<Arc<Slot>>)]) {
+    fn let_go(&self, files: &[Written]) {
         let stored: HashSet<u64> =
             files.iter().flat_map(|(_, slots)| slots).map(|slot| slot.number).collect();
         let mut guard = self.lock();
@@ -172,7 +179,7 @@ impl MemoryTier {
 }
 
 /// Writes segments into files, as far as they fit, and makes these safe.
-fn write(disk: &Disk, slots: &[Arc<Slot>]) -> (Vec<(Arc<DiskFile>, Vec<Arc<Slot>>)>, Option<StoreError>) {
+fn write(disk: &Disk, slots: &[Arc<Slot>]) -> (Vec<Written>, Option<StoreError>) {
     let store = &disk.store;
     let mut files = Vec::new();
     let mut trouble = None;

@@ -377,3 +377,42 @@ fn reading_waits_for_room_unless_nothing_else_is_out() {
     one.delivered();
     take(&stored.tier).delivered();
 }
+
+/// A lane that takes documents again goes back into the queue, before what is newer, without being read at once.
+#[test]
+fn a_lane_that_is_released_is_taken_in_its_order() {
+    let stored = with_disk(1 << 20, 1 << 20);
+    for count in [2, 3, 4] {
+        stored.push(count);
+    }
+    for _ in 0..2 {
+        stored.tier.hold("lane".into(), take(&stored.tier));
+    }
+    stored.tier.store_all();
+    let used = stored.tier.used();
+    stored.tier.release_held("lane");
+    assert!(stored.tier.held().is_empty() && stored.tier.held_memory() == 0);
+    assert_eq!(stored.tier.used(), used, "nothing is read yet");
+    for expected in [2, 3, 4] {
+        let lease = take(&stored.tier);
+        assert_eq!(lease.amount().events, expected);
+        lease.delivered();
+    }
+    stored.check(0, 0);
+}
+
+/// What is held in plenty goes to disk before its time, so that nobody has to give it up.
+#[test]
+fn much_that_is_held_is_stored_at_once() {
+    let stored = with_disk(8_000, 1 << 20);
+    stored.push(20);
+    stored.tier.hold("lane".into(), take(&stored.tier));
+    stored.tier.store_old();
+    stored.check(20, 0);
+    stored.push(20);
+    stored.tier.hold("lane".into(), take(&stored.tier));
+    assert!(stored.tier.held_memory() > 2_000);
+    stored.tier.store_old();
+    stored.check(0, 40);
+    assert_eq!(stored.tier.held_memory(), 2 * STUB_BYTES);
+}
