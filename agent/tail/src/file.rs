@@ -183,7 +183,8 @@ impl ReadProgress {
             last_time: position.last_time,
             needed_from: std::array::from_fn(|output| position.needed_from(output)),
             cuts: position.cuts.clone(),
-            complete: position.finished,
+            // Read again are the parts of a record that goes on behind it.
+            complete: position.finished && position.resume_from >= position.position,
             ..ReadProgress::default()
         }
     }

@@ -16,10 +16,11 @@ use weir_pipeline::source::{Mode, Stopped};
 use super::Engine;
 use crate::discovery::{Found, Round};
 use crate::file::{self, FileId, FileNumber, FollowedFile, Known, Opened, Phase, ReadProgress, Signs};
-use crate::fingerprint::{Fingerprint, Head};
+use crate::fingerprint::{Fingerprint, Head, MAX_BYTES};
 use crate::handle::{Handle, Packing};
 use crate::layout::{Incarnation, Order, Place};
 use crate::now::Now;
+use crate::settings::ReadFrom;
 
 const REGISTER_RETRY: Duration = Duration::from_secs(1);
 /// More files are not followed; each costs about 2 KiB of memory.
@@ -41,6 +42,7 @@ impl Engine {
         self.rounds += u64::from(round.complete);
         self.open_files = self.files.values().filter(|file| file.handle.is_some()).count();
         for found in round.found {
+            self.forget_other(&found);
             match self.by_id.get(&found.id).copied() {
                 Some(number) => self.meet_again(number, found, now)?,
                 None => self.admit(found, Welcome::Everyone, now),
@@ -56,11 +58,26 @@ impl Engine {
         Ok(())
     }
 
+    /// A compressed file has the inode that a plain one had, or the other way round: the one before is no more.
+    fn forget_other(&mut self, found: &Found) {
+        let Some(number) = self.by_id.get(&found.id).copied() else { return };
+        let is_other = |file: &FollowedFile| {
+            file.packing != found.place.packing && file.phase == Phase::Finished && file.handle.is_none()
+        };
+        if let Some(file) = self.files.get(&number).filter(|file| is_other(file)) {
+            self.stale.push((file.key.clone(), file.last_batch));
+            self.departed.push(file.position());
+            self.by_id.remove(&found.id);
+            self.files.remove(&number);
+        }
+    }
+
     /// Makes new files known, durably, before anything of them leaves.
     pub(super) fn register(&mut self, now: Now) {
         if self.unregistered.is_empty() || now.elapsed < self.next_register {
             return;
         }
+        let waiting = self.set_aside_empty();
         let entry = |number: &FileNumber| {
             let file = self.files.get(number).filter(|file| file.phase == Phase::New)?;
             Some((file.key.clone(), file.position()))
@@ -70,6 +87,7 @@ impl Engine {
             self.metrics.errors.fetch_add(1, Ordering::Relaxed);
             tracing::error!(source = &*self.name, %error, "cannot note new files, they are not read");
             self.next_register = now.elapsed + REGISTER_RETRY;
+            self.unregistered.extend(waiting);
             if self.mode == Mode::Once {
                 self.leave_unread();
             }
@@ -81,6 +99,27 @@ impl Engine {
                 file.phase = Phase::Followed;
             }
         }
+        self.unregistered = waiting;
+    }
+
+    /// Takes files out of those to make known that are empty, and gives them back: only what a file begins with tells
+    /// it again should it be compressed before anything of it is safe. Nothing can leave of them meanwhile.
+    fn set_aside_empty(&mut self) -> Vec<FileNumber> {
+        let by_time = self.layout.incarnation() == Incarnation::FirstSeen;
+        if !by_time || self.mode == Mode::Once || self.options.read_from == ReadFrom::End {
+            return Vec::new();
+        }
+        let files = &mut self.files;
+        let mut is_empty = |number: &FileNumber| {
+            let Some(file) = files.get_mut(number).filter(|file| file.fingerprint.len == 0) else {
+                return false;
+            };
+            let head = file.handle.as_ref().and_then(|handle| Head::read(handle, u64::MAX).ok());
+            file.fingerprint = head.map(|head| Fingerprint::of(head.as_slice())).unwrap_or_default();
+            let keeps_its_place = file.signs.deleted_at.is_none() && file.signs.succeeded_at.is_none();
+            file.fingerprint.len == 0 && keeps_its_place && file.progress.offset == 0
+        };
+        self.unregistered.extract_if(.., |number| is_empty(number)).collect()
     }
 
     /// Gives up what could not be made known: a source that runs once does not wait for a better time.
@@ -114,6 +153,9 @@ impl Engine {
             Err(error) => return self.problems.report(now, "read", &found.path, &error),
         };
         self.problems.solved(&found.path);
+        if found.place.packing == Packing::Gzip && self.is_still_read(&found, &head, now) {
+            return;
+        }
         // Of a compressed file the size on the disk says nothing; where the last bytes do, they are believed.
         let packing = found.place.packing;
         let size = if packing == Packing::Gzip { handle.stated_size().unwrap_or(size) } else { size };
@@ -127,6 +169,7 @@ impl Engine {
                 self.return_to_chain(&mut place, &found.path, &position);
                 resumed(key, &position, size, &place)
             }
+            (None, Packing::Gzip) if self.adopt(&found.path, &place, id, size, &head, now) => return,
             (None, Packing::Gzip) => match self.twin(&found.path, &head) {
                 Some(position) => {
                     self.return_to_chain(&mut place, &found.path, &position);
@@ -153,31 +196,124 @@ impl Engine {
         self.take_up(FollowedFile::new(opened, known, signs), now);
     }
 
-    /// Whether what a compressed file was made of is there too, or is still being read: then that is read, and the
-    /// compressed file may not even be whole yet.
+    /// Whether what a compressed file was made of is there too: then that is read, and the compressed file may not even
+    /// be whole yet.
     fn is_still_plain(&self, packed: &Path) -> bool {
         let plain = packed.with_extension("");
-        let is_read = |file: &FollowedFile| file.phase != Phase::Finished && file.path == plain;
-        let is_there = self.layout.place(&plain).is_some() && plain.is_file();
-        is_there || self.files.values().any(is_read)
+        self.layout.place(&plain).is_some() && plain.is_file()
     }
 
-    /// What is known of the plain file that a compressed one was made of. It is gone, lay in the same folder, and
-    /// began alike.
-    fn twin(&self, packed: &Path, head: &Head) -> Option<FilePosition> {
-        let folder = packed.parent();
-        let is_twin = |known: &FilePosition| {
-            let fingerprint = Fingerprint { hash: known.fingerprint, len: known.fingerprint_len };
-            Path::new(&known.path).parent() == folder
-                && known.fingerprint_len > 0
-                && fingerprint.matches(head.as_slice())
-                && !is_there(known)
+    /// Whether what a compressed file was made of may be gone from the folder and still be read. Of a file that was
+    /// empty when it was found nobody knows how it begins.
+    fn is_still_read(&mut self, packed: &Found, head: &Head, now: Now) -> bool {
+        let may_be = |file: &FollowedFile| {
+            file.packing == Packing::Plain
+                && file.phase != Phase::Finished
+                && file.path.parent() == packed.path.parent()
+                && (file.fingerprint.len == 0 || file.fingerprint.matches(head.as_slice()))
+                && !is_there(&file.position())
         };
-        let followed = self.files.values().filter(|file| file.packing == Packing::Plain);
-        let mut followed = followed.map(FollowedFile::position);
+        let mut read = self.files.iter_mut().filter(|(_, file)| may_be(file));
+        let Some((number, file)) = read.next() else { return false };
+        // Nobody saw under which name it was rotated: the compressed one tells its place.
+        if packed.place.order != Order::Current && file.order == Order::Current {
+            let (number, chain) = (*number, file.chain);
+            file.order = packed.place.order.clone();
+            if let Some(chain) = self.chains.get_mut(&chain) {
+                chain.insert(number, &mut self.files, now.elapsed);
+            }
+        }
+        true
+    }
+
+    /// What the checkpoints know of the plain file that a compressed one was made of. It is gone, lay in the same
+    /// folder, and began alike.
+    fn twin(&self, packed: &Path, head: &Head) -> Option<FilePosition> {
         let previous = self.previous.values().flatten().map(|(_, known)| known);
-        let before = || previous.chain(&self.departed).cloned().find(is_twin);
-        followed.find(is_twin).or_else(before)
+        let is_twin = |known: &&FilePosition| is_made_of(packed, head, known) && !is_there(known);
+        // Of several that begin alike the one of which most is known.
+        previous.chain(&self.departed).filter(is_twin).max_by_key(|known| known.fingerprint_len).cloned()
+    }
+
+    /// Makes a file that was followed, and is gone, the compressed one that was made of it. Parts of records that wait
+    /// in it stay where they are. `false` where there is no such file.
+    fn adopt(&mut self, packed: &Path, place: &Place, id: FileId, size: u64, head: &Head, now: Now) -> bool {
+        for file in self.files.values_mut().filter(|file| file.path.parent() == packed.parent()) {
+            file.extend_fingerprint();
+        }
+        let is_twin = |file: &FollowedFile| {
+            let known = file.position();
+            file.packing == Packing::Plain && is_made_of(packed, head, &known) && !is_there(&known)
+        };
+        let twins = self.files.iter().filter(|(_, file)| is_twin(file));
+        let Some(number) = twins.max_by_key(|(_, file)| file.fingerprint.len).map(|(number, _)| *number)
+        else {
+            return false;
+        };
+        let Some(file) = self.files.get(&number) else { return false };
+        // What was sent is not yet safe: it goes on from where it is.
+        let settled = self.checkpoints.positions(&self.name).remove(&file.key).unwrap_or_default();
+        let key = FollowedFile::key_of(id, file.first_seen);
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let position = FilePosition {
+            path: text(packed),
+            chain: text(&file.chain_path),
+            device: id.device,
+            inode: id.inode,
+            incarnation: file.incarnation.unwrap_or_default(),
+            first_seen: file.first_seen,
+            fingerprint: file.fingerprint.hash,
+            fingerprint_len: file.fingerprint.len,
+            ..settled
+        };
+        if let Err(error) = self.checkpoints.register(&self.name, vec![(key.clone(), position)]) {
+            self.metrics.errors.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(source = &*self.name, %error, "cannot note a compressed file, will try again");
+            return true;
+        }
+        let is_needed = self.is_needed(number);
+        let Some(file) = self.files.get_mut(&number) else { return false };
+        self.stale.push((std::mem::replace(&mut file.key, key), file.last_batch));
+        self.by_id.remove(&file.id);
+        self.by_id.insert(id, number);
+        file.id = id;
+        file.path = packed.to_owned();
+        file.packing = Packing::Gzip;
+        file.phase = Phase::Followed;
+        file.progress.complete = file.progress.offset == size;
+        file.signs = Signs { seen_in: self.rounds, read_at: now.elapsed, ..Signs::default() };
+        let complete = file.progress.complete;
+        file.order = match self.layout.incarnation() {
+            Incarnation::FirstLine => place.order.clone(),
+            Incarnation::FirstSeen => Order::Rotated(format!("{:020}", file.first_seen)),
+        };
+        let chain = file.chain;
+        if !(complete && is_needed) {
+            self.close(number);
+        }
+        if let Some(chain) = self.chains.get_mut(&chain) {
+            chain.insert(number, &mut self.files, now.elapsed);
+        } else {
+            self.return_to_chains(number, place, now);
+        }
+        true
+    }
+
+    /// A file whose chain ended in the meantime gets one again.
+    fn return_to_chains(&mut self, number: FileNumber, place: &Place, now: Now) {
+        let place = match self.files.get(&number) {
+            Some(file) if self.layout.incarnation() == Incarnation::FirstSeen => {
+                Place { chain: file.chain_path.clone(), ..place.clone() }
+            }
+            _ => place.clone(),
+        };
+        let chain = self.chain_of(&place, now);
+        if let Some(file) = self.files.get_mut(&number) {
+            file.chain = chain;
+        }
+        if let Some(chain) = self.chains.get_mut(&chain) {
+            chain.insert(number, &mut self.files, now.elapsed);
+        }
     }
 
     /// A file that has another name than when it was written to goes on in the chain that it belongs to, where its
@@ -261,6 +397,16 @@ impl Engine {
             self.admit(found, Welcome::Known, now);
         }
     }
+}
+
+/// Whether a compressed file lies beside a known one and begins alike. What was read of the known one must be covered
+/// as far as a fingerprint goes: the start of a first line says little.
+fn is_made_of(packed: &Path, head: &Head, known: &FilePosition) -> bool {
+    let read = known.position.clamp(1, MAX_BYTES as u64);
+    let fingerprint = Fingerprint { hash: known.fingerprint, len: known.fingerprint_len };
+    Path::new(&known.path).parent() == packed.parent()
+        && known.fingerprint_len >= read
+        && fingerprint.matches(head.as_slice())
 }
 
 /// Whether a known file lies where it was last seen. Its inode may be another file's by now.

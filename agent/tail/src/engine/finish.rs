@@ -88,6 +88,15 @@ impl Engine {
                 }
             }
         }
+        // The next file may not be found yet, and have the rest of a record.
+        let has_next = self.chains.get(&chain).is_some_and(|chain| chain.members.len() > 1);
+        let waited = self
+            .files
+            .get(&number)
+            .map_or(Duration::MAX, |file| now.elapsed.saturating_sub(file.signs.read_at));
+        if !has_next && waited < PACKED_GRACE {
+            return Ok(Next::Later);
+        }
         self.finish(chain, number, now)
     }
 
@@ -96,9 +105,6 @@ impl Engine {
         let Some(file) = self.files.get_mut(&number).filter(|file| file.packing == Packing::Gzip) else {
             return Ok(());
         };
-        if file.progress.complete && !file.touched {
-            return Ok(());
-        }
         file.progress.complete = true;
         self.outgoing.touch(number, file, now.elapsed);
         let Some(damage) = file.handle.as_ref().and_then(Handle::damage) else { return Ok(()) };

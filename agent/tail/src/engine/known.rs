@@ -207,7 +207,10 @@ impl Engine {
     }
 
     pub(super) fn close(&mut self, number: FileNumber) {
-        let handle = self.files.get_mut(&number).and_then(|file| file.handle.take());
+        let Some(file) = self.files.get_mut(&number) else { return };
+        // It may come back compressed: then it is known by what it begins with.
+        file.extend_fingerprint();
+        let handle = file.handle.take();
         self.open_files -= usize::from(handle.is_some()).min(self.open_files);
     }
 }
