@@ -59,6 +59,12 @@ impl Handle {
         Ok(filled)
     }
 
+    /// Whether it is of a file that is kept in this way. One that was compressed while parts of a record wait in it is
+    /// still read from the plain file, which has no name any more.
+    pub(crate) fn is(&self, packing: Packing) -> bool {
+        self.gunzip.is_some() == (packing == Packing::Gzip)
+    }
+
     /// What the system says of the file as it lies on the disk.
     pub(crate) fn stat(&self) -> io::Result<rustix::fs::Stat> {
         rustix::fs::fstat(&self.file).map_err(io::Error::from)

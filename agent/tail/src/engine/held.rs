@@ -87,7 +87,7 @@ fn held(number: FileNumber, file: &mut FollowedFile, now: Now) -> Option<Held> {
     if !lost_its_place {
         return None;
     }
-    let stat = file.handle.as_ref()?.stat().ok()?;
+    let stat = file.handle.as_ref().filter(|handle| handle.is(file.packing))?.stat().ok()?;
     file.signs.note(&stat, now.elapsed);
     let since = file.signs.deleted_at.filter(|_| file.signs.unlinked)?;
     Some(Held { number, since, size: u64::try_from(stat.st_size).unwrap_or(0) })

@@ -169,7 +169,8 @@ impl Engine {
         let rounds = self.rounds;
         for file in self.files.values_mut().filter(|file| file.signs.seen_in != rounds) {
             file.signs.missed += 1;
-            if let Some(Ok(stat)) = file.handle.as_ref().map(Handle::stat) {
+            let handle = file.handle.as_ref().filter(|handle| handle.is(file.packing));
+            if let Some(Ok(stat)) = handle.map(Handle::stat) {
                 file.signs.note(&stat, now.elapsed);
             }
             let is_missed = file.signs.missed >= MISSED_ROUNDS;
