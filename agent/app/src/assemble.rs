@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use weir_buffer::ledger::Ledger;
-use weir_buffer::memory::{DEFAULT_BOUND, MemoryTier};
+use weir_buffer::memory::MemoryTier;
 use weir_config::{Config, Errors, Name, SourceKind};
 use weir_event::batch::ArenaPool;
 use weir_event::edit::Compiled;
@@ -17,13 +17,18 @@ use weir_event::parse::{Parser, RegexParser};
 use weir_event::sheet::OnFault;
 use weir_event::transform::Transform;
 use weir_host::{OnError, Plugin};
+use weir_pipeline::Intake;
 use weir_pipeline::checkpoint::Checkpoints;
 use weir_pipeline::pipeline::{FaultPolicy, Output, Pipeline, Stage};
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::{Mode, Source, SourceContext, SourceMetrics, Stop};
 use weir_pipeline::workers::Workers;
-use weir_tail::{Files, FilesSettings, Format, KubernetesLogs, KubernetesLogsSettings, OwnPod, ReadFrom};
+use weir_tail::{
+    Files, FilesSettings, Format, Joining, KubernetesLogs, KubernetesLogsSettings, Multiline, OwnPod, Preset,
+    ReadFrom,
+};
 
+use crate::buffers;
 use crate::plugins::Plugins;
 use crate::sinks::{self, Built};
 use crate::state::{AgentState, PipelineView, Readiness};
@@ -73,23 +78,27 @@ pub fn assemble(
 ) -> Result<Agent, Errors> {
     let ledger = restored_ledger(checkpoints);
     let mut sinks = BTreeMap::new();
-    for (name, sink) in &config.sinks {
-        let sink = sinks::build(name, sink, &config.data_dir)
+    for (name, wanted) in &config.sinks {
+        let sink = sinks::build(name, wanted, &config.data_dir)
             .map_err(|error| one(config, &["sinks", name], error.to_string()))?;
-        sinks.insert(name.to_string(), driven(name, sink, DEFAULT_BOUND, &ledger));
+        let buffer = buffers::build(config, name, wanted, checkpoints, &ledger)
+            .map_err(|error| one(config, &["sinks", name, "buffer"], error.to_string()))?;
+        sinks.insert(name.to_string(), driven(name, sink, buffer));
     }
+    buffers::keep_orphans(config, checkpoints, &ledger);
     let mut dead_letters = Vec::new();
-    let mut pipelines = Vec::new();
+    let (mut pipelines, mut time_fields) = (Vec::new(), Vec::new());
     for (name, pipeline) in &config.pipelines {
         let dead = dead_letter_sink(config, name, &ledger)?;
         let parts = Parts { config, plugins, sinks: &sinks, ledger: &ledger };
-        let built = build_pipeline(&parts, name, pipeline, &dead)?;
+        let (built, times) = build_pipeline(&parts, name, pipeline, &dead)?;
         pipelines.push(Arc::new(built));
+        time_fields.push(times);
         dead_letters.push(dead);
     }
     let workers = Workers::start(pipelines, ledger.clone(), checkpoints.clone(), config.workers.get())
         .map_err(|error| one(config, &["workers"], format!("cannot start the workers: {error}")))?;
-    let sources = build_sources(config, &workers, checkpoints, mode, stop)?;
+    let sources = build_sources(config, &workers, &time_fields, checkpoints, mode, stop)?;
     let state = Arc::new(AgentState {
         started: std::time::SystemTime::now(),
         config_hash: config.hash.clone(),
@@ -128,12 +137,15 @@ struct Parts<'a> {
     ledger: &'a Ledger,
 }
 
+/// By source: where the pipeline's compiled plans have the time of its events.
+type TimeFields = BTreeMap<String, u16>;
+
 fn build_pipeline(
     parts: &Parts<'_>,
     name: &Name,
     pipeline: &weir_config::Pipeline,
     dead: &Driven,
-) -> Result<Pipeline, Errors> {
+) -> Result<(Pipeline, TimeFields), Errors> {
     let Parts { config, plugins, sinks, ledger } = *parts;
     let mut stages = Vec::new();
     for stage in &pipeline.stages {
@@ -146,8 +158,15 @@ fn build_pipeline(
         }
     }
     let plans: Vec<_> = stages.iter().map(|stage| &stage.plan).collect();
-    let compiled = Compiled::new(&plans)
+    let times: Vec<_> = pipeline
+        .from
+        .iter()
+        .filter_map(|source| Some((source, config.sources.get(source)?.time_field.as_deref()?)))
+        .collect();
+    let paths: Vec<_> = times.iter().map(|(_, path)| *path).collect();
+    let (compiled, fields) = Compiled::with_times(&plans, &paths)
         .map_err(|error| one(config, &["pipelines", name, "stages"], error.to_string()))?;
+    let time_fields = times.iter().map(|(source, _)| source.to_string()).zip(fields).collect();
     let mut outputs = Vec::new();
     for sink in &pipeline.to {
         let (Some(driven), Some(wanted)) = (sinks.get(&**sink), config.sinks.get(&**sink)) else { continue };
@@ -158,7 +177,7 @@ fn build_pipeline(
             best_effort: wanted.best_effort,
         });
     }
-    Ok(Pipeline {
+    let pipeline = Pipeline {
         name: (**name).into(),
         stages,
         compiled,
@@ -170,7 +189,8 @@ fn build_pipeline(
             best_effort: false,
         },
         weight: u32::from(pipeline.weight),
-    })
+    };
+    Ok((pipeline, time_fields))
 }
 
 fn plugin_stage(name: &Name, plugin: &Arc<Plugin>) -> Stage {
@@ -221,8 +241,7 @@ fn view(name: &Name, pipeline: &weir_config::Pipeline) -> PipelineView {
 
 // === sinks ===
 
-fn driven(name: &str, sink: Built, bound: u64, ledger: &Arc<Ledger>) -> Driven {
-    let buffer = MemoryTier::new(bound, Arc::clone(ledger));
+fn driven(name: &str, sink: Built, buffer: Arc<MemoryTier>) -> Driven {
     Driven { name: name.to_owned(), sink, buffer, metrics: Arc::default() }
 }
 
@@ -231,12 +250,13 @@ fn dead_letter_sink(config: &Config, pipeline: &Name, ledger: &Arc<Ledger>) -> R
     let path = config.data_dir.join("dead-letters").join(format!("{pipeline}.ndjson"));
     let sink = weir_config::Sink {
         best_effort: false,
+        buffer: None,
         kind: weir_config::SinkKind::File(weir_config::FileSink { path, rotate: None }),
     };
     let name = format!("{pipeline} dead letters");
     let sink = sinks::build(&name, &sink, &config.data_dir)
         .map_err(|error| one(config, &["data_dir"], format!("cannot keep dead letters: {error}")))?;
-    Ok(driven(&name, sink, DEAD_LETTER_BOUND, ledger))
+    Ok(driven(&name, sink, MemoryTier::new(DEAD_LETTER_BOUND, Arc::clone(ledger))))
 }
 
 // === sources ===
@@ -244,6 +264,7 @@ fn dead_letter_sink(config: &Config, pipeline: &Name, ledger: &Arc<Ledger>) -> R
 fn build_sources(
     config: &Config,
     workers: &Workers,
+    time_fields: &[TimeFields],
     checkpoints: &Arc<Checkpoints>,
     mode: Mode,
     stop: &Stop,
@@ -255,7 +276,8 @@ fn build_sources(
             if pipeline.from.contains(name) {
                 let parser = parser(config.parser(pipeline, source))
                     .map_err(|error| one(config, &["sources", name, "parse"], error))?;
-                to.push((index, Arc::new(parser)));
+                let time_field = time_fields.get(index).and_then(|fields| fields.get(&**name)).copied();
+                to.push((index, Arc::new(Intake { parser, time_field })));
             }
         }
         // A source that leads nowhere is not read: nobody could say what became of its events.
@@ -297,6 +319,9 @@ fn build_source(
             own_pod: own_pod(),
             read_from,
             linger,
+            max_held_bytes: source.max_held_bytes.bytes(),
+            max_held_age: source.max_held_age,
+            multiline: source.multiline.as_ref().map(multiline),
         })
         .map(|source| Box::new(source) as Box<dyn Source>),
         SourceKind::File(kind) => Files::new(FilesSettings {
@@ -309,10 +334,31 @@ fn build_source(
             },
             read_from,
             linger,
+            max_held_bytes: source.max_held_bytes.bytes(),
+            max_held_age: source.max_held_age,
+            multiline: source.multiline.as_ref().map(multiline),
         })
         .map(|source| Box::new(source) as Box<dyn Source>),
     };
     built.map_err(|error| one(config, &["sources", name], error.to_string()))
+}
+
+fn multiline(multiline: &weir_config::Multiline) -> Multiline {
+    let preset = |preset: &weir_config::Preset| match preset {
+        weir_config::Preset::Java => Preset::Java,
+        weir_config::Preset::Python => Preset::Python,
+        weir_config::Preset::Go => Preset::Go,
+        weir_config::Preset::Dotnet => Preset::Dotnet,
+    };
+    Multiline {
+        joining: match &multiline.joining {
+            weir_config::Joining::Presets(presets) => Joining::Presets(presets.iter().map(preset).collect()),
+            weir_config::Joining::Start(pattern) => Joining::Start(pattern.as_str().to_owned()),
+        },
+        timeout: multiline.timeout,
+        max_lines: multiline.max_lines,
+        max_bytes: usize::try_from(multiline.max_bytes.bytes()).unwrap_or(usize::MAX),
+    }
 }
 
 /// The agent's own pod, where the manifest of its DaemonSet says so (downward API).

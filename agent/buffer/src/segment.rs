@@ -131,39 +131,32 @@ impl Segment {
     pub fn memory(&self) -> u64 {
         self.documents.memory() + self.targets.memory()
     }
+}
 
-    /// Two segments of its documents: those for which `which` says true, and the rest. Each has a share of the ack;
-    /// what `which` does not reach is of the rest. Where one of them is the whole, nothing is copied.
-    pub fn divide(self, which: &[bool]) -> (Segment, Segment) {
-        let is_chosen = |index: usize| which.get(index).copied().unwrap_or(false);
-        let all = self.documents.records.len();
-        let chosen = (0..all).filter(|index| is_chosen(*index)).count();
-        if chosen == all {
-            let rest = Segment::empty(self.ack.share());
-            return (self, rest);
-        }
-        if chosen == 0 {
-            return (Segment::empty(self.ack.share()), self);
-        }
-        let part = |chosen: bool, ack: Ack| {
-            let documents = self.documents.part(|index| is_chosen(index) == chosen);
-            // Documents that are counted elsewhere book nothing, and neither do their parts.
-            let counted = self.amount != Amount::default();
-            Segment {
-                targets: self.targets.part(|index| is_chosen(index) == chosen),
-                amount: if counted { documents.amount() } else { Amount::default() },
-                documents: Arc::new(documents),
-                ack,
-            }
-        };
-        let parts = (part(true, self.ack.share()), part(false, self.ack.share()));
-        self.ack.release();
-        parts
-    }
+/// Documents with their targets, and what the ledger books for them.
+pub(crate) type Contents = (Arc<Documents>, Targets, Amount);
 
-    fn empty(ack: Ack) -> Segment {
-        Segment { documents: Arc::default(), targets: Targets::default(), amount: Amount::default(), ack }
+/// The contents of two segments: those documents for which `is_chosen` says true, and the rest. Where one of them is
+/// the whole, nothing is copied.
+pub(crate) fn divide(
+    (documents, targets, amount): Contents,
+    is_chosen: impl Fn(usize) -> bool,
+) -> (Contents, Contents) {
+    let all = documents.records.len();
+    let chosen = (0..all).filter(|index| is_chosen(*index)).count();
+    if chosen == all {
+        return ((documents, targets, amount), Contents::default());
     }
+    if chosen == 0 {
+        return (Contents::default(), (documents, targets, amount));
+    }
+    let part = |chosen: bool| {
+        let part = documents.part(|index| is_chosen(index) == chosen);
+        // Documents that are counted elsewhere book nothing, and neither do their parts.
+        let amount = if amount == Amount::default() { amount } else { part.amount() };
+        (Arc::new(part), targets.part(|index| is_chosen(index) == chosen), amount)
+    };
+    (part(true), part(false))
 }
 
 /// A sink's answer to a segment.

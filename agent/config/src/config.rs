@@ -10,7 +10,7 @@ use std::time::Duration;
 use weir_event::name_template::NameTemplate;
 
 use crate::error::{Complaint, Error};
-use crate::types::{Glob, Name, Pattern, Size};
+use crate::types::{Glob, LinePattern, Name, Pattern, Size};
 use crate::validate::Places;
 
 /// A configuration that was found valid as a whole. All paths in it are absolute.
@@ -36,6 +36,8 @@ pub struct Config {
     pub pipelines: BTreeMap<Name, Pipeline>,
     /// Where events go.
     pub sinks: BTreeMap<Name, Sink>,
+    /// Where events wait for their sinks. Every name of a buffer in `sinks` is one of them.
+    pub buffers: BTreeMap<Name, Buffer>,
     /// The agent's own HTTP address; `None` opens no port.
     pub admin: Option<Admin>,
     /// XXH3 (128 bits, hexadecimal) of the names and bytes of all files of the configuration; not of what they refer
@@ -55,8 +57,51 @@ pub struct Source {
     pub linger: Duration,
     /// How lines that are not JSON objects become events, where the pipeline does not say.
     pub parser: Parser,
+    /// Where an event may say its time itself, as a dotted path.
+    pub time_field: Option<String>,
+    /// How lines are joined; `None` for one event a line.
+    pub multiline: Option<Multiline>,
+    /// How many bytes of deleted files may be held open.
+    pub max_held_bytes: Size,
+    /// How long a deleted file may be held open.
+    pub max_held_age: Duration,
     /// What kind of source it is.
     pub kind: SourceKind,
+}
+
+/// How lines are joined to events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multiline {
+    /// Which lines belong together.
+    pub joining: Joining,
+    /// An event ends when no line came for so long.
+    pub timeout: Duration,
+    /// An event is cut at so many lines,
+    pub max_lines: usize,
+    /// and at so many bytes.
+    pub max_bytes: Size,
+}
+
+/// Which lines belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Joining {
+    /// Stack traces of these languages; at least one.
+    Presets(Vec<Preset>),
+    /// A line that this finds begins an event.
+    Start(LinePattern),
+}
+
+/// A language whose stack traces are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Java and others on its machine.
+    Java,
+    /// Python.
+    Python,
+    /// Go.
+    Go,
+    /// C# and others on its machine.
+    Dotnet,
 }
 
 /// The kinds of sources.
@@ -217,6 +262,8 @@ pub enum Stage {
 pub struct Sink {
     /// Whether events may be lost when this sink is slow or fails, so that it does not hold the others back.
     pub best_effort: bool,
+    /// One of [`Config::buffers`]; `None` has memory only.
+    pub buffer: Option<Name>,
     /// What kind of sink it is.
     pub kind: SinkKind,
 }
@@ -250,6 +297,24 @@ pub struct Rotation {
     pub size: Size,
     /// How many renamed files are kept; at least 1.
     pub keep: u16,
+}
+
+/// Where events wait for a sink. Every sink that names it has one of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// What may wait in memory.
+    pub memory: Size,
+    /// What may wait on disk.
+    pub disk: Size,
+    /// What happens when both are full.
+    pub when_full: WhenFull,
+}
+
+/// What happens when a buffer is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Reading stops until there is room.
+    Block,
 }
 
 /// Writes events into OpenSearch.

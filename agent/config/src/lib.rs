@@ -22,14 +22,14 @@ mod validate;
 mod yaml;
 
 pub use config::{
-    Admin, Config, FileFormat, FileSink, FileSource, Grants, Isolation, KubernetesLogs, Limits, OnError,
-    OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters, OpenSearchFields, OpenSearchSink,
-    OpenSearchTls, Parser, Pipeline, Plugin, ReadFrom, Rotation, Secret, Sink, SinkKind, Source, SourceKind,
-    Stage, TlsIdentity,
+    Admin, Buffer, Config, FileFormat, FileSink, FileSource, Grants, Isolation, Joining, KubernetesLogs,
+    Limits, Multiline, OnError, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters,
+    OpenSearchFields, OpenSearchSink, OpenSearchTls, Parser, Pipeline, Plugin, Preset, ReadFrom, Rotation,
+    Secret, Sink, SinkKind, Source, SourceKind, Stage, TlsIdentity, WhenFull,
 };
 pub use error::{Error, Errors, Warning};
 pub use host::Host;
 pub use load::{load, load_on};
 pub use schema::schema;
 pub use secret::{SecretError, resolve_secrets};
-pub use types::{Glob, Name, Pattern, Size};
+pub use types::{Glob, LinePattern, Name, Pattern, Size};

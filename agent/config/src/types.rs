@@ -16,6 +16,6 @@ pub use glob::Glob;
 pub(crate) use index::{Endpoint, IndexName, IndexTemplate, UserName, VariableName};
 pub use name::Name;
 pub(crate) use name::{FieldPath, Label};
-pub use pattern::Pattern;
+pub use pattern::{LinePattern, Pattern};
 pub(crate) use place::{Address, Artifact, FilePath};
 pub use quantity::Size;

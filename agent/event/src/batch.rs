@@ -58,10 +58,22 @@ impl Flags {
     pub const MALFORMED: Flags = Flags(8);
     /// The last piece of a record that was written in parts never came.
     pub const PARTIAL: Flags = Flags(16);
+    /// The lines were joined up to the bound of an event's lines or bytes; what follows is an event of its own.
+    pub const MULTILINE_CUT: Flags = Flags(32);
+    /// The first event of a file that was found shorter than what was read of it: what was written before may be
+    /// missing.
+    pub const AFTER_TRUNCATION: Flags = Flags(64);
 
     /// The names in `log.flags`, by bit.
-    pub const NAMES: [&'static str; 5] =
-        ["truncated", "invalid_utf8", "time_ignored", "malformed", "partial"];
+    pub const NAMES: [&'static str; 7] = [
+        "truncated",
+        "invalid_utf8",
+        "time_ignored",
+        "malformed",
+        "partial",
+        "multiline_cut",
+        "after_truncation",
+    ];
 
     /// Both.
     #[must_use]
@@ -243,6 +255,13 @@ impl BatchBuilder {
         debug_assert!(row.content.end() <= self.arena.len() && row.raw.end() <= self.arena.len());
         debug_assert!((row.stream as usize) < self.streams.len());
         self.rows.push(row);
+    }
+
+    /// Flags the row with this index, if it begins at the start of its file.
+    pub fn flag_first(&mut self, index: usize, flags: Flags) {
+        if let Some(row) = self.rows.get_mut(index).filter(|row| row.offset == 0) {
+            row.flags = row.flags.with(flags);
+        }
     }
 
     /// The number of rows so far.

@@ -139,7 +139,7 @@ impl Driver {
     pub async fn run(mut self) {
         loop {
             let now = Instant::now();
-            self.launch(now);
+            self.launch(now).await;
             self.show();
             if self.is_done(now) {
                 break;
@@ -149,7 +149,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 Some(finished) = self.tasks.join_next(), if !self.tasks.is_empty() => {
-                    self.finish(finished.unwrap_or(Finished::Broken), Instant::now());
+                    self.finish(finished.unwrap_or(Finished::Broken), Instant::now()).await;
                 }
                 () = stopped(&mut self.give_up), if self.ends.is_none() => {
                     self.ends = Some(Instant::now() + LAST_ANSWERS);
@@ -226,13 +226,13 @@ impl Driver {
 
     // --- sending ---
 
-    fn launch(&mut self, now: Instant) {
+    async fn launch(&mut self, now: Instant) {
         self.launch_letters(now);
         if self.ends.is_some() {
             return;
         }
         for index in self.lanes.due(now) {
-            match self.buffer.take_held(&index) {
+            match self.buffer.take_held(&index).await {
                 Some(lease) => {
                     let parcels = vec![Parcel { lease, stage: Stage::New, since: now }];
                     self.waiting.push(Group { probe: Some(index), ..Group::new(parcels, now) });
@@ -258,10 +258,22 @@ impl Driver {
     }
 
     fn next_group(&mut self, now: Instant) -> Option<Group> {
+        // What failed may be the reason why requests fail, so others are tried as well; but not all that there are.
+        let is_failing = self.link.is_failing();
+        let fresh_first = is_failing && self.waiting.len() <= self.settings.concurrency;
+        if fresh_first && let Some(group) = self.collected_group(now) {
+            return Some(group);
+        }
         let due = self.waiting.iter().enumerate().filter(|(_, group)| group.due <= now);
-        if let Some((at, _)) = due.min_by_key(|(_, group)| group.due) {
+        let order = |(_, group): &(usize, &Group)| (if is_failing { group.tries } else { 0 }, group.due);
+        if let Some((at, _)) = due.min_by_key(order) {
             return Some(self.waiting.swap_remove(at));
         }
+        self.collected_group(now)
+    }
+
+    /// What was collected, if it is enough or waited long enough.
+    fn collected_group(&mut self, now: Instant) -> Option<Group> {
         let oldest = self.collecting.first()?.since;
         let (bytes, events) = self.collected();
         let is_full = bytes >= self.max_bytes || events >= self.settings.max_events;
@@ -311,13 +323,13 @@ impl Driver {
 
     // --- answers ---
 
-    fn finish(&mut self, finished: Finished, now: Instant) {
+    async fn finish(&mut self, finished: Finished, now: Instant) {
         match finished {
             Finished::Request { group, answer, sent_bytes } => {
                 self.requests -= 1;
                 self.metrics.sent_bytes.fetch_add(sent_bytes as u64, Ordering::Relaxed);
                 match answer {
-                    Ok(fates) => self.answered(group, fates, now),
+                    Ok(fates) => self.answered(group, fates, now).await,
                     Err(failure) => self.failed(group, failure, now),
                 }
             }
@@ -334,7 +346,7 @@ impl Driver {
         }
     }
 
-    fn answered(&mut self, group: Group, fates: Vec<Vec<Fate>>, now: Instant) {
+    async fn answered(&mut self, group: Group, fates: Vec<Vec<Fate>>, now: Instant) {
         self.metrics.requests_answered.fetch_add(1, Ordering::Relaxed);
         self.answered += 1;
         self.metrics.unauthorized.store(0, Ordering::Relaxed);
@@ -349,7 +361,7 @@ impl Driver {
         }
         // A limit that was lowered for one large document rises again.
         self.max_bytes = (self.max_bytes + self.max_bytes / 16).min(self.settings.max_bytes);
-        self.look_at_probe(&group, &fates, now);
+        self.look_at_probe(&group, &fates, now).await;
         let (events, tries) = (group.events(), group.tries);
         let mut again = Vec::new();
         for (parcel, fates) in group.parcels.into_iter().zip(fates) {
@@ -359,7 +371,7 @@ impl Driver {
     }
 
     /// What a probe says of its index.
-    fn look_at_probe(&mut self, group: &Group, fates: &[Vec<Fate>], now: Instant) {
+    async fn look_at_probe(&mut self, group: &Group, fates: &[Vec<Fate>], now: Instant) {
         let Some(index) = &group.probe else { return };
         if fates.iter().flatten().any(|fate| matches!(fate, Fate::Hold(_))) {
             return self.lanes.still_closed(index, now);
@@ -370,7 +382,7 @@ impl Driver {
         }
         self.lanes.open(index);
         tracing::info!(sink = %self.name, %index, "the index takes documents again");
-        while let Some(lease) = self.buffer.take_held(index) {
+        while let Some(lease) = self.buffer.take_held(index).await {
             self.collect(Parcel { lease, stage: Stage::New, since: now });
         }
     }
@@ -519,6 +531,8 @@ impl Driver {
     fn wait_or_halve(&mut self, mut group: Group, now: Instant) {
         if group.answered_before.is_some_and(|before| before < self.answered) {
             group.lone_failures += 1;
+        }
+        if group.lone_failures > 0 {
             group.due = now + pause(group.lone_failures);
         }
         group.answered_before = Some(self.answered);

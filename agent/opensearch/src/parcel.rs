@@ -118,8 +118,9 @@ impl Group {
             }
             taken += events;
         }
-        let Group { due, tries, probe, .. } = self;
-        (Group { tries, probe, ..Group::new(first, due) }, Group { tries, ..Group::new(second, due) })
+        let Group { due, tries, lone_failures, answered_before, probe, .. } = self;
+        let half = |parcels| Group { tries, lone_failures, answered_before, ..Group::new(parcels, due) };
+        (Group { probe, ..half(first) }, half(second))
     }
 }
 

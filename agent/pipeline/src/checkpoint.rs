@@ -5,6 +5,9 @@
 //!    synced, renamed over the old one, directory synced).
 //! 3. What is not in the file happens again after a crash, and is counted once.
 //! 4. What was read for good and only lay in memory, before a best-effort sink, is counted as lost at the next start.
+//! 5. Which parts of which files of a sink's disk buffer hold events is said here and nowhere else. A part comes in with
+//!    the position behind its events and goes with the counts of what became of them. A file may go when neither this
+//!    file nor the one before it names it.
 //!
 //! The format is described in docs/FORMATS.md.
 
@@ -16,7 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use weir_buffer::ack::{Acknowledge, Posting};
-use weir_buffer::ledger::{Amount, Counts, Entry};
+use weir_buffer::disk::{DiskFile, StoredParts};
+use weir_buffer::ledger::{Account, Amount, Counts, Entry};
 
 /// First line of the file: this, the version, the CRC32C of the rest and its length.
 const MAGIC: &str = "weir-checkpoint";
@@ -26,7 +30,10 @@ const AGENT_ENDED: &str = "agent_ended";
 /// A larger file is refused: 64 MiB holds some 200,000 followed files.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Which file of a source: `device:inode` or whatever the source tells its files apart by.
+/// The outputs that a file's lines can belong to.
+pub const OUTPUTS: usize = 3;
+
+/// Which file of a source: whatever the source tells its files apart by, such as `device:inode:first_seen`.
 pub type FileKey = String;
 
 /// Where reading of a file goes on.
@@ -54,6 +61,33 @@ pub struct FilePosition {
     /// Time of the last dated event before `position`, in nanoseconds since the Unix epoch; 0 where there is none.
     /// An event without a time of its own has it, also when it is read again.
     pub last_time: i64,
+    /// For each output of the file (unknown, stdout, stderr) where a record or a group of lines begins that is not
+    /// complete. Of that output nothing before it is needed again; where there is none, nothing before `position`.
+    #[serde(skip_serializing_if = "no_output_waits")]
+    pub held: [Option<u64>; OUTPUTS],
+    /// Ends of lines behind which a timer ended a group of lines, by output, as far as they may be read again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<(u8, u64)>,
+    /// Path of the file that was written to before this one was renamed, where it has another name now.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub chain: String,
+    /// Whether it began anew when it was found shorter than what was read of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub after_truncation: bool,
+    /// Whether nothing more can be read of it, whatever its size says: of a compressed file.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub finished: bool,
+}
+
+fn no_output_waits(held: &[Option<u64>; OUTPUTS]) -> bool {
+    held.iter().all(Option::is_none)
+}
+
+impl FilePosition {
+    /// Lines of an output that begin here or later may be needed again, no earlier ones.
+    pub fn needed_from(&self, output: usize) -> u64 {
+        self.held.get(output).copied().flatten().unwrap_or(self.position)
+    }
 }
 
 /// How far a batch brings a file.
@@ -70,6 +104,9 @@ pub struct Progress {
 struct State {
     sources: BTreeMap<String, BTreeMap<FileKey, FilePosition>>,
     ledger: Vec<AccountState>,
+    /// By sink, then by the number of the file as it stands in the file's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    buffers: BTreeMap<String, BTreeMap<String, StoredParts>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -108,40 +145,142 @@ pub enum CheckpointError {
 #[derive(Debug)]
 pub struct Checkpoints {
     path: PathBuf,
+    is_complete: bool,
     state: Mutex<Versioned>,
     /// Held while the file is written, so that two writers cannot swap their order.
-    writer: Mutex<u64>,
+    writer: Mutex<Written>,
 }
 
 #[derive(Debug, Default)]
 struct Versioned {
     state: State,
     version: u64,
+    /// Parts, by sink and file, that were removed before they were heard to be stored: a late share may come first.
+    early: HashMap<(String, u64), u64>,
+    /// What nobody needs any more, with the version that does not name it.
+    removed: Vec<Removed>,
 }
 
-impl State {
+/// Parts of a file that wait until no checkpoint names them.
+#[derive(Debug)]
+struct Removed {
+    version: u64,
+    handle: Arc<DiskFile>,
+    parts: u64,
+}
+
+/// The versions of the state in the file and in the one before it.
+#[derive(Debug, Default)]
+struct Written {
+    last: u64,
+    before: u64,
+}
+
+impl Versioned {
     fn post(&mut self, entries: Vec<Posting>) {
-        for Posting { account, entry, amount } in entries {
-            let (pipeline, sink) = (account.pipeline(), account.sink());
-            let found = self.ledger.iter().position(|a| a.pipeline == pipeline && a.sink == sink);
-            let at = found.unwrap_or_else(|| {
-                let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
-                self.ledger.push(AccountState { pipeline, sink, counts: Counts::default() });
-                self.ledger.len() - 1
-            });
-            if let Some(account) = self.ledger.get_mut(at) {
-                account.counts.book(&entry, amount);
+        self.version += 1;
+        for posting in entries {
+            match posting {
+                Posting::Booked { account, entry, amount } => self.state.book(&account, &entry, amount),
+                Posting::Stored { account, amount, file, part } => {
+                    self.store(&account, amount, file, 1 << part)
+                }
+                Posting::Removed { account, amount, file, parts, handle } => {
+                    self.remove(&account, amount, file, parts);
+                    let version = self.version;
+                    self.removed.extend(handle.map(|handle| Removed { version, handle, parts }));
+                }
             }
         }
     }
 
-    /// Gives what was in memory when the agent ended its fate.
+    fn store(&mut self, account: &Account, amount: Amount, file: u64, part: u64) {
+        let early = (account.sink().to_owned(), file);
+        if let Some(parts) = self.early.get_mut(&early).filter(|parts| **parts & part != 0) {
+            *parts &= !part;
+            if *parts == 0 {
+                self.early.remove(&early);
+            }
+            return;
+        }
+        let files = self.state.buffers.entry(account.sink().to_owned()).or_default();
+        let stored = files.entry(file_key(file)).or_default();
+        stored.parts |= part;
+        *stored.accounts.entry(account.pipeline().to_owned()).or_default() += amount;
+    }
+
+    fn remove(&mut self, account: &Account, amount: Amount, file: u64, parts: u64) {
+        let key = file_key(file);
+        let files = self.state.buffers.get_mut(account.sink());
+        let stored = files.and_then(|files| files.get_mut(&key));
+        let known = stored.as_ref().map_or(0, |stored| stored.parts & parts);
+        if known != parts {
+            *self.early.entry((account.sink().to_owned(), file)).or_default() |= parts & !known;
+            return;
+        }
+        let Some(stored) = stored else { return };
+        stored.parts &= !parts;
+        if let Some(sum) = stored.accounts.get_mut(account.pipeline()) {
+            *sum -= amount;
+            if *sum == Amount::default() {
+                stored.accounts.remove(account.pipeline());
+            }
+        }
+        if stored.parts == 0
+            && stored.accounts.is_empty()
+            && let Some(files) = self.state.buffers.get_mut(account.sink())
+        {
+            files.remove(&key);
+            if files.is_empty() {
+                self.state.buffers.remove(account.sink());
+            }
+        }
+    }
+}
+
+/// As in the file's name.
+fn file_key(file: u64) -> String {
+    format!("{file:016x}")
+}
+
+impl State {
+    fn book(&mut self, account: &Account, entry: &Entry, amount: Amount) {
+        let (pipeline, sink) = (account.pipeline(), account.sink());
+        let found = self.ledger.iter().position(|a| a.pipeline == pipeline && a.sink == sink);
+        let at = found.unwrap_or_else(|| {
+            let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
+            self.ledger.push(AccountState { pipeline, sink, counts: Counts::default() });
+            self.ledger.len() - 1
+        });
+        if let Some(account) = self.ledger.get_mut(at) {
+            account.counts.book(entry, amount);
+        }
+    }
+
+    /// What lies on disk before a sink, of one pipeline.
+    fn stored(&self, pipeline: &str, sink: &str) -> Amount {
+        let mut sum = Amount::default();
+        for stored in self.buffers.get(sink).into_iter().flat_map(BTreeMap::values) {
+            sum += stored.accounts.get(pipeline).copied().unwrap_or_default();
+        }
+        sum
+    }
+
+    /// Gives what was in memory when the agent ended its fate. What lies on disk is not missing.
     fn close_accounts(&mut self) {
-        for AccountState { counts, .. } in &mut self.ledger {
-            let mut missing = counts.incoming();
-            missing -= counts.settled();
+        let missing: Vec<Amount> = self
+            .ledger
+            .iter()
+            .map(|account| {
+                let mut missing = account.counts.incoming();
+                missing -= account.counts.settled();
+                missing -= self.stored(&account.pipeline, &account.sink);
+                missing
+            })
+            .collect();
+        for (account, missing) in self.ledger.iter_mut().zip(missing) {
             if missing != Amount::default() {
-                counts.book(&Entry::Lost(AGENT_ENDED.into()), missing);
+                account.counts.book(&Entry::Lost(AGENT_ENDED.into()), missing);
             }
         }
     }
@@ -154,18 +293,48 @@ impl Checkpoints {
     /// one before it, which reads some events again and loses none.
     pub fn open(data_dir: &Path) -> Result<Checkpoints, CheckpointError> {
         let path = data_dir.join("checkpoint");
+        let is_complete;
         let mut state = match read_file(&path) {
-            Ok(state) => state.unwrap_or_default(),
+            Ok(state) => {
+                is_complete = state.is_some();
+                state.unwrap_or_default()
+            }
             Err(error @ CheckpointError::Damaged { .. }) => {
                 let previous = read_file(&previous_path(&path)).ok().flatten();
                 let Some(state) = previous else { return Err(error) };
                 tracing::warn!(%error, "using the previous checkpoint file");
+                is_complete = false;
                 state
             }
             Err(error) => return Err(error),
         };
         state.close_accounts();
-        Ok(Checkpoints { path, state: Mutex::new(Versioned { state, version: 0 }), writer: Mutex::new(0) })
+        let state = Mutex::new(Versioned { state, ..Versioned::default() });
+        Ok(Checkpoints { path, is_complete, state, writer: Mutex::default() })
+    }
+
+    /// Whether all is known that was safe: not after a damaged file was replaced by the one before it, nor where there
+    /// was none.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// The sinks that have something on disk.
+    pub fn sinks_with_stored(&self) -> Vec<String> {
+        self.lock().state.buffers.keys().cloned().collect()
+    }
+
+    /// What lies on disk before a sink, by file.
+    pub fn stored(&self, sink: &str) -> BTreeMap<u64, StoredParts> {
+        let guard = self.lock();
+        let files = guard.state.buffers.get(sink).into_iter().flatten();
+        let number = |key: &str| u64::from_str_radix(key, 16).ok();
+        files.filter_map(|(key, stored)| Some((number(key)?, stored.clone()))).collect()
+    }
+
+    /// What lies on disk before a sink, of one pipeline.
+    pub fn stored_of(&self, pipeline: &str, sink: &str) -> Amount {
+        self.lock().state.stored(pipeline, sink)
     }
 
     /// The positions of a source's files.
@@ -189,6 +358,24 @@ impl Checkpoints {
         self.save()
     }
 
+    /// Notes, durably, behind which lines groups were ended by a timer, as (file, output, end of the line). What is
+    /// read again is then cut in the same places.
+    pub fn note_cuts(&self, source: &str, cuts: &[(FileKey, u8, u64)]) -> Result<(), CheckpointError> {
+        {
+            let mut state = self.lock();
+            let Some(known) = state.state.sources.get_mut(source) else { return Ok(()) };
+            for (file, output, end) in cuts {
+                if let Some(position) = known.get_mut(file)
+                    && !position.cuts.contains(&(*output, *end))
+                {
+                    position.cuts.push((*output, *end));
+                }
+            }
+            state.version += 1;
+        }
+        self.save()
+    }
+
     /// Forgets files that are gone and wholly safe. Becomes durable with the next save.
     pub fn forget(&self, source: &str, files: &[FileKey]) {
         let mut state = self.lock();
@@ -205,38 +392,63 @@ impl Checkpoints {
         let state = &mut guard.state;
         if !progress.is_empty() {
             let files = state.sources.entry(source.to_owned()).or_default();
-            for Progress { file, position } in progress {
+            for Progress { file, mut position } in progress {
+                // A batch that was sent before a cut was noted does not know of it.
+                let known = files.get(&file).map_or(&[][..], |known| &known.cuts);
+                position.cuts = known
+                    .iter()
+                    .copied()
+                    .filter(|(o, end)| *end > position.needed_from((*o).into()))
+                    .collect();
                 files.insert(file, position);
             }
         }
-        state.post(entries);
-        guard.version += 1;
+        guard.post(entries);
     }
 
     /// Books entries whose position was settled before.
     fn settle_counts(&self, entries: Vec<Posting>) {
-        let mut guard = self.lock();
-        guard.state.post(entries);
-        guard.version += 1;
+        self.lock().post(entries);
     }
 
-    /// Writes the file if something changed since the last time.
+    /// Writes the file if something changed since the last time, then lets go of files that no checkpoint names.
     pub fn save(&self) -> Result<(), CheckpointError> {
         let mut written = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let (state, version) = {
             let guard = self.lock();
-            if guard.version == *written {
+            // What was removed must leave the file and the one before it, so it is written once more.
+            if guard.version == written.last && guard.removed.is_empty() {
                 return Ok(());
             }
             (guard.state.clone(), guard.version)
         };
         write_file(&self.path, &state)?;
-        *written = version;
+        *written = Written { last: version, before: written.last };
+        let free: Vec<Removed> = {
+            let mut guard = self.lock();
+            guard.removed.extract_if(.., |removed| removed.version <= written.before).collect()
+        };
+        for Removed { handle, parts, .. } in free {
+            handle.forget(parts);
+        }
         Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Versioned> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// For events whose batch is safe since an earlier run: what becomes of them is counted at once.
+impl Acknowledge for Checkpoints {
+    fn acknowledge(&self, _: u64, safe: bool, entries: Vec<Posting>) {
+        if safe {
+            self.settle_counts(entries);
+        }
+    }
+
+    fn acknowledge_late(&self, _: u64, entries: Vec<Posting>) {
+        self.settle_counts(entries);
     }
 }
 
@@ -493,6 +705,42 @@ mod tests {
         assert_eq!((lost("awaited"), lost("best-effort")), (0, 10));
     }
 
+    /// A part of a best-effort sink's segment may be delivered from disk before the rest of the segment is stored.
+    #[test]
+    fn a_part_that_is_removed_before_it_is_heard_to_be_stored_never_comes_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(dir.path()).unwrap();
+        let account = Account::new("p", "s");
+        let five = Amount { events: 5, bytes: 50 };
+        let stored = |part| Posting::Stored { account: Arc::clone(&account), amount: five, file: 7, part };
+        let removed = |parts| {
+            let account = Arc::clone(&account);
+            Posting::Removed { account, amount: five, file: 7, parts, handle: None }
+        };
+        checkpoints.settle_counts(vec![removed(0b10), stored(0)]);
+        checkpoints.settle_counts(vec![stored(1)]);
+        assert_eq!(checkpoints.stored("s")[&7].parts, 0b01);
+        assert_eq!(checkpoints.stored_of("p", "s"), five);
+        checkpoints.settle_counts(vec![removed(0b01)]);
+        assert!(checkpoints.stored("s").is_empty() && checkpoints.sinks_with_stored().is_empty());
+        assert!(checkpoints.lock().early.is_empty(), "nothing is remembered for ever");
+    }
+
+    #[test]
+    fn what_lies_on_disk_is_not_missing_after_a_crash() {
+        let dir = tempfile::tempdir().unwrap();
+        let account = Account::new("p", "s");
+        let checkpoints = Checkpoints::open(dir.path()).unwrap();
+        let (ten, four) = (Amount { events: 10, bytes: 100 }, Amount { events: 4, bytes: 40 });
+        let read = Posting::Booked { account: Arc::clone(&account), entry: Entry::Read, amount: ten };
+        checkpoints.settle_counts(vec![read, Posting::Stored { account, amount: four, file: 1, part: 0 }]);
+        checkpoints.save().unwrap();
+        let checkpoints = Checkpoints::open(dir.path()).unwrap();
+        assert_eq!(checkpoints.stored_of("p", "s"), four);
+        let lost = checkpoints.counts()[0].2.lost[AGENT_ENDED];
+        assert_eq!(lost, Amount { events: 6, bytes: 60 });
+    }
+
     #[test]
     fn a_damaged_file_falls_back_to_the_one_before() {
         let dir = tempfile::tempdir().unwrap();
@@ -515,6 +763,13 @@ mod tests {
         let mut state = State::default();
         let file = FilePosition { path: "/var/log/a.log".into(), position: 7, ..FilePosition::default() };
         state.sources.entry("apps".into()).or_default().insert("1:2".into(), file);
+        let accounts = [("all".to_owned(), Amount { events: 5, bytes: 700 })].into();
+        let stored = StoredParts { parts: 0b1011, accounts };
+        state.buffers.entry("search".into()).or_default().insert(file_key(26), stored);
+        if std::env::var_os("WEIR_UPDATE").is_some() {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/checkpoint.v1");
+            std::fs::write(path, encode(&state)).unwrap();
+        }
         let golden = include_bytes!("../tests/golden/checkpoint.v1");
         assert_eq!(String::from_utf8_lossy(&encode(&state)), String::from_utf8_lossy(golden));
         assert_eq!(decode(golden).unwrap(), state);

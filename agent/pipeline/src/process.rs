@@ -13,10 +13,19 @@ use weir_event::transform::{Context, Handled, ReasonClass, Transform};
 
 use crate::pipeline::{FaultPolicy, Output, Pipeline};
 
+/// How a pipeline takes up the events of one source.
+#[derive(Debug, Default)]
+pub struct Intake {
+    /// For lines that are not JSON objects.
+    pub parser: Parser,
+    /// Where an event may say its time itself, as a field of the pipeline's compiled plans.
+    pub time_field: Option<u16>,
+}
+
 /// A batch on its way into one pipeline.
 pub(crate) struct Job {
     pub batch: Arc<Batch>,
-    pub parser: Arc<Parser>,
+    pub intake: Arc<Intake>,
     pub amount: Amount,
     pub ack: Ack,
 }
@@ -57,13 +66,13 @@ impl Processor {
     }
 
     /// Source → **stages → encode** → buffer. `now` in nanoseconds since the Unix epoch.
-    pub fn run(&mut self, batch: &Batch, parser: &Parser, now: i64) -> Result<Processed, Held> {
+    pub fn run(&mut self, batch: &Batch, intake: &Intake, now: i64) -> Result<Processed, Held> {
         let pipeline = Arc::clone(&self.pipeline);
         let compiled = &pipeline.compiled;
         let mut done = Processed::default();
         self.context.now = now;
         self.context.pressure = pipeline.pressure();
-        self.sheet.load(compiled, parser, batch);
+        self.sheet.load(compiled, &intake.parser, intake.time_field, batch);
         for (index, stage) in pipeline.stages.iter().enumerate() {
             Sheet::context(compiled, index, batch, &mut self.context);
             let Some(transform) = self.stages.get_mut(index) else { continue };

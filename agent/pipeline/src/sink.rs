@@ -127,7 +127,11 @@ async fn deliver(
         let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
         pause = (pause * 2).min(LAST_PAUSE);
         if *give_up.borrow() {
-            tracing::error!(sink = name, %error, "stopped with undelivered documents; they are read again at the next start");
+            let stay = match lease.is_kept() {
+                true => "they stay in its disk buffer",
+                false => "they are read again at the next start",
+            };
+            tracing::error!(sink = name, %error, "stopped with undelivered documents; {stay}");
             return None;
         }
         // A stop cuts the pause short: one more try, then the end.

@@ -49,6 +49,11 @@ pub trait Outlet: Send {
         true
     }
 
+    /// Books bytes that were there to read and never can be again, with every sink of the source's pipelines: as read,
+    /// and as lost for this reason. How many events they were nobody knows: they count as none. `progress` says
+    /// how far that brings the files, in one step with the counts. Never blocks.
+    fn lost(&mut self, reason: &'static str, bytes: u64, progress: Vec<Progress>);
+
     /// How many batches of this source are not safe yet, in the order of sending: one that is safe counts for as
     /// long as one before it is not.
     fn outstanding(&self) -> usize;
@@ -67,6 +72,14 @@ pub struct SourceMetrics {
     pub malformed: AtomicU64,
     /// Events cut at the size limit.
     pub truncated: AtomicU64,
+    /// Joined events that were cut at their bound of lines or bytes; what follows is an event of its own.
+    pub multiline_cut: AtomicU64,
+    /// Files that were found shorter than what was read of them, and begun anew.
+    pub truncated_files: AtomicU64,
+    /// Deleted files that are held open now, to read their rest.
+    pub held_files: AtomicU64,
+    /// Their bytes on the disk.
+    pub held_bytes: AtomicU64,
     /// Files or folders that could not be opened or read.
     pub errors: AtomicU64,
 }

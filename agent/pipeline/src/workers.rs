@@ -18,11 +18,10 @@ use weir_buffer::ack::{Ack, Acknowledge};
 use weir_buffer::ledger::{Amount, Entry, Ledger};
 use weir_buffer::segment::{Documents, Segment, Targets};
 use weir_event::batch::Batch;
-use weir_event::parse::Parser;
 
 use crate::checkpoint::{AckQueue, Checkpoints, Progress};
 use crate::pipeline::{Output, Pipeline};
-use crate::process::{Job, Processed, Processor};
+use crate::process::{Intake, Job, Processed, Processor};
 use crate::source::{Outlet, Stopped};
 
 /// Batches that wait in front of one pipeline, beside those that workers have.
@@ -135,8 +134,8 @@ impl Workers {
         Ok(Workers { shared, threads })
     }
 
-    /// The outlet of a source that leads to these pipelines (by index), each with its parser.
-    pub fn outlet(&self, source: &str, to: Vec<(usize, Arc<Parser>)>) -> Box<dyn Outlet> {
+    /// The outlet of a source that leads to these pipelines (by index), each with how it takes them up.
+    pub fn outlet(&self, source: &str, to: Vec<(usize, Arc<Intake>)>) -> Box<dyn Outlet> {
         let acks = AckQueue::new(source, Arc::clone(&self.shared.checkpoints));
         Box::new(PipelineOutlet { shared: Arc::clone(&self.shared), acks, to })
     }
@@ -184,7 +183,7 @@ impl Shared {
             };
             let processor = place.get_or_insert_with(|| Processor::new(pipeline));
             let job = &turn.job;
-            let run = || processor.run(&job.batch, &job.parser, nanoseconds_now());
+            let run = || processor.run(&job.batch, &job.intake, nanoseconds_now());
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(Ok(processed)) => turn.result = Some(processed),
                 Ok(Err(held)) => {
@@ -389,7 +388,7 @@ fn give_back(pipeline: &Pipeline, reserved: &[Option<u64>]) {
 struct PipelineOutlet {
     shared: Arc<Shared>,
     acks: Arc<AckQueue>,
-    to: Vec<(usize, Arc<Parser>)>,
+    to: Vec<(usize, Arc<Intake>)>,
 }
 
 impl PipelineOutlet {
@@ -416,7 +415,7 @@ impl Outlet for PipelineOutlet {
         let amount = Amount { events: batch.rows().len() as u64, bytes };
         let batch = Arc::new(batch);
         let _moving = self.shared.ledger.moving();
-        for (index, parser) in &self.to {
+        for (index, intake) in &self.to {
             let (Some(pipeline), Some(queue)) =
                 (self.shared.pipelines.get(*index), state.queues.get_mut(*index))
             else {
@@ -426,13 +425,27 @@ impl Outlet for PipelineOutlet {
                 ack.book(&output.account, Entry::Read, amount);
                 output.account.enter_flight(amount);
             }
-            let (batch, parser) = (Arc::clone(&batch), Arc::clone(parser));
-            queue.inbox.push_back(Job { batch, parser, amount, ack: ack.share() });
+            let (batch, intake) = (Arc::clone(&batch), Arc::clone(intake));
+            queue.inbox.push_back(Job { batch, intake, amount, ack: ack.share() });
         }
         drop(state);
         ack.release();
         self.shared.changed.notify_all();
         Ok(())
+    }
+
+    fn lost(&mut self, reason: &'static str, bytes: u64, progress: Vec<Progress>) {
+        let ack = Ack::new(self.acks.sent(progress), Arc::clone(&self.acks) as Arc<dyn Acknowledge>);
+        let amount = Amount { events: 0, bytes };
+        {
+            let _moving = self.shared.ledger.moving();
+            let pipelines = self.to.iter().filter_map(|(index, _)| self.shared.pipelines.get(*index));
+            for output in pipelines.flat_map(|pipeline| &pipeline.outputs) {
+                ack.book(&output.account, Entry::Read, amount);
+                ack.book(&output.account, Entry::Lost(reason.into()), amount);
+            }
+        }
+        ack.release();
     }
 
     fn is_ready(&self) -> bool {

@@ -15,7 +15,10 @@ use rustix::time::{ClockId, clock_gettime};
 use weir_event::batch::{ArenaPool, Batch, MAX_BATCH_BYTES};
 use weir_pipeline::checkpoint::{Checkpoints, Progress};
 use weir_pipeline::source::{Mode, Outlet, Source, SourceContext, SourceMetrics, Stop, Stopped};
-use weir_tail::{Files, FilesSettings, Format, KubernetesLogs, KubernetesLogsSettings, ReadFrom};
+use weir_tail::{
+    Files, FilesSettings, Format, Joining, KubernetesLogs, KubernetesLogsSettings, Multiline, Preset,
+    ReadFrom,
+};
 
 /// As much as the source reads at once.
 const READ_BYTES: usize = 128 * 1024;
@@ -32,6 +35,8 @@ impl Outlet for Counting {
         self.batches.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+
+    fn lost(&mut self, _: &'static str, _: u64, _: Vec<Progress>) {}
 
     fn outstanding(&self) -> usize {
         0
@@ -57,6 +62,14 @@ fn context(mode: Mode, outlet: &Counting, data: &Path, stop: &Stop) -> Result<So
     })
 }
 
+/// All presets, where the environment variable `MULTILINE` is set.
+fn multiline() -> Option<Multiline> {
+    std::env::var_os("MULTILINE")?;
+    let presets = vec![Preset::Java, Preset::Python, Preset::Go, Preset::Dotnet];
+    let (joining, timeout) = (Joining::Presets(presets), Duration::from_secs(1));
+    Some(Multiline { joining, timeout, max_lines: 500, max_bytes: 2 * 1024 * 1024 })
+}
+
 fn read_whole(file: &str) -> Result<(), Box<dyn Error>> {
     let data = tempfile::tempdir()?;
     let outlet = Counting::default();
@@ -66,6 +79,9 @@ fn read_whole(file: &str) -> Result<(), Box<dyn Error>> {
         format: Format::Cri,
         read_from: ReadFrom::Beginning,
         linger: Duration::from_millis(200),
+        max_held_bytes: u64::MAX,
+        max_held_age: Duration::MAX,
+        multiline: multiline(),
     })?;
     let before = cpu();
     Box::new(source).run(context(Mode::Once, &outlet, data.path(), &Stop::default())?);
@@ -119,6 +135,9 @@ fn follow(directory: &str, seconds: u64) -> Result<(), Box<dyn Error>> {
         own_pod: None,
         read_from: ReadFrom::Beginning,
         linger: Duration::from_millis(200),
+        max_held_bytes: u64::MAX,
+        max_held_age: Duration::MAX,
+        multiline: multiline(),
     })?;
     let stop = Stop::default();
     let context = context(Mode::Follow, &outlet, data.path(), &stop)?;

@@ -10,7 +10,7 @@
 //!    only once it is gone and all that was read of it is safe.
 //! 5. What fails for one file is counted, said once and tried again; it ends nothing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use crate::discovery::Discovery;
 use crate::file::{FileId, FileNumber};
 use crate::layout::{Layout, Place};
 use crate::lines::Lines;
+use crate::multiline::Grammar;
 use crate::now::{Clock, Now};
 use crate::outgoing::Outgoing;
 use crate::problems::Problems;
@@ -31,10 +32,13 @@ use crate::settings::{Format, ReadFrom};
 use crate::watch::Watch;
 
 mod admit;
+mod cuts;
 mod finish;
+mod held;
 mod known;
 mod read;
 
+pub(crate) use held::HeldLimits;
 use read::Tail;
 
 /// A tick is no longer than this: so often a source must look whether it is to stop.
@@ -53,11 +57,14 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_OPEN_FILES: usize = 1_024;
 
 /// What the engine is told beside where the files are.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub format: Format,
     pub read_from: ReadFrom,
     pub linger: Duration,
+    pub held: HeldLimits,
+    /// How lines are joined, where they are.
+    pub grammar: Option<Arc<Grammar>>,
 }
 
 /// What is to be done after a step.
@@ -103,8 +110,12 @@ pub(crate) struct Engine {
     next_register: Duration,
     /// What the checkpoints know of files that were not met again yet.
     previous: HashMap<FileId, Vec<(FileKey, FilePosition)>>,
+    /// Files that the checkpoints knew and whose inodes have other files now: they may be there compressed.
+    departed: Vec<FilePosition>,
     /// Checkpoints to forget once the batch with this number is safe.
     stale: Vec<(FileKey, u64)>,
+    /// Chains with groups of lines that nothing was added to for long enough.
+    silent: BTreeSet<ChainNumber>,
     /// Whether files that are found now were there before the source's first start, and are read from their end.
     skips_old: bool,
     /// Complete looks through everything so far.
@@ -152,6 +163,7 @@ impl Engine {
         }
         Engine {
             layout,
+            tick: options.linger.clamp(SHORTEST_TICK, LONGEST_TICK),
             options,
             name,
             cluster,
@@ -171,13 +183,14 @@ impl Engine {
             unregistered: Vec::new(),
             next_register: Duration::ZERO,
             previous,
+            departed: Vec::new(),
             stale: Vec::new(),
+            silent: BTreeSet::new(),
             skips_old,
             rounds: 0,
             last_number: 0,
             open_files: 0,
             max_open_files: max_open_files(),
-            tick: options.linger.clamp(SHORTEST_TICK, LONGEST_TICK),
             next_tick: Duration::ZERO,
             next_sweep: Duration::ZERO,
             wait: FIRST_WAIT,
@@ -198,6 +211,7 @@ impl Engine {
             }
             self.look_at_next(now)?;
         }
+        self.end_silent_groups(now)?;
         if !self.outgoing.is_ready() {
             let wait = self.wait;
             self.wait = (wait * 2).min(LONGEST_WAIT);
@@ -303,6 +317,7 @@ impl Engine {
             problems: &mut self.problems,
             attributes: &chain.attributes,
             metrics: &self.metrics,
+            grammar: self.options.grammar.as_deref(),
             now,
         })
     }

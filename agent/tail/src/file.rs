@@ -11,14 +11,15 @@ use rustix::fs::OFlags;
 use weir_event::cri::OutputStream;
 use weir_event::stream::{Attributes, Stream};
 use weir_event::time::Rfc3339Reader;
-use weir_pipeline::checkpoint::{FileKey, FilePosition};
+use weir_pipeline::checkpoint::{FileKey, FilePosition, OUTPUTS};
 
 use crate::chain::ChainNumber;
 use crate::fingerprint::{Fingerprint, Head};
+use crate::handle::{Handle, Packing};
 use crate::layout::Order;
 
 /// How many streams of events a file can have.
-pub(crate) const STREAMS: usize = 3;
+pub(crate) const STREAMS: usize = OUTPUTS;
 
 /// Which of a file's streams an event belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,10 +88,13 @@ pub(crate) struct FollowedFile {
     pub key: FileKey,
     pub path: PathBuf,
     pub chain: ChainNumber,
+    /// Path of its chain's current file, where its own is another.
+    pub chain_path: PathBuf,
     pub order: Order,
+    pub packing: Packing,
     pub phase: Phase,
     /// Closed where descriptors are short, and when it is finished.
-    pub handle: Option<File>,
+    pub handle: Option<Handle>,
     pub first_seen: i64,
     pub incarnation: Option<u64>,
     pub fingerprint: Fingerprint,
@@ -100,6 +104,8 @@ pub(crate) struct FollowedFile {
     pub last_batch: u64,
     /// Whether the batch being filled has something of it.
     pub touched: bool,
+    /// Whether it began anew when it was found shorter than what was read of it.
+    pub after_truncation: bool,
     streams: [Option<Arc<Stream>>; STREAMS],
     /// The streams' places in the batch with this number.
     pub stream_indices: (u64, [Option<u32>; STREAMS]),
@@ -126,6 +132,12 @@ pub(crate) struct ReadProgress {
     pub line_bytes: usize,
     /// Nothing that begins here or later is read: the size when the source started, where it reads only once.
     pub limit: Option<u64>,
+    /// Where lines are joined: of each output nothing that begins earlier is looked at, it was sent before the start.
+    pub needed_from: [u64; STREAMS],
+    /// Where lines are joined: behind which lines a timer ended a group before the start, by output.
+    pub cuts: Vec<(u8, u64)>,
+    /// Of a compressed file: whether everything in it was read.
+    pub complete: bool,
 }
 
 /// What was noticed of a file from outside.
@@ -143,6 +155,10 @@ pub(crate) struct Signs {
     pub checked_at: Option<Duration>,
     /// What it said.
     pub size: u64,
+    /// Of a compressed file that ends too early: its size on the disk, and since when it has that.
+    pub settling: Option<(u64, Duration)>,
+    /// The number of complete looks when it was finished.
+    pub finished_in: u64,
     /// When something was last read from it.
     pub read_at: Duration,
     /// The last look through everything that found it.
@@ -156,7 +172,7 @@ pub(crate) struct Signs {
 impl ReadProgress {
     /// Reading that begins at an offset.
     pub(crate) fn starting_at(offset: u64) -> ReadProgress {
-        ReadProgress { offset, sent_until: offset, ..ReadProgress::default() }
+        ReadProgress { offset, sent_until: offset, needed_from: [offset; STREAMS], ..ReadProgress::default() }
     }
 
     /// Reading that goes on where a checkpoint says.
@@ -165,6 +181,10 @@ impl ReadProgress {
             offset: position.resume_from.min(position.position),
             sent_until: position.position,
             last_time: position.last_time,
+            needed_from: std::array::from_fn(|output| position.needed_from(output)),
+            cuts: position.cuts.clone(),
+            // Read again are the parts of a record that goes on behind it.
+            complete: position.finished && position.resume_from >= position.position,
             ..ReadProgress::default()
         }
     }
@@ -197,8 +217,10 @@ pub(crate) struct Opened {
     pub id: FileId,
     pub path: PathBuf,
     pub chain: ChainNumber,
+    pub chain_path: PathBuf,
     pub order: Order,
-    pub handle: File,
+    pub packing: Packing,
+    pub handle: Handle,
 }
 
 /// What is known of a file: that it is new, or where it goes on.
@@ -209,6 +231,7 @@ pub(crate) struct Known {
     pub incarnation: Option<u64>,
     pub fingerprint: Fingerprint,
     pub progress: ReadProgress,
+    pub after_truncation: bool,
 }
 
 impl FollowedFile {
@@ -218,7 +241,9 @@ impl FollowedFile {
             key: known.key,
             path: opened.path,
             chain: opened.chain,
+            chain_path: opened.chain_path,
             order: opened.order,
+            packing: opened.packing,
             phase: known.phase,
             handle: Some(opened.handle),
             first_seen: known.first_seen,
@@ -228,6 +253,7 @@ impl FollowedFile {
             signs,
             last_batch: 0,
             touched: false,
+            after_truncation: known.after_truncation,
             streams: [const { None }; STREAMS],
             stream_indices: (0, [None; STREAMS]),
         }
@@ -241,8 +267,9 @@ impl FollowedFile {
     /// How far it is brought by the batch that holds everything read of it so far.
     pub(crate) fn position(&self) -> FilePosition {
         let position = self.progress.offset.max(self.progress.sent_until);
+        let text = |path: &Path| path.to_string_lossy().into_owned();
         FilePosition {
-            path: self.path.to_str().map_or_else(|| self.path.to_string_lossy().into_owned(), str::to_owned),
+            path: text(&self.path),
             device: self.id.device,
             inode: self.id.inode,
             incarnation: self.incarnation.unwrap_or_default(),
@@ -252,6 +279,20 @@ impl FollowedFile {
             fingerprint: self.fingerprint.hash,
             fingerprint_len: self.fingerprint.len,
             last_time: self.progress.last_time,
+            held: self.progress.held_from,
+            cuts: self.progress.cuts.clone(),
+            chain: if self.chain_path == self.path { String::new() } else { text(&self.chain_path) },
+            after_truncation: self.after_truncation,
+            finished: self.progress.complete,
+        }
+    }
+
+    /// Where its plain bytes end, as far as that is known.
+    pub(crate) fn end(&self) -> u64 {
+        let stated = || self.handle.as_ref().and_then(Handle::stated_size);
+        match self.packing {
+            Packing::Plain => self.signs.size,
+            Packing::Gzip => stated().unwrap_or(self.progress.offset),
         }
     }
 
@@ -291,6 +332,7 @@ impl FollowedFile {
         self.signs = Signs { seen_in: self.signs.seen_in, ..Signs::default() };
         self.last_batch = 0;
         self.touched = false;
+        self.after_truncation = false;
         self.streams = [const { None }; STREAMS];
         self.stream_indices = (0, [None; STREAMS]);
     }

@@ -2,13 +2,16 @@
 //! deeper than the pattern goes.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use weir_event::stream::Attributes;
 use weir_pipeline::source::{Source, SourceContext};
 
-use crate::engine::{self, Options};
+use crate::engine::{self, HeldLimits, Options};
+use crate::handle::Packing;
 use crate::layout::{Incarnation, Layout, Order, Place};
+use crate::multiline::Grammar;
 use crate::settings::{FilesSettings, SettingsError};
 
 /// `**` goes down this many folders: enough for every tree of logs, and an end for links in a circle.
@@ -29,8 +32,13 @@ impl Files {
             include: patterns("include", &include)?,
             exclude: patterns("exclude", &absolute(&settings.exclude)?)?,
         };
-        let options =
-            Options { format: settings.format, read_from: settings.read_from, linger: settings.linger };
+        let options = Options {
+            format: settings.format,
+            read_from: settings.read_from,
+            linger: settings.linger,
+            held: HeldLimits { bytes: settings.max_held_bytes, age: settings.max_held_age },
+            grammar: settings.multiline.as_ref().map(Grammar::new).transpose()?.map(Arc::new),
+        };
         Ok(Files { layout, options })
     }
 
@@ -73,7 +81,9 @@ impl Layout for Globs {
 
     fn place(&self, path: &Path) -> Option<Place> {
         let wanted = self.include.is_match(path) && !self.exclude.is_match(path);
-        wanted.then(|| Place { chain: path.to_owned(), order: Order::Current, restart: 0 })
+        let is_packed = path.extension().is_some_and(|extension| extension == "gz");
+        let packing = if is_packed { Packing::Gzip } else { Packing::Plain };
+        wanted.then(|| Place { chain: path.to_owned(), order: Order::Current, restart: 0, packing })
     }
 
     fn attributes(&self, chain: &Path) -> Attributes {
@@ -161,6 +171,9 @@ mod tests {
             format: crate::Format::Text,
             read_from: crate::ReadFrom::Beginning,
             linger: std::time::Duration::ZERO,
+            max_held_bytes: u64::MAX,
+            max_held_age: std::time::Duration::MAX,
+            multiline: None,
         })
     }
 

@@ -1,10 +1,10 @@
 //! What a file begins with, to tell it from a later one with the same inode.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::handle::Handle;
 
 /// A fingerprint covers at most this many bytes.
 pub(crate) const MAX_BYTES: usize = 1_024;
@@ -42,32 +42,16 @@ pub(crate) struct Head {
 
 impl Head {
     /// Reads up to `limit` of them.
-    pub(crate) fn read(file: &File, limit: u64) -> io::Result<Head> {
+    pub(crate) fn read(file: &Handle, limit: u64) -> io::Result<Head> {
         let mut bytes = [0; MAX_BYTES];
         let limit = usize::try_from(limit).unwrap_or(MAX_BYTES).min(MAX_BYTES);
-        let len = read_fully(file, &mut bytes[..limit], 0)?;
+        let len = file.read_fully(&mut bytes[..limit], 0)?;
         Ok(Head { bytes, len })
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
-}
-
-/// Reads until the buffer is full or the file ends; says how much.
-pub(crate) fn read_fully(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..)
-        && !rest.is_empty()
-    {
-        match file.read_at(rest, offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 #[cfg(test)]

@@ -1,17 +1,20 @@
 //! The logs of a node's containers, as kubelet lays them out:
 //! `<path>/<namespace>_<pod>_<uid>/<container>/<restart>.log`, and beside it the files that were rotated away,
-//! `<restart>.log.YYYYMMDD-HHMMSS`. Any of the folders and files may be a symbolic link. Rotated files that are
-//! compressed (`.gz`) or about to be (`.tmp`) are left alone.
+//! `<restart>.log.YYYYMMDD-HHMMSS`, compressed ones with `.gz` behind that. Any of the folders and files may be a
+//! symbolic link. What is about to be a compressed file (`.tmp`) is left alone.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use globset::GlobSet;
 use weir_event::stream::Attributes;
 use weir_pipeline::source::{Source, SourceContext};
 
-use crate::engine::{self, Options};
+use crate::engine::{self, HeldLimits, Options};
 use crate::files::patterns;
+use crate::handle::Packing;
 use crate::layout::{Incarnation, Layout, Order, Place};
+use crate::multiline::Grammar;
 use crate::settings::{Format, KubernetesLogsSettings, OwnPod, SettingsError};
 
 /// The source `kubernetes_logs`.
@@ -29,7 +32,13 @@ impl KubernetesLogs {
             root: settings.path,
             own_pod: settings.own_pod,
         };
-        let options = Options { format: Format::Cri, read_from: settings.read_from, linger: settings.linger };
+        let options = Options {
+            format: Format::Cri,
+            read_from: settings.read_from,
+            linger: settings.linger,
+            held: HeldLimits { bytes: settings.max_held_bytes, age: settings.max_held_age },
+            grammar: settings.multiline.as_ref().map(Grammar::new).transpose()?.map(Arc::new),
+        };
         Ok(KubernetesLogs { layout, options })
     }
 
@@ -107,11 +116,12 @@ impl Layout for PodLogs {
 
     fn place(&self, path: &Path) -> Option<Place> {
         let [Some(pod), Some(_), Some(file), None] = self.words(path)? else { return None };
-        let (restart, order) = log_name(file)?;
+        let LogName { restart, order, packing } = log_name(file)?;
         self.wants_pod(pod).then(|| Place {
             chain: path.with_file_name(format!("{restart}.log")),
             order,
             restart,
+            packing,
         })
     }
 
@@ -132,20 +142,33 @@ impl Layout for PodLogs {
     }
 }
 
-/// Reads `<restart>.log` and `<restart>.log.<time of rotation>`.
-fn log_name(name: &str) -> Option<(u32, Order)> {
+/// What the name of a log says.
+#[derive(Debug, PartialEq, Eq)]
+struct LogName {
+    restart: u32,
+    order: Order,
+    packing: Packing,
+}
+
+/// Reads `<restart>.log`, `<restart>.log.<time of rotation>` and `<restart>.log.<time of rotation>.gz`.
+fn log_name(name: &str) -> Option<LogName> {
     let (restart, rest) = name.split_once(".log")?;
     if !restart.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let restart = restart.parse().ok()?;
     if rest.is_empty() {
-        return Some((restart, Order::Current));
+        return Some(LogName { restart, order: Order::Current, packing: Packing::Plain });
     }
-    let stamp = rest.strip_prefix('.')?;
+    let rest = rest.strip_prefix('.')?;
+    let (stamp, packing) = match rest.strip_suffix(".gz") {
+        Some(stamp) => (stamp, Packing::Gzip),
+        None => (rest, Packing::Plain),
+    };
     let (date, time) = stamp.split_once('-')?;
     let digits = |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
-    (digits(date, 8) && digits(time, 6)).then(|| (restart, Order::Rotated(stamp.to_owned())))
+    let order = (digits(date, 8) && digits(time, 6)).then(|| Order::Rotated(stamp.to_owned()))?;
+    Some(LogName { restart, order, packing })
 }
 
 #[cfg(test)]
@@ -154,13 +177,19 @@ mod tests {
 
     #[test]
     fn names_of_log_files() {
-        let rotated = |restart, stamp: &str| Some((restart, Order::Rotated(stamp.to_owned())));
+        let (plain, gzip) = (Packing::Plain, Packing::Gzip);
+        let current = |restart| Some(LogName { restart, order: Order::Current, packing: plain });
+        let rotated = |restart, stamp: &str, packing| {
+            Some(LogName { restart, order: Order::Rotated(stamp.to_owned()), packing })
+        };
         for (name, expected) in [
-            ("0.log", Some((0, Order::Current))),
-            ("12.log", Some((12, Order::Current))),
-            ("0.log.20261122-100000", rotated(0, "20261122-100000")),
-            ("3.log.20261122-100000", rotated(3, "20261122-100000")),
-            ("0.log.20261122-100000.gz", None),
+            ("0.log", current(0)),
+            ("12.log", current(12)),
+            ("0.log.20261122-100000", rotated(0, "20261122-100000", plain)),
+            ("3.log.20261122-100000", rotated(3, "20261122-100000", plain)),
+            ("3.log.20261122-100000.gz", rotated(3, "20261122-100000", gzip)),
+            ("0.log.gz", None),
+            ("0.log.20261122-100000.gz.tmp", None),
             ("0.log.20261122-100000.tmp", None),
             ("0.log.20261122", None),
             ("0.log.", None),

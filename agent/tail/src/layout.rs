@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use weir_event::stream::Attributes;
 
+use crate::handle::Packing;
+
 /// What the first part of a file's event ids is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Incarnation {
@@ -32,6 +34,8 @@ pub(crate) struct Place {
     /// How often the container was restarted before it wrote this. Once there is a file with a higher number in the
     /// same folder, nothing more is written here.
     pub restart: u32,
+    /// How its bytes are kept.
+    pub packing: Packing,
 }
 
 /// Which files a source follows.

@@ -9,9 +9,12 @@ mod engine;
 mod file;
 mod files;
 mod fingerprint;
+mod gunzip;
+mod handle;
 mod kubernetes;
 mod layout;
 mod lines;
+mod multiline;
 mod now;
 mod outgoing;
 mod problems;
@@ -24,4 +27,7 @@ mod tests;
 
 pub use files::Files;
 pub use kubernetes::KubernetesLogs;
-pub use settings::{FilesSettings, Format, KubernetesLogsSettings, OwnPod, ReadFrom, SettingsError};
+pub use settings::{
+    FilesSettings, Format, Joining, KubernetesLogsSettings, Multiline, OwnPod, Preset, ReadFrom,
+    SettingsError,
+};

@@ -12,11 +12,14 @@ use weir_pipeline::source::SourceMetrics;
 
 use crate::chain::FileTable;
 use crate::file::{FileNumber, FollowedFile, Output, STREAMS};
+use crate::multiline::Grammar;
 use crate::now::Now;
 use crate::outgoing::Outgoing;
 use crate::problems::Problems;
-use crate::record::{Block, LaidOut, Piece, Record, Records, let_go};
+use crate::record::{Block, LaidOut, Piece, Record, Records};
 use crate::settings::Format;
+
+mod grouped;
 
 /// How the last line of a block ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub(crate) struct Lines<'a> {
     pub problems: &'a mut Problems,
     pub attributes: &'a Attributes,
     pub metrics: &'a SourceMetrics,
+    /// How lines are joined, where they are.
+    pub grammar: Option<&'a Grammar>,
     pub now: Now,
 }
 
@@ -114,18 +119,23 @@ impl Lines<'_> {
     pub(crate) fn take(&mut self, block: &Block, ending: Ending, format: Format) -> Taken {
         let Some(file) = self.files.get(&block.file) else { return Taken { bytes: 0, needs_room: false } };
         let mut cursor = Cursor::new(block.file, file, ending);
-        for output in self.records.note_file(block.file) {
+        for output in self.records.note_file(block.file, block.base) {
             hold(self.files, block.file, output, block.base);
         }
-        let taken = match format {
-            Format::Cri => self.take_cri(block, &mut cursor),
-            Format::Json | Format::Text => self.take_text(block, &mut cursor),
+        let rows = self.outgoing.batch.rows();
+        let taken = match (self.grammar, format) {
+            (Some(grammar), _) => self.take_grouped(block, &mut cursor, format, grammar),
+            (None, Format::Cri) => self.take_cri(block, &mut cursor),
+            (None, Format::Json | Format::Text) => self.take_text(block, &mut cursor),
         };
         cursor.count(self.metrics);
         if let Some(file) = self.files.get_mut(&block.file) {
             file.progress.last_time = cursor.last_time;
             file.progress.reader = cursor.reader;
             file.progress.offset = block.base + taken.bytes as u64;
+            if file.after_truncation && block.base == 0 {
+                self.outgoing.batch.flag_first(rows, Flags::AFTER_TRUNCATION);
+            }
             if taken.bytes > 0 {
                 self.outgoing.touch(block.file, file, self.now.elapsed);
             }
@@ -260,6 +270,7 @@ impl Lines<'_> {
             offset: line.offset,
             len: line.span.len,
             content_start: head.content_start as u32,
+            ends_record: false,
         };
         let cut = if cursor.ending == Ending::Cut { Flags::TRUNCATED } else { Flags::default() };
         if head.partial {
@@ -278,15 +289,18 @@ impl Lines<'_> {
             cursor.truncated += u64::from(record.flags.has(Flags::TRUNCATED));
             cursor.events += u64::from(self.push_record(&mut record, output, Some(block)));
         }
-        self.let_go(&record, output);
+        self.let_go(record.files(), output);
         true
     }
 
-    /// The positions of all its files move with the batch that the record is in.
-    fn let_go(&mut self, record: &Record, output: Output) {
-        for number in record.files() {
+    /// The positions of all its files move with the batch that the record is in, as far as nothing else waits.
+    fn let_go(&mut self, files: &[(FileNumber, u64)], output: Output) {
+        for (number, _) in files {
+            let held = self.records.needed_from(output, *number);
             let Some(file) = self.files.get_mut(number) else { continue };
-            let_go(file, output);
+            if let Some(held_from) = file.progress.held_from.get_mut(output.index()) {
+                *held_from = held;
+            }
             self.outgoing.touch(*number, file, self.now.elapsed);
         }
     }
@@ -320,7 +334,7 @@ impl Lines<'_> {
         let events = u64::from(self.push_record(&mut record, output, None));
         self.metrics.events.fetch_add(events, Ordering::Relaxed);
         self.metrics.truncated.fetch_add(truncated * events, Ordering::Relaxed);
-        self.let_go(&record, output);
+        self.let_go(record.files(), output);
     }
 }
 

@@ -117,6 +117,14 @@ impl Outgoing {
         sent
     }
 
+    /// Books bytes that can never be read, and how far that brings their file. It counts as a batch.
+    pub(crate) fn lost(&mut self, reason: &'static str, bytes: u64, file: &mut FollowedFile) {
+        let progress = Progress { file: file.key.clone(), position: file.position() };
+        self.outlet.lost(reason, bytes, vec![progress]);
+        file.last_batch = self.number;
+        self.number += 1;
+    }
+
     /// Whether a batch is safe, and all those before it.
     pub(crate) fn is_safe(&self, number: u64) -> bool {
         let sent = self.number - 1;

@@ -26,6 +26,41 @@ pub enum ReadFrom {
     End,
 }
 
+/// How lines are joined into events.
+#[derive(Clone, Debug)]
+pub struct Multiline {
+    /// Which lines belong together.
+    pub joining: Joining,
+    /// A group ends when no line came for so long.
+    pub timeout: Duration,
+    /// A group is cut at so many lines,
+    pub max_lines: usize,
+    /// and at so many bytes of text.
+    pub max_bytes: usize,
+}
+
+/// Which lines belong together.
+#[derive(Clone, Debug)]
+pub enum Joining {
+    /// Stack traces, as these languages print them.
+    Presets(Vec<Preset>),
+    /// A line that this regular expression finds begins an event, all others go on with it.
+    Start(String),
+}
+
+/// A language whose stack traces are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Java, Kotlin, Scala and others on its machine.
+    Java,
+    /// Python.
+    Python,
+    /// Go.
+    Go,
+    /// C# and others on its machine.
+    Dotnet,
+}
+
 /// The agent's own pod, whose logs are not read: every line about them would make another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnPod {
@@ -50,6 +85,12 @@ pub struct KubernetesLogsSettings {
     pub read_from: ReadFrom,
     /// How long an event may wait for others to share its batch.
     pub linger: Duration,
+    /// Deleted files are held open up to so many bytes,
+    pub max_held_bytes: u64,
+    /// and for so long.
+    pub max_held_age: Duration,
+    /// How lines are joined into events; `None` for one event a line.
+    pub multiline: Option<Multiline>,
 }
 
 /// Settings of [`crate::Files`].
@@ -66,6 +107,12 @@ pub struct FilesSettings {
     pub read_from: ReadFrom,
     /// How long an event may wait for others to share its batch.
     pub linger: Duration,
+    /// Deleted files are held open up to so many bytes,
+    pub max_held_bytes: u64,
+    /// and for so long.
+    pub max_held_age: Duration,
+    /// How lines are joined into events; `None` for one event a line.
+    pub multiline: Option<Multiline>,
 }
 
 /// Why a source cannot be built from its settings.
@@ -77,6 +124,14 @@ pub enum SettingsError {
         /// Which setting it stands in.
         setting: &'static str,
         /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A regular expression cannot be understood.
+    #[error("cannot read the regular expression {pattern:?} of multiline.start: {reason}")]
+    Regex {
+        /// The regular expression.
         pattern: String,
         /// What is wrong with it.
         reason: String,

@@ -2,7 +2,10 @@
 
 mod container_logs;
 mod found_files;
+mod gzip;
+mod held;
 mod model;
+mod multiline;
 mod restarts;
 mod rig;
 mod running;

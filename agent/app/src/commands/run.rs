@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use weir_buffer::ledger::Statement;
+use weir_buffer::ledger::{Amount, Statement};
 use weir_config::Config;
 use weir_pipeline::checkpoint::Checkpoints;
 use weir_pipeline::sink::{Driving, SinkMetrics};
@@ -19,6 +19,7 @@ use weir_pipeline::source::{Mode, Stop};
 use weir_pipeline::workers::Workers;
 
 use crate::assemble::{Agent, Driven, Ready, assemble, create_data_dir};
+use crate::buffers::Storer;
 use crate::commands::ledger;
 use crate::{admin, output, plugins};
 
@@ -112,7 +113,7 @@ async fn live(
     stop: Stop,
 ) -> Result<ExitCode, Refusal> {
     let Agent { sources, workers, sinks, state } = agent;
-    let lost_before = lost_events(&state.ledger.statements());
+    let lost_before = lost_so_far(&state.ledger.statements());
     let admin = match &config.admin {
         Some(admin) => {
             Some(admin::start(admin.listen, &config.data_dir, Arc::clone(&state)).await.map_err(|error| {
@@ -125,6 +126,8 @@ async fn live(
     let _file_size_limit = signal(SignalKind::from_raw(SIGXFSZ));
     let (give_up, _) = watch::channel(false);
     let buffers: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.buffer)).collect();
+    let storer = Storer::start(&buffers)
+        .map_err(|error| Refusal::Other(format!("cannot start the thread that writes buffers: {error}")))?;
     let sink_metrics: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.metrics)).collect();
     let mut drivers = JoinSet::new();
     for Driven { name, sink, buffer, metrics } in sinks {
@@ -153,7 +156,12 @@ async fn live(
     }
     finish_sinks(drivers, patience.sinks, mode, &sink_metrics, &give_up).await;
     saver.abort();
-    let saved = tokio::task::spawn_blocking(move || checkpoints.save()).await;
+    // What no sink has taken is safe on disk where there is one, then in the checkpoints.
+    let saved = tokio::task::spawn_blocking(move || {
+        storer.finish();
+        checkpoints.save()
+    });
+    let saved = saved.await;
     if let Some(admin) = admin {
         admin.stop().await;
     }
@@ -302,17 +310,22 @@ async fn finish_sinks(
 }
 
 /// Nothing lost since the start, nothing undelivered, every account balanced.
-fn all_is_well(statements: &[Statement], lost_before: u64, sinks: &[Arc<SinkMetrics>]) -> bool {
+fn all_is_well(statements: &[Statement], lost_before: Amount, sinks: &[Arc<SinkMetrics>]) -> bool {
     let delivered = statements.iter().all(|statement| {
         statement.balanced
             && statement.in_flight.events == 0
             && statement.buffered.values().all(|amount| amount.events == 0)
     });
     let given_up = sinks.iter().any(|sink| sink.abandoned.load(Ordering::Relaxed) > 0);
-    delivered && lost_events(statements) == lost_before && !given_up
+    delivered && lost_so_far(statements) == lost_before && !given_up
 }
 
-/// What earlier runs lost is in the accounts too.
-fn lost_events(statements: &[Statement]) -> u64 {
-    statements.iter().flat_map(|statement| statement.counts.lost.values()).map(|lost| lost.events).sum()
+/// What earlier runs lost is in the accounts too. Of files that were gone before they were read only the bytes are
+/// known.
+fn lost_so_far(statements: &[Statement]) -> Amount {
+    let mut sum = Amount::default();
+    for lost in statements.iter().flat_map(|statement| statement.counts.lost.values()) {
+        sum += *lost;
+    }
+    sum
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use weir_buffer::disk::DiskStore;
 use weir_buffer::ledger::{Amount, Statement};
+use weir_buffer::memory::MemoryTier;
 use weir_host::{Cause, Plugin};
 use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
@@ -14,8 +16,9 @@ use super::families as f;
 use crate::sinks::OpenSearchView;
 use crate::state::{AgentState, PipelineView};
 
-/// The tier that every sink has.
+/// The tier that every sink has, and the one that it may have.
 const MEMORY: &str = "memory";
+const DISK: &str = "disk";
 
 /// The agent as a whole.
 pub fn agent(out: &mut Exposition, state: &AgentState) {
@@ -48,6 +51,10 @@ pub fn sources(out: &mut Exposition, state: &AgentState) {
     add(&f::SOURCE_FILES, |metrics| &metrics.files);
     add(&f::SOURCE_MALFORMED, |metrics| &metrics.malformed);
     add(&f::SOURCE_TRUNCATED, |metrics| &metrics.truncated);
+    add(&f::SOURCE_MULTILINE_CUT, |metrics| &metrics.multiline_cut);
+    add(&f::SOURCE_TRUNCATED_FILES, |metrics| &metrics.truncated_files);
+    add(&f::SOURCE_HELD_FILES, |metrics| &metrics.held_files);
+    add(&f::SOURCE_HELD_BYTES, |metrics| &metrics.held_bytes);
     add(&f::SOURCE_ERRORS, |metrics| &metrics.errors);
 }
 
@@ -116,15 +123,7 @@ fn waiting(statement: &Statement, part: fn(Amount) -> u64) -> Vec<Sample<'_>> {
 
 /// The sinks and the buffers in front of them.
 pub fn sinks(out: &mut Exposition, state: &AgentState) {
-    let tier = |name| [("sink", name), ("tier", MEMORY)];
-    out.add(
-        &f::BUFFER_USED,
-        state.sinks.iter().map(|(name, _, buffer)| Sample::count(tier(name), buffer.used())),
-    );
-    out.add(
-        &f::BUFFER_BOUND,
-        state.sinks.iter().map(|(name, _, buffer)| Sample::count(tier(name), buffer.bound())),
-    );
+    buffers(out, state);
     let mut add = |family, counter: fn(&SinkMetrics) -> &AtomicU64| {
         let samples = state.sinks.iter().map(|(name, metrics, _)| {
             Sample::count([("sink", name.as_str())], counter(metrics).load(Ordering::Relaxed))
@@ -136,6 +135,36 @@ pub fn sinks(out: &mut Exposition, state: &AgentState) {
     add(&f::SINK_BYTES, |metrics| &metrics.bytes);
     add(&f::SINK_RETRIES, |metrics| &metrics.retries);
     add(&f::SINK_FAILING, |metrics| &metrics.failing);
+}
+
+fn buffers(out: &mut Exposition, state: &AgentState) {
+    let mut tiers = |family, memory: fn(&MemoryTier) -> u64, disk: fn(&DiskStore) -> u64| {
+        let samples = state.sinks.iter().flat_map(|(name, _, buffer)| {
+            let sample = |tier, bytes| Sample::count([("sink", name.as_str()), ("tier", tier)], bytes);
+            let on_disk = buffer.disk().map(|of| sample(DISK, disk(of.store())));
+            [sample(MEMORY, memory(buffer))].into_iter().chain(on_disk)
+        });
+        out.add(family, samples);
+    };
+    tiers(&f::BUFFER_USED, MemoryTier::used, DiskStore::used);
+    tiers(&f::BUFFER_BOUND, MemoryTier::bound, DiskStore::bound);
+    let mut add = |family, number: fn(&DiskStore) -> u64| {
+        let samples = state.sinks.iter().map(|(name, _, buffer)| {
+            let number = buffer.disk().map_or(0, |disk| number(disk.store()));
+            Sample::count([("sink", name.as_str())], number)
+        });
+        out.add(family, samples);
+    };
+    add(&f::BUFFER_FILES, DiskStore::files);
+    add(&f::BUFFER_WRITTEN, |store| store.metrics.files.load(Ordering::Relaxed));
+    add(&f::BUFFER_WRITE_ERRORS, |store| store.metrics.write_errors.load(Ordering::Relaxed));
+    add(&f::BUFFER_READ_ERRORS, |store| store.metrics.read_errors.load(Ordering::Relaxed));
+    add(&f::BUFFER_DAMAGED, |store| store.metrics.damaged.load(Ordering::Relaxed));
+    let oldest = state.sinks.iter().map(|(name, _, buffer)| {
+        let age = buffer.oldest().and_then(|since| since.elapsed().ok()).unwrap_or_default();
+        Sample::new([("sink", name.as_str())], age.as_secs_f64())
+    });
+    out.add(&f::BUFFER_OLDEST, oldest);
 }
 
 /// The sinks that write into OpenSearch.

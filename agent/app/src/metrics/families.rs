@@ -79,6 +79,23 @@ pub const SOURCE_MALFORMED: Family = counter(
 );
 pub const SOURCE_TRUNCATED: Family =
     counter("weir_source_truncated_events_total", "source", "Events cut at the size limit.");
+pub const SOURCE_MULTILINE_CUT: Family = counter(
+    "weir_source_multiline_cut_events_total",
+    "source",
+    "Joined events cut at their bound of lines or bytes; what follows is an event of its own.",
+);
+pub const SOURCE_TRUNCATED_FILES: Family = counter(
+    "weir_source_truncated_files_total",
+    "source",
+    "Files found shorter than what was read of them, and begun anew.",
+);
+pub const SOURCE_HELD_FILES: Family =
+    gauge("weir_source_held_files", "source", "Deleted files that are held open to read their rest.");
+pub const SOURCE_HELD_BYTES: Family = gauge(
+    "weir_source_held_bytes",
+    "source",
+    "Bytes of deleted files that are held open; max_held_bytes is their bound.",
+);
 pub const SOURCE_ERRORS: Family =
     counter("weir_source_errors_total", "source", "Files or folders that could not be opened or read.");
 
@@ -111,9 +128,31 @@ pub const LEDGER_BALANCED: Family = gauge(
 pub const BUFFER_USED: Family = gauge(
     "weir_buffer_used_bytes",
     "sink, tier",
-    "Memory of documents that wait for a sink, and of room set aside for them.",
+    "Bytes of documents that wait for a sink: memory, with the room set aside for more, and files on disk.",
 );
 pub const BUFFER_BOUND: Family = gauge("weir_buffer_bound_bytes", "sink, tier", "The most that it may be.");
+
+pub const BUFFER_FILES: Family =
+    gauge("weir_buffer_files", "sink", "Files of the sink's buffer on disk; a file holds up to 64 segments.");
+pub const BUFFER_OLDEST: Family = gauge(
+    "weir_buffer_oldest_seconds",
+    "sink",
+    "Age of the oldest segment that waits for a sink, in memory or on disk; 0 when none does.",
+);
+pub const BUFFER_WRITTEN: Family =
+    counter("weir_buffer_written_files_total", "sink", "Files written to the sink's buffer on disk.");
+pub const BUFFER_WRITE_ERRORS: Family = counter(
+    "weir_buffer_write_errors_total",
+    "sink",
+    "Files that could not be written; their events stay in memory.",
+);
+pub const BUFFER_READ_ERRORS: Family =
+    counter("weir_buffer_read_errors_total", "sink", "Reads of the sink's buffer on disk that failed.");
+pub const BUFFER_DAMAGED: Family = counter(
+    "weir_buffer_damaged_files_total",
+    "sink",
+    "Files of the sink's buffer in which something was damaged; what was lost by it is in the ledger.",
+);
 
 pub const SINK_SEGMENTS: Family = counter("weir_sink_segments_total", "sink", "Segments delivered.");
 pub const SINK_EVENTS: Family = counter("weir_sink_events_total", "sink", "Documents delivered.");
@@ -210,7 +249,7 @@ pub const PROCESS_START: Family =
 
 /// All of them, in the order in which they are rendered.
 #[cfg(test)]
-pub const ALL: [&Family; 51] = [
+pub const ALL: [&Family; 61] = [
     &BUILD,
     &CONFIG,
     &READY,
@@ -221,6 +260,10 @@ pub const ALL: [&Family; 51] = [
     &SOURCE_FILES,
     &SOURCE_MALFORMED,
     &SOURCE_TRUNCATED,
+    &SOURCE_MULTILINE_CUT,
+    &SOURCE_TRUNCATED_FILES,
+    &SOURCE_HELD_FILES,
+    &SOURCE_HELD_BYTES,
     &SOURCE_ERRORS,
     &LEDGER_EVENTS,
     &LEDGER_BYTES,
@@ -229,6 +272,12 @@ pub const ALL: [&Family; 51] = [
     &LEDGER_BALANCED,
     &BUFFER_USED,
     &BUFFER_BOUND,
+    &BUFFER_FILES,
+    &BUFFER_OLDEST,
+    &BUFFER_WRITTEN,
+    &BUFFER_WRITE_ERRORS,
+    &BUFFER_READ_ERRORS,
+    &BUFFER_DAMAGED,
     &SINK_SEGMENTS,
     &SINK_EVENTS,
     &SINK_BYTES,

@@ -33,7 +33,7 @@ pub fn documents(lines: &[&str]) -> Arc<Documents> {
 }
 
 fn sink(kind: SinkKind) -> weir_config::Sink {
-    weir_config::Sink { best_effort: false, kind }
+    weir_config::Sink { best_effort: false, buffer: None, kind }
 }
 
 /// Builds the sink and drives it over these lines to its end.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Text;
-use crate::types::{Endpoint, FilePath, IndexName, IndexTemplate, Size, UserName, VariableName};
+use crate::types::{Endpoint, FilePath, IndexName, IndexTemplate, Name, Size, UserName, VariableName};
 
 /// Where events go.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -29,6 +29,9 @@ pub(crate) struct FileSink {
     /// Whether events may be lost when this sink is slow or fails, so that it does not hold the others back.
     #[schemars(extend("default" = false))]
     pub best_effort: Option<bool>,
+    /// The name of a buffer, where events wait on disk too. Absent: 16MiB of memory, and what is not delivered when the
+    /// agent ends is read again.
+    pub buffer: Option<Text<Name>>,
 }
 
 /// When a file sink begins a new file.
@@ -49,6 +52,9 @@ pub(crate) struct ConsoleSink {
     /// Whether events may be lost when this sink is slow or fails, so that it does not hold the others back.
     #[schemars(extend("default" = false))]
     pub best_effort: Option<bool>,
+    /// The name of a buffer, where events wait on disk too. Absent: 16MiB of memory, and what is not delivered when the
+    /// agent ends is read again.
+    pub buffer: Option<Text<Name>>,
 }
 
 /// Takes the finished documents and forgets them, but for their number and a checksum: for measuring.
@@ -58,6 +64,9 @@ pub(crate) struct BlackholeSink {
     /// Whether events may be lost when this sink is slow or fails, so that it does not hold the others back.
     #[schemars(extend("default" = false))]
     pub best_effort: Option<bool>,
+    /// The name of a buffer, where events wait on disk too. Absent: 16MiB of memory, and what is not delivered when the
+    /// agent ends is read again.
+    pub buffer: Option<Text<Name>>,
 }
 
 /// Writes events into OpenSearch, each once: the id is made of the event's place and bytes.
@@ -106,6 +115,9 @@ pub(crate) struct OpenSearchSink {
     /// Whether events may be lost when this sink is slow or fails, so that it does not hold the others back.
     #[schemars(extend("default" = false))]
     pub best_effort: Option<bool>,
+    /// The name of a buffer, where events wait on disk too. Absent: 16MiB of memory, and what is not delivered when the
+    /// agent ends is read again.
+    pub buffer: Option<Text<Name>>,
 }
 
 /// How requests are compressed.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::time::Duration;
 
 use super::{Parser, Text};
-use crate::types::{FilePath, Glob};
+use crate::types::{FieldPath, FilePath, Glob, LinePattern, Size};
 
 /// Where events come from.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -40,6 +40,19 @@ pub(crate) struct KubernetesLogs {
     /// How lines that are not JSON objects become events. A pipeline's own `parse` stage comes first.
     #[schemars(extend("default" = "json"))]
     pub parse: Option<Parser>,
+    /// Where an event may say its time itself: a dotted path to a time stamp of RFC 3339 or a Unix time in seconds,
+    /// milliseconds, microseconds or nanoseconds. One that is no time, more than 7 days before or more than an hour
+    /// behind the time of the line, is ignored and flagged `time_ignored`. Default: the time of the line.
+    pub time_field: Option<Text<FieldPath>>,
+    /// Joins lines that belong together, such as stack traces, to one event. Without it each line is an event.
+    pub multiline: Option<Multiline>,
+    /// How many bytes of deleted files may be held open to read their rest. Past that the oldest is let go, and what
+    /// was not read of it is counted as lost.
+    #[schemars(extend("default" = "1GiB"))]
+    pub max_held_bytes: Option<Text<Size>>,
+    /// How long a deleted file is held open at the most.
+    #[schemars(extend("default" = "1h"))]
+    pub max_held_age: Option<Text<Duration>>,
 }
 
 /// Files, found by patterns of their paths.
@@ -65,6 +78,54 @@ pub(crate) struct FileSource {
     /// How lines that are not JSON objects become events. A pipeline's own `parse` stage comes first.
     #[schemars(extend("default" = "json"))]
     pub parse: Option<Parser>,
+    /// Where an event may say its time itself: a dotted path to a time stamp of RFC 3339 or a Unix time in seconds,
+    /// milliseconds, microseconds or nanoseconds. One that is no time, more than 7 days before or more than an hour
+    /// behind the time of the line, is ignored and flagged `time_ignored`. Default: the time of the line.
+    pub time_field: Option<Text<FieldPath>>,
+    /// Joins lines that belong together, such as stack traces, to one event. Without it each line is an event.
+    pub multiline: Option<Multiline>,
+    /// How many bytes of deleted files may be held open to read their rest. Past that the oldest is let go, and what
+    /// was not read of it is counted as lost.
+    #[schemars(extend("default" = "1GiB"))]
+    pub max_held_bytes: Option<Text<Size>>,
+    /// How long a deleted file is held open at the most.
+    #[schemars(extend("default" = "1h"))]
+    pub max_held_age: Option<Text<Duration>>,
+}
+
+/// How lines of one output of one container, or of one file, are joined to events. Takes either `preset` or `start`.
+/// A line that is a JSON object is always an event of its own.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Multiline {
+    /// Joins stack traces as these languages print them, and leaves all other lines alone.
+    #[schemars(length(min = 1))]
+    pub preset: Option<Vec<Preset>>,
+    /// A line that this finds begins an event; all others go on with it.
+    pub start: Option<Text<LinePattern>>,
+    /// An event ends when no line came for so long; at most 60s.
+    #[schemars(extend("default" = "1s"))]
+    pub timeout: Option<Text<Duration>>,
+    /// An event of more lines is cut and flagged `multiline_cut`; what follows is an event of its own.
+    #[schemars(range(min = 1, max = 100_000), extend("default" = 500))]
+    pub max_lines: Option<u32>,
+    /// An event of more bytes is cut in the same way; at most 2MiB.
+    #[schemars(extend("default" = "2MiB"))]
+    pub max_bytes: Option<Text<Size>>,
+}
+
+/// A language whose stack traces are known.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Preset {
+    /// Exceptions of Java, Kotlin, Scala, with their causes and what was suppressed.
+    Java,
+    /// Tracebacks, also chained ones, exception groups, syntax errors.
+    Python,
+    /// Panics, fatal errors, goroutines, data races.
+    Go,
+    /// Exceptions of C# and F# with those inside them; records of the console logger.
+    Dotnet,
 }
 
 /// What a line of a file is.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Address, Artifact, Endpoint, FieldPath, FilePath, Glob, IndexName, IndexTemplate, Label, Name, Pattern,
-    Size, UserName, VariableName,
+    Address, Artifact, Endpoint, FieldPath, FilePath, Glob, IndexName, IndexTemplate, Label, LinePattern,
+    Name, Pattern, Size, UserName, VariableName,
 };
 use crate::error::Complaint;
 
@@ -32,7 +32,7 @@ pub(crate) struct Known {
     pub check: fn(&str) -> Result<(), Complaint>,
 }
 
-static FORMATS: [Known; 15] = [
+static FORMATS: [Known; 16] = [
     entry::<Address>(),
     entry::<Artifact>(),
     entry::<Duration>(),
@@ -43,6 +43,7 @@ static FORMATS: [Known; 15] = [
     entry::<IndexName>(),
     entry::<IndexTemplate>(),
     entry::<Label>(),
+    entry::<LinePattern>(),
     entry::<Name>(),
     entry::<Pattern>(),
     entry::<Size>(),

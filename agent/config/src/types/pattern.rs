@@ -48,6 +48,32 @@ impl Format for Pattern {
     }
 }
 
+/// A regular expression for lines that was compiled once to prove it valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinePattern(String);
+
+impl LinePattern {
+    /// The expression's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Format for LinePattern {
+    const NAME: &'static str = "LinePattern";
+    const DESCRIPTION: &'static str = "A regular expression that is looked for in a line, such as `^\\d{4}-`. No look-around, no back references.";
+    const EXPECTED: &'static str = "a regular expression";
+
+    fn parse(text: &str) -> Result<LinePattern, Complaint> {
+        let compiled = RegexBuilder::new(text).size_limit(MAX_COMPILED_BYTES).build().map_err(describe)?;
+        if compiled.is_match("") {
+            return Err(Complaint::new("the regular expression finds something in every line")
+                .help("begin it with ^ and what the first line of an event begins with"));
+        }
+        Ok(LinePattern(text.to_string()))
+    }
+}
+
 fn describe(error: regex::Error) -> Complaint {
     match error {
         regex::Error::CompiledTooBig(limit) => {

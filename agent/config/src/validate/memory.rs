@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use super::Context;
-use crate::config::{Pipeline, Plugin, Sink, SinkKind, Source, Stage};
+use crate::config::{Buffer, Pipeline, Plugin, Sink, SinkKind, Source, Stage};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::types::{Name, Size};
@@ -15,7 +15,7 @@ const DEFAULT_MEMORY: Size = Size::of_mib(256);
 const DEFAULT_SHARE_PERCENT: u64 = 60;
 /// Batches of one source: the arenas that it keeps for reuse.
 const SOURCE_MEMORY: Size = Size::of_mib(4);
-/// Documents that wait for one sink.
+/// Documents that wait for one sink without a buffer.
 const SINK_MEMORY: Size = Size::of_mib(16);
 /// Dead letters of one pipeline that wait to be written.
 const DEAD_LETTER_MEMORY: Size = Size::of_mib(4);
@@ -101,6 +101,7 @@ impl Parts {
         sources: &BTreeMap<Name, Source>,
         pipelines: &BTreeMap<Name, Pipeline>,
         sinks: &BTreeMap<Name, Sink>,
+        buffers: &BTreeMap<Name, Buffer>,
     ) -> Parts {
         // Each place where a plugin is used has an instance of its own; one that is not used is loaded all the same.
         let uses = |plugin: &Name| {
@@ -108,12 +109,15 @@ impl Parts {
             stages.filter(|stage| matches!(stage, Stage::Plugin(name) if name == plugin)).count().max(1)
         };
         let of = |memory: Size, count: usize| memory.bytes().saturating_mul(count as u64);
+        let buffer = |sink: &Sink| buffers.get(sink.buffer.as_ref()?).map(|buffer| buffer.memory);
+        let sink = |sink: &Sink| buffer(sink).unwrap_or(SINK_MEMORY).bytes();
+        let waiting = sinks.values().fold(0_u64, |sum, each| sum.saturating_add(sink(each)));
         Parts {
             plugins_per_worker: plugins
                 .iter()
                 .fold(0, |sum, (name, plugin)| sum.saturating_add(of(plugin.limits.memory, uses(name)))),
             sources: of(SOURCE_MEMORY, sources.len()),
-            sinks: of(SINK_MEMORY, sinks.len())
+            sinks: waiting
                 .saturating_add(of(DEAD_LETTER_MEMORY, pipelines.len()))
                 .saturating_add(sinks.values().fold(0, |sum, sink| sum.saturating_add(requests(sink)))),
         }

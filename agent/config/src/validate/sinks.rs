@@ -23,19 +23,25 @@ pub(super) fn sink(raw: raw::Sink, _: &Name, path: &KeyPath, context: &mut Conte
     match raw {
         raw::Sink::File(raw) => Sink {
             best_effort: raw.best_effort.unwrap_or(false),
+            buffer: raw.buffer.map(|name| name.0),
             kind: SinkKind::File(FileSink {
                 path: context.absolute(&raw.path.0.0),
                 rotate: raw.rotate.map(|raw| rotation(&raw, &path.key("rotate"), context)),
             }),
         },
-        raw::Sink::Console(raw) => {
-            Sink { best_effort: raw.best_effort.unwrap_or(false), kind: SinkKind::Console }
-        }
-        raw::Sink::Blackhole(raw) => {
-            Sink { best_effort: raw.best_effort.unwrap_or(false), kind: SinkKind::Blackhole }
-        }
+        raw::Sink::Console(raw) => Sink {
+            best_effort: raw.best_effort.unwrap_or(false),
+            buffer: raw.buffer.map(|name| name.0),
+            kind: SinkKind::Console,
+        },
+        raw::Sink::Blackhole(raw) => Sink {
+            best_effort: raw.best_effort.unwrap_or(false),
+            buffer: raw.buffer.map(|name| name.0),
+            kind: SinkKind::Blackhole,
+        },
         raw::Sink::Opensearch(raw) => Sink {
             best_effort: raw.best_effort.unwrap_or(false),
+            buffer: raw.buffer.as_ref().map(|name| name.0.clone()),
             kind: SinkKind::OpenSearch(Box::new(opensearch::sink(*raw, path, context))),
         },
     }

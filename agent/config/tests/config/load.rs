@@ -21,8 +21,10 @@ plugins:
 pipelines:
   all: {from: [apps, files], stages: [sampler], to: [out, search]}
 sinks:
-  out: {type: file, path: out.ndjson, rotate: {size: 1MiB}}
+  out: {type: file, path: out.ndjson, rotate: {size: 1MiB}, buffer: durable}
   search: {type: opensearch, endpoints: ['https://search'], index: logs-%Y.%m.%d, best_effort: true}
+buffers:
+  durable: {disk: 1GiB}
 ";
 
 fn load_text(text: &str, host: &Host) -> (Config, Vec<Warning>, tempfile::TempDir) {
@@ -65,6 +67,8 @@ fn what_is_not_given_has_its_default() {
     assert_eq!((search.max_wait, search.max_events), (Duration::from_secs(1), 10_000));
     assert_eq!((search.auth.clone(), search.concurrency), (OpenSearchAuth::None, 4));
     assert!(!config.sinks["out"].best_effort);
+    let buffer = config.buffers["durable"];
+    assert_eq!((buffer.memory.to_string(), buffer.disk.to_string()), ("16MiB".into(), "1GiB".into()));
 }
 
 /// The defaults that the schema names are those that are applied: to write one out changes nothing.
@@ -80,6 +84,7 @@ fn a_default_that_is_written_out_changes_nothing() {
         ("/pipelines/all", schema["$defs"]["Pipeline"].clone()),
         ("/sinks/out", variant(&schema, "Sink", "file")),
         ("/sinks/out/rotate", schema["$defs"]["Rotation"].clone()),
+        ("/buffers/durable", schema["$defs"]["Buffer"].clone()),
         ("/sinks/search", variant(&schema, "Sink", "opensearch")),
         ("/sinks/search/tls", schema["$defs"]["OpenSearchTls"].clone()),
         ("/sinks/search/fields", schema["$defs"]["OpenSearchFields"].clone()),
@@ -105,7 +110,7 @@ fn a_default_that_is_written_out_changes_nothing() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 35);
+    assert_eq!(tried, 41);
 }
 
 /// [`MINIMAL`] as JSON.
@@ -116,10 +121,11 @@ fn minimal_json() -> Value {
         "plugins": {"sampler": {"artifact": "file:plugins/sampler.wasm"}},
         "pipelines": {"all": {"from": ["apps", "files"], "stages": ["sampler"], "to": ["out", "search"]}},
         "sinks": {
-            "out": {"type": "file", "path": "out.ndjson", "rotate": {"size": "1MiB"}},
+            "out": {"type": "file", "path": "out.ndjson", "rotate": {"size": "1MiB"}, "buffer": "durable"},
             "search": {"type": "opensearch", "endpoints": ["https://search"], "index": "logs-%Y.%m.%d",
                 "best_effort": true},
         },
+        "buffers": {"durable": {"disk": "1GiB"}},
     })
 }
 

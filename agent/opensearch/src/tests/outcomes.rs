@@ -398,11 +398,12 @@ async fn what_always_ends_its_request_keeps_no_other_back() {
         rig.push_many("logs", 25);
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
+    tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(rig.delivered(), 1020, "all but the one");
     let poisoned =
         |request: &&Vec<super::fake::Arrived>| request.iter().any(|d| d.document.get("poison").is_some());
     let tries = fake.world.lock().unwrap().requests.iter().filter(poisoned).count();
-    assert!(tries < 60, "{tries}");
+    assert!(tries < 100, "{tries}");
     rig.tier.close();
     rig.give_up();
     driver.await.unwrap();

@@ -34,8 +34,12 @@ impl Acknowledge for Acks {
     fn acknowledge(&self, _: u64, safe: bool, entries: Vec<Posting>) {
         let count = if safe { &self.safe } else { &self.unsafe_ };
         count.fetch_add(1, Ordering::SeqCst);
-        for entry in entries.iter().filter(|entry| safe && entry.entry != Entry::Read) {
-            *self.durable.lock().unwrap() += entry.amount;
+        for posting in entries.into_iter().filter(|_| safe) {
+            if let Posting::Booked { entry, amount, .. } = posting
+                && entry != Entry::Read
+            {
+                *self.durable.lock().unwrap() += amount;
+            }
         }
     }
 

@@ -68,8 +68,11 @@ fn documents(output: &Output) -> Vec<i64> {
     output.buffer.close();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut times = Vec::new();
+    // One that is dropped would come again.
+    let mut leases = Vec::new();
     while let Some(lease) = runtime.block_on(output.buffer.take()) {
         times.extend(lease.documents().records.iter().map(|record| record.time));
+        leases.push(lease);
     }
     times
 }

@@ -1,6 +1,6 @@
 //! Taking in files: new ones, and those that the checkpoints know.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::DirEntryExt as _;
 use std::path::Path;
@@ -15,10 +15,12 @@ use weir_pipeline::source::{Mode, Stopped};
 
 use super::Engine;
 use crate::discovery::{Found, Round};
-use crate::file::{FileId, FileNumber, FollowedFile, Known, Opened, Phase, ReadProgress, Signs};
-use crate::fingerprint::{Fingerprint, Head, read_fully};
+use crate::file::{self, FileId, FileNumber, FollowedFile, Known, Opened, Phase, ReadProgress, Signs};
+use crate::fingerprint::{Fingerprint, Head, MAX_BYTES};
+use crate::handle::{Handle, Packing};
 use crate::layout::{Incarnation, Order, Place};
 use crate::now::Now;
+use crate::settings::ReadFrom;
 
 const REGISTER_RETRY: Duration = Duration::from_secs(1);
 /// More files are not followed; each costs about 2 KiB of memory.
@@ -40,6 +42,7 @@ impl Engine {
         self.rounds += u64::from(round.complete);
         self.open_files = self.files.values().filter(|file| file.handle.is_some()).count();
         for found in round.found {
+            self.forget_other(&found);
             match self.by_id.get(&found.id).copied() {
                 Some(number) => self.meet_again(number, found, now)?,
                 None => self.admit(found, Welcome::Everyone, now),
@@ -55,11 +58,26 @@ impl Engine {
         Ok(())
     }
 
+    /// A compressed file has the inode that a plain one had, or the other way round: the one before is no more.
+    fn forget_other(&mut self, found: &Found) {
+        let Some(number) = self.by_id.get(&found.id).copied() else { return };
+        let is_other = |file: &FollowedFile| {
+            file.packing != found.place.packing && file.phase == Phase::Finished && file.handle.is_none()
+        };
+        if let Some(file) = self.files.get(&number).filter(|file| is_other(file)) {
+            self.stale.push((file.key.clone(), file.last_batch));
+            self.departed.push(file.position());
+            self.by_id.remove(&found.id);
+            self.files.remove(&number);
+        }
+    }
+
     /// Makes new files known, durably, before anything of them leaves.
     pub(super) fn register(&mut self, now: Now) {
         if self.unregistered.is_empty() || now.elapsed < self.next_register {
             return;
         }
+        let waiting = self.set_aside_empty();
         let entry = |number: &FileNumber| {
             let file = self.files.get(number).filter(|file| file.phase == Phase::New)?;
             Some((file.key.clone(), file.position()))
@@ -69,6 +87,7 @@ impl Engine {
             self.metrics.errors.fetch_add(1, Ordering::Relaxed);
             tracing::error!(source = &*self.name, %error, "cannot note new files, they are not read");
             self.next_register = now.elapsed + REGISTER_RETRY;
+            self.unregistered.extend(waiting);
             if self.mode == Mode::Once {
                 self.leave_unread();
             }
@@ -80,6 +99,27 @@ impl Engine {
                 file.phase = Phase::Followed;
             }
         }
+        self.unregistered = waiting;
+    }
+
+    /// Takes files out of those to make known that are empty, and gives them back: only what a file begins with tells
+    /// it again should it be compressed before anything of it is safe. Nothing can leave of them meanwhile.
+    fn set_aside_empty(&mut self) -> Vec<FileNumber> {
+        let by_time = self.layout.incarnation() == Incarnation::FirstSeen;
+        if !by_time || self.mode == Mode::Once || self.options.read_from == ReadFrom::End {
+            return Vec::new();
+        }
+        let files = &mut self.files;
+        let mut is_empty = |number: &FileNumber| {
+            let Some(file) = files.get_mut(number).filter(|file| file.fingerprint.len == 0) else {
+                return false;
+            };
+            let head = file.handle.as_ref().and_then(|handle| Head::read(handle, u64::MAX).ok());
+            file.fingerprint = head.map(|head| Fingerprint::of(head.as_slice())).unwrap_or_default();
+            let keeps_its_place = file.signs.deleted_at.is_none() && file.signs.succeeded_at.is_none();
+            file.fingerprint.len == 0 && keeps_its_place && file.progress.offset == 0
+        };
+        self.unregistered.extract_if(.., |number| is_empty(number)).collect()
     }
 
     /// Gives up what could not be made known: a source that runs once does not wait for a better time.
@@ -100,7 +140,10 @@ impl Engine {
             let error = io::Error::other(format!("{MAX_FILES} files are followed already"));
             return self.problems.report(now, "follow", &found.path, &error);
         }
-        let Some((handle, metadata)) = self.open(&found.path, now) else { return };
+        if found.place.packing == Packing::Gzip && self.is_still_plain(&found.path) {
+            return;
+        }
+        let Some((handle, metadata)) = self.open(&found.path, found.place.packing, now) else { return };
         let id = FileId::of(&metadata);
         if self.by_id.contains_key(&id) {
             return;
@@ -110,21 +153,180 @@ impl Engine {
             Err(error) => return self.problems.report(now, "read", &found.path, &error),
         };
         self.problems.solved(&found.path);
-        let known = self.recall(id, &head, size);
-        if known.is_none() && welcome == Welcome::Known {
+        if found.place.packing == Packing::Gzip && self.is_still_read(&found, &head, now) {
             return;
         }
-        let mut known = match known {
-            Some((key, position)) => resumed(key, &position, size, &found.place.order),
-            None => self.fresh(id, &handle, size, &head, now),
+        // Of a compressed file the size on the disk says nothing; where the last bytes do, they are believed.
+        let packing = found.place.packing;
+        let size = if packing == Packing::Gzip { handle.stated_size().unwrap_or(size) } else { size };
+        let recalled = self.recall(id, &head, size, packing);
+        if recalled.is_none() && welcome == Welcome::Known {
+            return;
+        }
+        let mut place = found.place;
+        let mut known = match (recalled, packing) {
+            (Some((key, position)), _) => {
+                self.return_to_chain(&mut place, &found.path, &position);
+                resumed(key, &position, size, &place)
+            }
+            (None, Packing::Gzip) if self.adopt(&found.path, &place, id, size, &head, now) => return,
+            (None, Packing::Gzip) => match self.twin(&found.path, &head) {
+                Some(position) => {
+                    self.return_to_chain(&mut place, &found.path, &position);
+                    as_twin(id, &position, size)
+                }
+                None => self.fresh(id, &handle, size, &head, now),
+            },
+            (None, Packing::Plain) => self.fresh(id, &handle, size, &head, now),
         };
-        if self.mode == Mode::Once {
+        if self.mode == Mode::Once && packing == Packing::Plain {
             known.progress.limit = Some(size);
         }
-        let chain = self.chain_of(&found.place, now);
-        let opened = Opened { id, path: found.path, chain, order: found.place.order, handle };
+        let chain = self.chain_of(&place, now);
+        let opened = Opened {
+            id,
+            path: found.path,
+            chain,
+            chain_path: place.chain,
+            order: place.order,
+            packing,
+            handle,
+        };
         let signs = Signs { seen_in: self.rounds, read_at: now.elapsed, ..Signs::default() };
         self.take_up(FollowedFile::new(opened, known, signs), now);
+    }
+
+    /// Whether what a compressed file was made of is there too: then that is read, and the compressed file may not even
+    /// be whole yet.
+    fn is_still_plain(&self, packed: &Path) -> bool {
+        let plain = packed.with_extension("");
+        self.layout.place(&plain).is_some() && plain.is_file()
+    }
+
+    /// Whether what a compressed file was made of may be gone from the folder and still be read. Of a file that was
+    /// empty when it was found nobody knows how it begins.
+    fn is_still_read(&mut self, packed: &Found, head: &Head, now: Now) -> bool {
+        let may_be = |file: &FollowedFile| {
+            file.packing == Packing::Plain
+                && file.phase != Phase::Finished
+                && file.path.parent() == packed.path.parent()
+                && (file.fingerprint.len == 0 || file.fingerprint.matches(head.as_slice()))
+                && !is_there(&file.position())
+        };
+        let mut read = self.files.iter_mut().filter(|(_, file)| may_be(file));
+        let Some((number, file)) = read.next() else { return false };
+        // Nobody saw under which name it was rotated: the compressed one tells its place.
+        if packed.place.order != Order::Current && file.order == Order::Current {
+            let (number, chain) = (*number, file.chain);
+            file.order = packed.place.order.clone();
+            if let Some(chain) = self.chains.get_mut(&chain) {
+                chain.insert(number, &mut self.files, now.elapsed);
+            }
+        }
+        true
+    }
+
+    /// What the checkpoints know of the plain file that a compressed one was made of. It is gone, lay in the same
+    /// folder, and began alike.
+    fn twin(&self, packed: &Path, head: &Head) -> Option<FilePosition> {
+        let previous = self.previous.values().flatten().map(|(_, known)| known);
+        let is_twin = |known: &&FilePosition| is_made_of(packed, head, known) && !is_there(known);
+        // Of several that begin alike the one of which most is known.
+        previous.chain(&self.departed).filter(is_twin).max_by_key(|known| known.fingerprint_len).cloned()
+    }
+
+    /// Makes a file that was followed, and is gone, the compressed one that was made of it. Parts of records that wait
+    /// in it stay where they are. `false` where there is no such file.
+    fn adopt(&mut self, packed: &Path, place: &Place, id: FileId, size: u64, head: &Head, now: Now) -> bool {
+        for file in self.files.values_mut().filter(|file| file.path.parent() == packed.parent()) {
+            file.extend_fingerprint();
+        }
+        let is_twin = |file: &FollowedFile| {
+            let known = file.position();
+            file.packing == Packing::Plain && is_made_of(packed, head, &known) && !is_there(&known)
+        };
+        let twins = self.files.iter().filter(|(_, file)| is_twin(file));
+        let Some(number) = twins.max_by_key(|(_, file)| file.fingerprint.len).map(|(number, _)| *number)
+        else {
+            return false;
+        };
+        let Some(file) = self.files.get(&number) else { return false };
+        // What was sent is not yet safe: it goes on from where it is.
+        let settled = self.checkpoints.positions(&self.name).remove(&file.key).unwrap_or_default();
+        let key = FollowedFile::key_of(id, file.first_seen);
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let position = FilePosition {
+            path: text(packed),
+            chain: text(&file.chain_path),
+            device: id.device,
+            inode: id.inode,
+            incarnation: file.incarnation.unwrap_or_default(),
+            first_seen: file.first_seen,
+            fingerprint: file.fingerprint.hash,
+            fingerprint_len: file.fingerprint.len,
+            ..settled
+        };
+        if let Err(error) = self.checkpoints.register(&self.name, vec![(key.clone(), position)]) {
+            self.metrics.errors.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(source = &*self.name, %error, "cannot note a compressed file, will try again");
+            return true;
+        }
+        let is_needed = self.is_needed(number);
+        let Some(file) = self.files.get_mut(&number) else { return false };
+        self.stale.push((std::mem::replace(&mut file.key, key), file.last_batch));
+        self.by_id.remove(&file.id);
+        self.by_id.insert(id, number);
+        file.id = id;
+        file.path = packed.to_owned();
+        file.packing = Packing::Gzip;
+        file.phase = Phase::Followed;
+        file.progress.complete = file.progress.offset == size;
+        file.signs = Signs { seen_in: self.rounds, read_at: now.elapsed, ..Signs::default() };
+        let complete = file.progress.complete;
+        file.order = match self.layout.incarnation() {
+            Incarnation::FirstLine => place.order.clone(),
+            Incarnation::FirstSeen => Order::Rotated(format!("{:020}", file.first_seen)),
+        };
+        let chain = file.chain;
+        if !(complete && is_needed) {
+            self.close(number);
+        }
+        if let Some(chain) = self.chains.get_mut(&chain) {
+            chain.insert(number, &mut self.files, now.elapsed);
+        } else {
+            self.return_to_chains(number, place, now);
+        }
+        true
+    }
+
+    /// A file whose chain ended in the meantime gets one again.
+    fn return_to_chains(&mut self, number: FileNumber, place: &Place, now: Now) {
+        let place = match self.files.get(&number) {
+            Some(file) if self.layout.incarnation() == Incarnation::FirstSeen => {
+                Place { chain: file.chain_path.clone(), ..place.clone() }
+            }
+            _ => place.clone(),
+        };
+        let chain = self.chain_of(&place, now);
+        if let Some(file) = self.files.get_mut(&number) {
+            file.chain = chain;
+        }
+        if let Some(chain) = self.chains.get_mut(&chain) {
+            chain.insert(number, &mut self.files, now.elapsed);
+        }
+    }
+
+    /// A file that has another name than when it was written to goes on in the chain that it belongs to, where its
+    /// new name does not say so itself.
+    fn return_to_chain(&self, place: &mut Place, path: &Path, known: &FilePosition) {
+        if self.layout.incarnation() != Incarnation::FirstSeen {
+            return;
+        }
+        let chain = if known.chain.is_empty() { &known.path } else { &known.chain };
+        if Path::new(chain) != path {
+            place.chain = chain.into();
+            place.order = Order::Rotated(format!("{:020}", known.first_seen));
+        }
     }
 
     fn take_up(&mut self, file: FollowedFile, now: Now) {
@@ -145,20 +347,28 @@ impl Engine {
     }
 
     /// What the checkpoints know of a file. What they know of others that had its inode is forgotten.
-    fn recall(&mut self, id: FileId, head: &Head, size: u64) -> Option<(FileKey, FilePosition)> {
+    fn recall(
+        &mut self,
+        id: FileId,
+        head: &Head,
+        size: u64,
+        packing: Packing,
+    ) -> Option<(FileKey, FilePosition)> {
         let mut found = None;
         for (key, position) in self.previous.remove(&id)? {
             let fingerprint = Fingerprint { hash: position.fingerprint, len: position.fingerprint_len };
-            if found.is_none() && size >= position.position && fingerprint.matches(head.as_slice()) {
+            let is_long_enough = packing == Packing::Gzip || size >= position.position;
+            if found.is_none() && is_long_enough && fingerprint.matches(head.as_slice()) {
                 found = Some((key, position));
             } else {
                 self.stale.push((key, 0));
+                self.departed.push(position);
             }
         }
         found
     }
 
-    fn fresh(&self, id: FileId, handle: &File, size: u64, head: &Head, now: Now) -> Known {
+    fn fresh(&self, id: FileId, handle: &Handle, size: u64, head: &Head, now: Now) -> Known {
         let incarnation = match self.layout.incarnation() {
             Incarnation::FirstLine => None,
             Incarnation::FirstSeen => Some(file_incarnation(id.device, id.inode, now.wall)),
@@ -170,6 +380,7 @@ impl Engine {
             incarnation,
             fingerprint: Fingerprint::of(head.as_slice()),
             progress: if self.skips_old { starting_at_end(handle, size) } else { ReadProgress::default() },
+            after_truncation: false,
         }
     }
 
@@ -188,10 +399,32 @@ impl Engine {
     }
 }
 
+/// Whether a compressed file lies beside a known one and begins alike. What was read of the known one must be covered
+/// as far as a fingerprint goes: the start of a first line says little.
+fn is_made_of(packed: &Path, head: &Head, known: &FilePosition) -> bool {
+    let read = known.position.clamp(1, MAX_BYTES as u64);
+    let fingerprint = Fingerprint { hash: known.fingerprint, len: known.fingerprint_len };
+    Path::new(&known.path).parent() == packed.parent()
+        && known.fingerprint_len >= read
+        && fingerprint.matches(head.as_slice())
+}
+
+/// Whether a known file lies where it was last seen. Its inode may be another file's by now.
+fn is_there(known: &FilePosition) -> bool {
+    let fingerprint = Fingerprint { hash: known.fingerprint, len: known.fingerprint_len };
+    let Ok((file, metadata)) = file::open(Path::new(&known.path)) else { return false };
+    let is_same = FileId::of(&metadata) == FileId { device: known.device, inode: known.inode };
+    let head = Head::read(&Handle::new(file, Packing::Plain), known.fingerprint_len);
+    is_same && head.is_ok_and(|head| fingerprint.matches(head.as_slice()))
+}
+
 /// A file that goes on where its checkpoint says.
-fn resumed(key: FileKey, known: &FilePosition, size: u64, order: &Order) -> Known {
+fn resumed(key: FileKey, known: &FilePosition, size: u64, place: &Place) -> Known {
     let is_read = known.position >= size && known.resume_from >= known.position;
-    let is_finished = is_read && *order != Order::Current;
+    let is_finished = match place.packing {
+        Packing::Plain => is_read && place.order != Order::Current,
+        Packing::Gzip => known.finished && known.resume_from >= known.position,
+    };
     Known {
         key,
         phase: if is_finished { Phase::Finished } else { Phase::Followed },
@@ -199,17 +432,36 @@ fn resumed(key: FileKey, known: &FilePosition, size: u64, order: &Order) -> Know
         incarnation: (known.incarnation != 0).then_some(known.incarnation),
         fingerprint: Fingerprint { hash: known.fingerprint, len: known.fingerprint_len },
         progress: ReadProgress::resuming(known),
+        after_truncation: known.after_truncation,
+    }
+}
+
+/// A compressed file that goes on where the plain one was left.
+fn as_twin(id: FileId, known: &FilePosition, size: u64) -> Known {
+    let mut progress = ReadProgress::resuming(known);
+    progress.complete = known.position == size && known.resume_from >= known.position;
+    Known {
+        key: FollowedFile::key_of(id, known.first_seen),
+        phase: Phase::New,
+        first_seen: known.first_seen,
+        incarnation: (known.incarnation != 0).then_some(known.incarnation),
+        fingerprint: Fingerprint { hash: known.fingerprint, len: known.fingerprint_len },
+        progress,
+        after_truncation: known.after_truncation,
     }
 }
 
 /// Reading that begins at a file's end, or where its unfinished last line does.
-fn starting_at_end(handle: &File, size: u64) -> ReadProgress {
+fn starting_at_end(handle: &Handle, size: u64) -> ReadProgress {
+    if handle.stated_size().is_some() {
+        return ReadProgress { complete: true, ..ReadProgress::starting_at(size) };
+    }
     let mut end = size;
     while end > 0 && size - end < MAX_EVENT_BYTES as u64 {
         let mut block = [0; BACKWARD_BYTES];
         let from = end.saturating_sub(BACKWARD_BYTES as u64);
         let len = usize::try_from(end - from).unwrap_or(BACKWARD_BYTES);
-        let read = read_fully(handle, &mut block[..len], from).unwrap_or(0);
+        let read = handle.read_fully(&mut block[..len], from).unwrap_or(0);
         if let Some(newline) = memrchr(b'\n', &block[..read]) {
             return ReadProgress::starting_at(from + newline as u64 + 1);
         }
@@ -232,6 +484,7 @@ fn find_beside(known: &FilePosition) -> Option<Found> {
     if FileId::of(&metadata) != id || metadata.len() <= known.position {
         return None;
     }
-    let place = Place { chain: path.to_owned(), order: Order::Rotated(String::new()), restart: 0 };
+    let (chain, order) = (path.to_owned(), Order::Rotated(String::new()));
+    let place = Place { chain, order, restart: 0, packing: Packing::Plain };
     Some(Found { path: entry.path(), place, id, size: metadata.len() })
 }

@@ -9,10 +9,15 @@ use super::read::{Outcome, Tail};
 use super::{Engine, Next};
 use crate::chain::ChainNumber;
 use crate::file::{FileNumber, FollowedFile, Phase};
+use crate::handle::{Handle, Packing};
 use crate::now::Now;
 
 /// A runtime may still write to a file for a moment after its successor appeared.
 const GRACE: Duration = Duration::from_secs(1);
+/// A compressed file that ends too early is taken for damaged when it did not change for so long.
+const PACKED_GRACE: Duration = Duration::from_secs(10);
+/// Why bytes of a compressed file are lost that cannot be decoded.
+const CORRUPT_GZIP: &str = "corrupt_gzip";
 /// A file that cannot be read is left for its successor after this long.
 const BROKEN_GRACE: Duration = Duration::from_secs(60);
 /// A file at its end is asked for its size and links this often.
@@ -32,6 +37,9 @@ impl Engine {
         if self.mode == Mode::Once {
             return self.at_end_once(chain, number, now);
         }
+        if self.files.get(&number).is_some_and(|file| file.packing == Packing::Gzip) {
+            return self.at_end_of_packed(chain, number, now);
+        }
         if self.check(number, now)? {
             return Ok(Next::Now);
         }
@@ -43,11 +51,76 @@ impl Engine {
         if is_over(file, now, GRACE) {
             return self.finish(chain, number, now);
         }
+        self.note_due_groups(chain, now);
         let ended = self.chains.get(&chain).and_then(|chain| chain.ended_at);
         if ended.is_some_and(|ended| now.elapsed >= ended + GRACE) {
             self.give_up_records(chain, now)?;
         }
         Ok(Next::Later)
+    }
+
+    /// Nothing more can be decoded of a compressed file: it is over, unless it is still being written.
+    fn at_end_of_packed(
+        &mut self,
+        chain: ChainNumber,
+        number: FileNumber,
+        now: Now,
+    ) -> Result<Next, Stopped> {
+        let Some(file) = self.files.get_mut(&number) else { return Ok(Next::Later) };
+        file.signs.at_end = true;
+        if file.phase == Phase::New {
+            return Ok(Next::Later);
+        }
+        let is_short = |handle: &Handle| handle.damage().is_some_and(|damage| damage.is_short);
+        if let Some(handle) = file.handle.as_ref().filter(|handle| is_short(handle)) {
+            let size = handle.metadata().map_or(0, |metadata| metadata.len());
+            match file.signs.settling {
+                Some((known, since)) if known == size && now.elapsed >= since + PACKED_GRACE => {}
+                Some((known, _)) if known == size => return Ok(Next::Later),
+                Some(_) => {
+                    handle.try_again();
+                    file.signs.settling = None;
+                    return Ok(Next::Retry);
+                }
+                None => {
+                    file.signs.settling = Some((size, now.elapsed));
+                    return Ok(Next::Later);
+                }
+            }
+        }
+        // The next file may not be found yet, and have the rest of a record.
+        let has_next = self.chains.get(&chain).is_some_and(|chain| chain.members.len() > 1);
+        let waited = self
+            .files
+            .get(&number)
+            .map_or(Duration::MAX, |file| now.elapsed.saturating_sub(file.signs.read_at));
+        if !has_next && waited < PACKED_GRACE {
+            return Ok(Next::Later);
+        }
+        self.finish(chain, number, now)
+    }
+
+    /// Notes, with what is lost of it, that a compressed file is never looked at again.
+    fn complete_packed(&mut self, number: FileNumber, now: Now) -> Result<(), Stopped> {
+        let Some(file) = self.files.get_mut(&number).filter(|file| file.packing == Packing::Gzip) else {
+            return Ok(());
+        };
+        file.progress.complete = true;
+        self.outgoing.touch(number, file, now.elapsed);
+        let Some(damage) = file.handle.as_ref().and_then(Handle::damage) else { return Ok(()) };
+        self.metrics.errors.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(
+            source = &*self.name, path = %file.path.display(), reason = damage.reason,
+            delivered_bytes = file.progress.offset, lost_compressed_bytes = damage.rest,
+            "a compressed log is damaged: what could be decoded is delivered, the rest is lost"
+        );
+        // First what was decoded, then that it was all.
+        self.outgoing.send(&mut self.files)?;
+        if let Some(file) = self.files.get_mut(&number) {
+            // Of one that merely ends too early nobody knows how much is missing, but that it is shows.
+            self.outgoing.lost(CORRUPT_GZIP, damage.rest.max(1), file);
+        }
+        Ok(())
     }
 
     /// The first file of a chain cannot be read.
@@ -76,15 +149,16 @@ impl Engine {
         let Some(file) = self.files.get_mut(&number) else { return Ok(false) };
         let Some(handle) = &file.handle else { return Ok(false) };
         let is_due = |checked_at| now.elapsed >= checked_at + CHECK_INTERVAL;
+        let known_size = file.signs.size;
         if file.signs.checked_at.is_none_or(is_due) {
-            let Ok(stat) = rustix::fs::fstat(handle) else { return Ok(false) };
+            let Ok(stat) = handle.stat() else { return Ok(false) };
             file.signs.note(&stat, now.elapsed);
         }
         let is_fresh = file.signs.checked_at == Some(now.elapsed) && file.phase != Phase::New;
         if !is_fresh || file.signs.size >= file.progress.offset {
             return Ok(false);
         }
-        self.begin_anew(number, now)?;
+        self.truncated(number, known_size, now)?;
         Ok(true)
     }
 
@@ -98,8 +172,10 @@ impl Engine {
         if self.read(number, Tail::Take, now)? == Outcome::More {
             return Ok(Next::Now);
         }
+        self.complete_packed(number, now)?;
         let Some(file) = self.files.get_mut(&number) else { return Ok(Next::Later) };
         file.phase = Phase::Finished;
+        file.signs.finished_in = self.rounds;
         if !self.is_needed(number) {
             self.close(number);
         }
@@ -120,6 +196,7 @@ impl Engine {
 
     /// Sends the records of a chain on their way of which the last part never came.
     fn give_up_records(&mut self, chain: ChainNumber, now: Now) -> Result<(), Stopped> {
+        self.end_all_groups(chain, now)?;
         let Some(records) = self.chains.get(&chain).map(|chain| &chain.records) else { return Ok(()) };
         for output in records.outputs() {
             let record = self.chains.get(&chain).and_then(|chain| chain.records.get(output));
@@ -145,12 +222,15 @@ impl Engine {
             self.close(number);
             let Some(file) = self.files.get(&number) else { continue };
             let is_safe = !file.touched && self.outgoing.is_safe(file.last_batch);
-            if file.signs.deleted_at.is_some() && is_safe {
+            // A look that began later would have found what was made of it.
+            let is_over = file.signs.deleted_at.is_some() && self.rounds > file.signs.finished_in;
+            if is_over && is_safe {
                 self.stale.push((file.key.clone(), 0));
                 self.by_id.remove(&file.id);
                 self.files.remove(&number);
             }
         }
+        self.bound_held(now);
         self.forget_stale(now);
         let followed = self.files.values().filter(|file| file.phase != Phase::Finished).count();
         self.metrics.files.store(followed as u64, Ordering::Relaxed);
@@ -164,6 +244,7 @@ impl Engine {
 
     fn forget_stale(&mut self, now: Now) {
         if now.elapsed >= LOST_AFTER {
+            self.departed.clear();
             let lost = self.previous.drain().flat_map(|(_, known)| known);
             self.stale.extend(lost.map(|(key, _)| (key, 0)));
         }

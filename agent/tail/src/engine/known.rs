@@ -1,8 +1,9 @@
 //! Files that are followed already: found again, moved, replaced, closed, opened again, missed.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use weir_event::identity::file_incarnation;
 use weir_pipeline::source::Stopped;
@@ -11,12 +12,15 @@ use super::Engine;
 use crate::discovery::Found;
 use crate::file::{self, FileId, FileNumber, FollowedFile, Phase, leads_to};
 use crate::fingerprint::{Fingerprint, Head};
+use crate::handle::{Handle, Packing};
 use crate::layout::{Incarnation, Place};
 use crate::now::Now;
 
 /// How many complete looks in a row must miss a file before it counts as gone: a single one can miss a file that is
 /// renamed meanwhile.
 const MISSED_ROUNDS: u32 = 2;
+/// Why bytes are lost that were in a file before it was truncated.
+const TRUNCATION: &str = "truncation";
 
 impl Engine {
     /// A file that is followed already was found.
@@ -42,7 +46,8 @@ impl Engine {
             chain.insert(number, &mut self.files, now.elapsed);
             return Ok(());
         }
-        let differs = moved || file.signs.unlinked || found.size != file.progress.offset;
+        let has_grown = file.packing == Packing::Plain && found.size != file.progress.offset;
+        let differs = moved || file.signs.unlinked || has_grown;
         if is_finished && file.handle.is_none() && differs {
             self.look_again(number, &found.place, now)?;
         }
@@ -58,13 +63,16 @@ impl Engine {
         let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
         let grown = file.handle.as_ref().and_then(|handle| handle.metadata().ok());
         if file.phase == Phase::Finished {
-            if grown.is_none_or(|metadata| metadata.len() <= file.progress.offset) {
+            let is_read =
+                file.progress.complete || grown.is_none_or(|metadata| metadata.len() <= file.progress.offset);
+            if is_read {
                 self.close(number);
                 return Ok(());
             }
             file.phase = Phase::Followed;
         }
         file.chain = chain;
+        file.chain_path.clone_from(&place.chain);
         file.order = place.order.clone();
         if let Some(chain) = self.chains.get_mut(&chain) {
             chain.insert(number, &mut self.files, now.elapsed);
@@ -76,11 +84,11 @@ impl Engine {
     /// where it cannot be opened, or is not there any more.
     pub(super) fn reopen(&mut self, number: FileNumber, now: Now) -> Result<bool, Stopped> {
         let Some(known) = self.files.get(&number) else { return Ok(false) };
-        let (path, id) = (known.path.clone(), known.id);
+        let (path, id, packing) = (known.path.clone(), known.id, known.packing);
         if !self.problems.may_try(now, &path) {
             return Ok(false);
         }
-        let Some((handle, metadata)) = self.open(&path, now) else { return Ok(false) };
+        let Some((handle, metadata)) = self.open(&path, packing, now) else { return Ok(false) };
         let Some(file) = self.files.get_mut(&number) else { return Ok(false) };
         if FileId::of(&metadata) != id {
             return Ok(false);
@@ -93,7 +101,8 @@ impl Engine {
             }
         };
         // What had no name any more can only be another file with the same inode.
-        let may_be_same = !file.signs.unlinked && metadata.len() >= file.progress.offset;
+        let is_long_enough = packing == Packing::Gzip || metadata.len() >= file.progress.offset;
+        let may_be_same = !file.signs.unlinked && is_long_enough;
         let same = may_be_same && file.fingerprint.matches(head.as_slice());
         file.handle = Some(handle);
         self.open_files += 1;
@@ -103,15 +112,44 @@ impl Engine {
         Ok(true)
     }
 
-    /// A file was truncated or replaced by one with the same inode: what is there now is a new file.
+    /// A file was truncated: what it holds now is another one.
+    pub(super) fn truncated(&mut self, number: FileNumber, known_size: u64, now: Now) -> Result<(), Stopped> {
+        self.metrics.truncated_files.fetch_add(1, Ordering::Relaxed);
+        let unread =
+            self.files.get(&number).map_or(0, |file| known_size.saturating_sub(file.progress.offset));
+        self.begin(number, unread, now)?;
+        if let Some(file) = self.files.get_mut(&number) {
+            file.after_truncation = true;
+        }
+        self.register(now);
+        Ok(())
+    }
+
+    /// A file was replaced by one with the same inode: what is there now is a new file.
     pub(super) fn begin_anew(&mut self, number: FileNumber, now: Now) -> Result<(), Stopped> {
+        self.begin(number, 0, now)?;
+        self.register(now);
+        Ok(())
+    }
+
+    /// What is there in a file's place is a new one. `unread` bytes were seen of the old one and not read.
+    fn begin(&mut self, number: FileNumber, unread: u64, now: Now) -> Result<(), Stopped> {
         if self.files.get(&number).is_some_and(|file| file.touched) {
             self.outgoing.send(&mut self.files)?;
         }
         let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
         tracing::info!(path = %file.path.display(), "the file begins anew");
-        if let Some(chain) = self.chains.get_mut(&file.chain) {
-            chain.records.leave_out(number);
+        let left_out = match self.chains.get_mut(&file.chain) {
+            Some(chain) => chain.records.leave_out(number),
+            None => 0,
+        };
+        if unread + left_out > 0 {
+            tracing::error!(
+                source = &*self.name, path = %file.path.display(), bytes = unread + left_out,
+                "the file was truncated before it was read to its end, what was not read is lost; \
+                 rotate by renaming instead of copying and truncating"
+            );
+            self.outgoing.lost(TRUNCATION, unread + left_out, file);
         }
         self.stale.push((file.key.clone(), file.last_batch));
         let first_seen = now.wall.max(file.first_seen + 1);
@@ -123,7 +161,6 @@ impl Engine {
         let fingerprint = head.map(|head| Fingerprint::of(head.as_slice())).unwrap_or_default();
         file.begin_anew(first_seen, incarnation, fingerprint);
         self.unregistered.push(number);
-        self.register(now);
         Ok(())
     }
 
@@ -132,7 +169,7 @@ impl Engine {
         let rounds = self.rounds;
         for file in self.files.values_mut().filter(|file| file.signs.seen_in != rounds) {
             file.signs.missed += 1;
-            if let Some(Ok(stat)) = file.handle.as_ref().map(rustix::fs::fstat) {
+            if let Some(Ok(stat)) = file.handle.as_ref().map(Handle::stat) {
                 file.signs.note(&stat, now.elapsed);
             }
             let is_missed = file.signs.missed >= MISSED_ROUNDS;
@@ -144,7 +181,7 @@ impl Engine {
     }
 
     /// Opens a file, closing another one for it where too many are open.
-    pub(super) fn open(&mut self, path: &Path, now: Now) -> Option<(File, Metadata)> {
+    pub(super) fn open(&mut self, path: &Path, packing: Packing, now: Now) -> Option<(Handle, Metadata)> {
         if self.open_files >= self.max_open_files {
             self.close_longest_idle();
         }
@@ -152,7 +189,8 @@ impl Engine {
             true => file::open(path),
             false => Err(io::Error::other("too many files with unread lines are open")),
         };
-        opened.inspect_err(|error| self.problems.report(now, "open", path, error)).ok()
+        let opened = opened.inspect_err(|error| self.problems.report(now, "open", path, error)).ok();
+        opened.map(|(file, metadata)| (Handle::new(file, packing), metadata))
     }
 
     /// Closes the file that was read to its end longest ago; it is opened again when it grows.
@@ -169,7 +207,10 @@ impl Engine {
     }
 
     pub(super) fn close(&mut self, number: FileNumber) {
-        let handle = self.files.get_mut(&number).and_then(|file| file.handle.take());
+        let Some(file) = self.files.get_mut(&number) else { return };
+        // It may come back compressed: then it is known by what it begins with.
+        file.extend_fingerprint();
+        let handle = file.handle.take();
         self.open_files -= usize::from(handle.is_some()).min(self.open_files);
     }
 }

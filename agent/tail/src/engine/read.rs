@@ -1,8 +1,6 @@
 //! Reading: one bounded read from one file, straight into the batch.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -13,7 +11,8 @@ use weir_pipeline::source::{Mode, Stopped};
 
 use super::Engine;
 use crate::file::{FileId, FileNumber, FollowedFile, Phase};
-use crate::fingerprint::{Head, read_fully};
+use crate::fingerprint::Head;
+use crate::handle::{Handle, Packing};
 use crate::layout::Incarnation;
 use crate::lines::Ending;
 use crate::now::Now;
@@ -116,7 +115,7 @@ impl Engine {
         }
         let Some(file) = self.files.get(&number) else { return Ok(false) };
         let progress = &file.progress;
-        if progress.limit.is_some_and(|limit| progress.offset >= limit) {
+        if progress.complete || progress.limit.is_some_and(|limit| progress.offset >= limit) {
             return Ok(false);
         }
         if tail == Tail::Wait && self.has_not_grown(number, now) {
@@ -137,18 +136,25 @@ impl Engine {
     /// size says it, and more; of those with an unfinished line too, without reading that again.
     fn has_not_grown(&mut self, number: FileNumber, now: Now) -> bool {
         let Some(file) = self.files.get_mut(&number) else { return true };
+        if file.packing == Packing::Gzip {
+            // What its size on the disk says has nothing to do with what is decoded of it.
+            return file.signs.settling.is_some();
+        }
         let unfinished = file.progress.unfinished;
         let is_quiet = file.signs.at_end && now.elapsed >= file.signs.read_at + QUIET_AFTER;
         if !is_quiet && unfinished == 0 {
             return false;
         }
-        let Some(Ok(stat)) = file.handle.as_ref().map(rustix::fs::fstat) else { return false };
+        let Some(Ok(stat)) = file.handle.as_ref().map(Handle::stat) else { return false };
         file.signs.note(&stat, now.elapsed);
         file.signs.size == file.progress.offset + unfinished
     }
 
     /// Whether a closed file has another size than what was read of it.
     fn differs(&self, file: &FollowedFile) -> bool {
+        if file.packing == Packing::Gzip {
+            return !file.progress.complete;
+        }
         let metadata = std::fs::metadata(&file.path).ok();
         metadata.is_some_and(|known| FileId::of(&known) == file.id && known.len() != file.progress.offset)
     }
@@ -178,7 +184,7 @@ impl Engine {
         let Some(handle) = &file.handle else { return Ok(Got::Nothing) };
         let spare = self.outgoing.batch.arena.spare(wanted);
         let spare = spare.get_mut(..wanted).unwrap_or_default();
-        let count = read_once(handle, spare, file.progress.offset)?;
+        let count = handle.read_at(spare, file.progress.offset)?;
         let ends = count < wanted;
         let read = spare.get(..count).unwrap_or_default();
         Ok(match memrchr(b'\n', read) {
@@ -204,6 +210,7 @@ impl Engine {
         let Some(file) = self.files.get(&number) else { return false };
         if !file.signs.at_end
             || file.fingerprint.len == 0
+            || file.packing == Packing::Gzip
             || self.layout.incarnation() == Incarnation::FirstLine
         {
             return false;
@@ -274,7 +281,7 @@ impl Engine {
         let Some(handle) = &file.handle else { return Outcome::End };
         let spare = self.outgoing.batch.arena.spare(READ_BYTES);
         let spare = spare.get_mut(..READ_BYTES).unwrap_or_default();
-        let count = match read_once(handle, spare, file.progress.offset) {
+        let count = match handle.read_at(spare, file.progress.offset) {
             Ok(count) => count,
             Err(error) => return self.failed(number, &error, now),
         };
@@ -299,10 +306,10 @@ impl Engine {
 }
 
 /// A file's first line as far as an event can be long, if it is complete, or nothing more will come.
-fn first_line(file: &File, tail: Tail) -> Option<Vec<u8>> {
+fn first_line(file: &Handle, tail: Tail) -> Option<Vec<u8>> {
     let mut line = vec![0; FIRST_LINE_BYTES];
     loop {
-        let read = read_fully(file, &mut line, 0).ok()?;
+        let read = file.read_fully(&mut line, 0).ok()?;
         let newline = line.get(..read).and_then(|read| memchr(b'\n', read));
         if let Some(end) = newline {
             line.truncate(end);
@@ -317,14 +324,5 @@ fn first_line(file: &File, tail: Tail) -> Option<Vec<u8>> {
             return (tail == Tail::Take && read > 0).then_some(line);
         }
         line.resize((line.len() * 16).min(MAX_READ_BYTES), 0);
-    }
-}
-
-fn read_once(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    loop {
-        match file.read_at(buffer, offset) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            answer => return answer,
-        }
     }
 }

@@ -18,7 +18,7 @@ use weir_pipeline::source::{Mode, Outlet, SourceContext, SourceMetrics, Stop, St
 use crate::engine::{Engine, Options, Step};
 use crate::layout::Layout;
 use crate::now::Now;
-use crate::settings::{FilesSettings, Format, KubernetesLogsSettings, OwnPod, ReadFrom};
+use crate::settings::{FilesSettings, Format, KubernetesLogsSettings, Multiline, OwnPod, ReadFrom};
 use crate::watch::Watch;
 use crate::{Files, KubernetesLogs};
 
@@ -49,6 +49,8 @@ pub(super) struct Collected {
     pub events: Vec<Event>,
     /// Number of rows and bytes of each batch.
     pub batches: Vec<(usize, usize)>,
+    /// Reason and bytes of what can never be read.
+    pub lost: Vec<(&'static str, u64)>,
     acks: Vec<Ack>,
 }
 
@@ -84,6 +86,12 @@ impl Outlet for Collector {
         let ack = Ack::new(self.queue.sent(progress), self.queue.clone());
         collected.acks.push(ack);
         Ok(())
+    }
+
+    fn lost(&mut self, reason: &'static str, bytes: u64, progress: Vec<Progress>) {
+        let mut collected = self.collected.lock().unwrap();
+        collected.lost.push((reason, bytes));
+        collected.acks.push(Ack::new(self.queue.sent(progress), self.queue.clone()));
     }
 
     fn outstanding(&self) -> usize {
@@ -125,6 +133,9 @@ impl Rig {
                 own_pod: Some(OwnPod { namespace: "weir".into(), name: "agent".into() }),
                 read_from: ReadFrom::Beginning,
                 linger: LINGER,
+                max_held_bytes: u64::MAX,
+                max_held_age: Duration::MAX,
+                multiline: None,
             })
         })
     }
@@ -134,7 +145,16 @@ impl Rig {
         Rig::new(|logs| {
             let include = include.iter().map(|pattern| format!("{}/{pattern}", logs.display())).collect();
             let (exclude, read_from) = (Vec::new(), ReadFrom::Beginning);
-            Kind::Files(FilesSettings { include, exclude, format, read_from, linger: LINGER })
+            Kind::Files(FilesSettings {
+                include,
+                exclude,
+                format,
+                read_from,
+                linger: LINGER,
+                max_held_bytes: u64::MAX,
+                max_held_age: Duration::MAX,
+                multiline: None,
+            })
         })
     }
 
@@ -152,6 +172,22 @@ impl Rig {
             engine: None,
             elapsed: Duration::ZERO,
         }
+    }
+
+    pub(super) fn multiline(mut self, multiline: Multiline) -> Rig {
+        match &mut self.kind {
+            Kind::Kubernetes(settings) => settings.multiline = Some(multiline),
+            Kind::Files(settings) => settings.multiline = Some(multiline),
+        }
+        self
+    }
+
+    pub(super) fn held(mut self, bytes: u64, age: Duration) -> Rig {
+        match &mut self.kind {
+            Kind::Kubernetes(settings) => (settings.max_held_bytes, settings.max_held_age) = (bytes, age),
+            Kind::Files(settings) => (settings.max_held_bytes, settings.max_held_age) = (bytes, age),
+        }
+        self
     }
 
     pub(super) fn read_from(mut self, from: ReadFrom) -> Rig {
