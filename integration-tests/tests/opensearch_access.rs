@@ -116,7 +116,7 @@ fn an_oversize_document_is_a_dead_letter_and_its_neighbours_arrive() {
     let ended = agent.terminate();
     assert_eq!(ended.code, Some(0), "{ended}");
     assert_eq!(server.count(&index), EVENTS - 1);
-    let letters = lines(&node.path("data/dead-letters/search.opensearch.ndjson"));
+    let letters = lines(&node.path("data/dead-letters/sinks/search.ndjson"));
     let [letter] = letters.as_slice() else { panic!("{} dead letters", letters.len()) };
     let letter: Value = serde_json::from_str(letter).unwrap();
     assert_eq!((&letter["reason"], &letter["document"]["n"]), (&json!("oversize"), &json!(77)));

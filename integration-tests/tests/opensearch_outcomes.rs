@@ -100,7 +100,7 @@ sinks:
     }
 
     fn dead_letters(&self) -> Vec<Value> {
-        let path = self.node.path("data/dead-letters/search.opensearch.ndjson");
+        let path = self.node.path("data/dead-letters/sinks/search.ndjson");
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "they hold what plugins were to remove");
         lines(&path).iter().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -53,7 +53,7 @@ Options of down:
 
 What is built and what servers keep lies in weir/servers in your cache folder (XDG_CACHE_HOME, ~/.cache).
 
-Exit codes: 0 done or running, 1 it did not start or stop, or the NAME asked about does not run, 2 wrong usage";
+Exit codes: 0 done or running, 1 it did not start or stop, or NAME does not run, 2 wrong usage";
 
 /// The instance that is meant where none is named.
 pub const DEFAULT_INSTANCE: &str = "default";
