@@ -24,7 +24,7 @@ Usage: cargo xtask soak NAME [OPTIONS]
 
 Scenarios:
   logs     Twenty containers write into files that rotate; the agent is killed with SIGKILL at random moments,
-           OpenSearch is stopped and started again. Every event must be there once, and the ledger must balance
+           OpenSearch is stopped and started again. Every event must be there once, the ledger must balance
   latency  One container writes 1,000 events a second into a healthy OpenSearch: how long it takes from a line
            written to its document found by its id, as percentiles
 
@@ -36,8 +36,8 @@ Options of logs:
       --kills N     Times the agent is killed [default: 50]
       --stops N     Times OpenSearch is stopped and started again [default: 2]
       --seed N      Names what chance decides [default: another one each time; the report has it]
-      --faults      Through a proxy that answers 429, 500 and 503 itself, cuts connections before and after the
-                    request was taken, cuts answers short, and delays
+      --faults      Through a proxy that answers 429, 500 and 503 itself, cuts connections before and after
+                    the request was taken, cuts answers short, and delays
 
   -h, --help        Print this help
 
