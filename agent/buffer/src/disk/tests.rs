@@ -1,3 +1,5 @@
+//! The store: what is written, what a start finds, bounds and failing disks.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 

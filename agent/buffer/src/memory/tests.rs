@@ -1,3 +1,5 @@
+//! The buffer: bounds, order, lanes, and what goes to disk and comes back.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;

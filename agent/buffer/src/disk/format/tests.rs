@@ -1,3 +1,5 @@
+//! Files of segments: written and read back, and what damage costs.
+
 use proptest::prelude::*;
 
 use super::*;
