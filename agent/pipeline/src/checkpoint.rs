@@ -80,6 +80,19 @@ fn no_output_waits(held: &[Option<u64>; OUTPUTS]) -> bool {
 }
 
 impl FilePosition {
+    /// The same progress of a file that lies elsewhere now.
+    fn moved_to(&self, place: &FilePosition) -> FilePosition {
+        FilePosition {
+            path: place.path.clone(),
+            chain: place.chain.clone(),
+            device: place.device,
+            inode: place.inode,
+            fingerprint: place.fingerprint,
+            fingerprint_len: place.fingerprint_len,
+            ..self.clone()
+        }
+    }
+
     /// Lines of an output that begin here or later may be needed again, no earlier ones.
     pub fn needed_from(&self, output: usize) -> u64 {
         self.held.get(output).copied().flatten().unwrap_or(self.position)
@@ -147,6 +160,8 @@ pub struct Checkpoints {
 struct Versioned {
     state: State,
     version: u64,
+    /// By source: the new keys of files that batches may still name by their old ones.
+    renamed: HashMap<String, HashMap<FileKey, FileKey>>,
 }
 
 impl State {
@@ -195,7 +210,11 @@ impl Checkpoints {
             Err(error) => return Err(error),
         };
         state.close_accounts();
-        Ok(Checkpoints { path, state: Mutex::new(Versioned { state, version: 0 }), writer: Mutex::new(0) })
+        Ok(Checkpoints {
+            path,
+            state: Mutex::new(Versioned { state, version: 0, renamed: HashMap::new() }),
+            writer: Mutex::new(0),
+        })
     }
 
     /// The positions of a source's files.
@@ -214,6 +233,28 @@ impl Checkpoints {
         {
             let mut state = self.lock();
             state.state.sources.entry(source.to_owned()).or_default().extend(files);
+            state.version += 1;
+        }
+        self.save()
+    }
+
+    /// Lets a file go on under another key, durably: it lies elsewhere now, as `place` says (its path, chain, device,
+    /// inode and fingerprint). Batches that were sent under the old key bring the new one further.
+    pub fn rename(
+        &self,
+        source: &str,
+        old: &FileKey,
+        new: &FileKey,
+        place: &FilePosition,
+    ) -> Result<(), CheckpointError> {
+        {
+            let mut state = self.lock();
+            let files = state.state.sources.entry(source.to_owned()).or_default();
+            let position = files.remove(old).unwrap_or_default();
+            files.insert(new.clone(), position.moved_to(place));
+            if old != new {
+                state.renamed.entry(source.to_owned()).or_default().insert(old.clone(), new.clone());
+            }
             state.version += 1;
         }
         self.save()
@@ -244,16 +285,24 @@ impl Checkpoints {
         for file in files {
             known.remove(file);
         }
+        if let Some(renamed) = state.renamed.get_mut(source) {
+            renamed.retain(|_, new| !files.contains(new));
+        }
         state.version += 1;
     }
 
     /// Moves positions and counts over a batch that is safe.
     fn settle(&self, source: &str, progress: Vec<Progress>, entries: Vec<Posting>) {
         let mut guard = self.lock();
-        let state = &mut guard.state;
+        let Versioned { state, renamed, .. } = &mut *guard;
         if !progress.is_empty() {
             let files = state.sources.entry(source.to_owned()).or_default();
-            for Progress { file, mut position } in progress {
+            for Progress { mut file, mut position } in progress {
+                // Sent before the file was given another key.
+                if let Some(new) = renamed.get(source).and_then(|renamed| renamed.get(&file)) {
+                    file.clone_from(new);
+                    position = files.get(&file).map_or(position.clone(), |known| position.moved_to(known));
+                }
                 // A batch that was sent before a cut was noted does not know of it.
                 let known = files.get(&file).map_or(&[][..], |known| &known.cuts);
                 position.cuts = known
