@@ -11,12 +11,15 @@
 //!
 //! The format is described in docs/FORMATS.md.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod ack_queue;
+
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use ack_queue::AckQueue;
 use serde::{Deserialize, Serialize};
 use weir_buffer::ack::{Acknowledge, Posting};
 use weir_buffer::disk::{DiskFile, StoredParts};
@@ -84,6 +87,19 @@ fn no_output_waits(held: &[Option<u64>; OUTPUTS]) -> bool {
 }
 
 impl FilePosition {
+    /// The same progress of a file that lies elsewhere now.
+    fn moved_to(&self, place: &FilePosition) -> FilePosition {
+        FilePosition {
+            path: place.path.clone(),
+            chain: place.chain.clone(),
+            device: place.device,
+            inode: place.inode,
+            fingerprint: place.fingerprint,
+            fingerprint_len: place.fingerprint_len,
+            ..self.clone()
+        }
+    }
+
     /// Lines of an output that begin here or later may be needed again, no earlier ones.
     pub fn needed_from(&self, output: usize) -> u64 {
         self.held.get(output).copied().flatten().unwrap_or(self.position)
@@ -159,6 +175,8 @@ struct Versioned {
     early: HashMap<(String, u64), u64>,
     /// What nobody needs any more, with the version that does not name it.
     removed: Vec<Removed>,
+    /// By source: the new keys of files that batches may still name by their old ones.
+    renamed: HashMap<String, HashMap<FileKey, FileKey>>,
 }
 
 /// Parts of a file that wait until no checkpoint names them.
@@ -358,6 +376,28 @@ impl Checkpoints {
         self.save()
     }
 
+    /// Lets a file go on under another key, durably: it lies elsewhere now, as `place` says (its path, chain, device,
+    /// inode and fingerprint). Batches that were sent under the old key bring the new one further.
+    pub fn rename(
+        &self,
+        source: &str,
+        old: &FileKey,
+        new: &FileKey,
+        place: &FilePosition,
+    ) -> Result<(), CheckpointError> {
+        {
+            let mut state = self.lock();
+            let files = state.state.sources.entry(source.to_owned()).or_default();
+            let position = files.remove(old).unwrap_or_default();
+            files.insert(new.clone(), position.moved_to(place));
+            if old != new {
+                state.renamed.entry(source.to_owned()).or_default().insert(old.clone(), new.clone());
+            }
+            state.version += 1;
+        }
+        self.save()
+    }
+
     /// Notes, durably, behind which lines groups were ended by a timer, as (file, output, end of the line). What is
     /// read again is then cut in the same places.
     pub fn note_cuts(&self, source: &str, cuts: &[(FileKey, u8, u64)]) -> Result<(), CheckpointError> {
@@ -383,16 +423,24 @@ impl Checkpoints {
         for file in files {
             known.remove(file);
         }
+        if let Some(renamed) = state.renamed.get_mut(source) {
+            renamed.retain(|_, new| !files.contains(new));
+        }
         state.version += 1;
     }
 
     /// Moves positions and counts over a batch that is safe.
     fn settle(&self, source: &str, progress: Vec<Progress>, entries: Vec<Posting>) {
         let mut guard = self.lock();
-        let state = &mut guard.state;
+        let Versioned { state, renamed, .. } = &mut *guard;
         if !progress.is_empty() {
             let files = state.sources.entry(source.to_owned()).or_default();
-            for Progress { file, mut position } in progress {
+            for Progress { mut file, mut position } in progress {
+                // Sent before the file was given another key.
+                if let Some(new) = renamed.get(source).and_then(|renamed| renamed.get(&file)) {
+                    file.clone_from(new);
+                    position = files.get(&file).map_or(position.clone(), |known| position.moved_to(known));
+                }
                 // A batch that was sent before a cut was noted does not know of it.
                 let known = files.get(&file).map_or(&[][..], |known| &known.cuts);
                 position.cuts = known
@@ -449,77 +497,6 @@ impl Acknowledge for Checkpoints {
 
     fn acknowledge_late(&self, _: u64, entries: Vec<Posting>) {
         self.settle_counts(entries);
-    }
-}
-
-// === the order of acks ===
-
-/// The batches of one source that are on their way, in the order in which it sent them.
-pub struct AckQueue {
-    source: String,
-    checkpoints: Arc<Checkpoints>,
-    state: Mutex<Pending>,
-}
-
-#[derive(Default)]
-struct Pending {
-    /// Sequence number of the first entry of `progress`.
-    first: u64,
-    progress: VecDeque<Vec<Progress>>,
-    /// Batches that are safe but have one before them that is not.
-    safe: HashMap<u64, Vec<Posting>>,
-    /// What is known of batches beside, that are not settled themselves.
-    late: HashMap<u64, Vec<Posting>>,
-}
-
-impl AckQueue {
-    /// An empty queue for a source.
-    pub fn new(source: &str, checkpoints: Arc<Checkpoints>) -> Arc<AckQueue> {
-        Arc::new(AckQueue { source: source.to_owned(), checkpoints, state: Mutex::default() })
-    }
-
-    /// Notes a batch that is sent; its ack comes back with the number returned.
-    pub fn sent(&self, progress: Vec<Progress>) -> u64 {
-        let mut pending = self.lock();
-        pending.progress.push_back(progress);
-        pending.first + pending.progress.len() as u64 - 1
-    }
-
-    /// How many batches are not settled.
-    pub fn outstanding(&self) -> usize {
-        self.lock().progress.len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Acknowledge for AckQueue {
-    /// An unsafe batch stays in the queue for ever: no position passes it, and a restart reads it again.
-    fn acknowledge(&self, sequence: u64, safe: bool, entries: Vec<Posting>) {
-        if !safe {
-            return;
-        }
-        let mut guard = self.lock();
-        guard.safe.insert(sequence, entries);
-        loop {
-            let first = guard.first;
-            let Some(mut entries) = guard.safe.remove(&first) else { break };
-            entries.extend(guard.late.remove(&first).unwrap_or_default());
-            let progress = guard.progress.pop_front().unwrap_or_default();
-            guard.first += 1;
-            self.checkpoints.settle(&self.source, progress, entries);
-        }
-    }
-
-    fn acknowledge_late(&self, sequence: u64, entries: Vec<Posting>) {
-        let mut guard = self.lock();
-        if sequence < guard.first {
-            self.checkpoints.settle_counts(entries);
-        } else {
-            guard.late.entry(sequence).or_default().extend(entries);
-        }
     }
 }
 

@@ -37,8 +37,10 @@ enum Welcome {
 
 impl Engine {
     /// Takes in what a look for files brought.
-    pub(super) fn take_in(&mut self, round: Round, now: Now) -> Result<(), Stopped> {
+    pub(super) fn take_in(&mut self, mut round: Round, now: Now) -> Result<(), Stopped> {
         let first = self.rounds == 0;
+        // Before another file is found with the inode of what they were made of.
+        round.found.sort_by_key(|found| found.place.packing == Packing::Plain);
         self.rounds += u64::from(round.complete);
         self.open_files = self.files.values().filter(|file| file.handle.is_some()).count();
         for found in round.found {
@@ -251,29 +253,25 @@ impl Engine {
             return false;
         };
         let Some(file) = self.files.get(&number) else { return false };
-        // What was sent is not yet safe: it goes on from where it is.
-        let settled = self.checkpoints.positions(&self.name).remove(&file.key).unwrap_or_default();
         let key = FollowedFile::key_of(id, file.first_seen);
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let position = FilePosition {
+        let place_on_disk = FilePosition {
             path: text(packed),
             chain: text(&file.chain_path),
             device: id.device,
             inode: id.inode,
-            incarnation: file.incarnation.unwrap_or_default(),
-            first_seen: file.first_seen,
             fingerprint: file.fingerprint.hash,
             fingerprint_len: file.fingerprint.len,
-            ..settled
+            ..FilePosition::default()
         };
-        if let Err(error) = self.checkpoints.register(&self.name, vec![(key.clone(), position)]) {
+        // What was sent is not yet safe: the batches under way bring the new key further.
+        if let Err(error) = self.checkpoints.rename(&self.name, &file.key, &key, &place_on_disk) {
             self.metrics.errors.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(source = &*self.name, %error, "cannot note a compressed file, will try again");
-            return true;
+            tracing::error!(source = &*self.name, %error, "cannot note a compressed file on the disk yet");
         }
         let is_needed = self.is_needed(number);
         let Some(file) = self.files.get_mut(&number) else { return false };
-        self.stale.push((std::mem::replace(&mut file.key, key), file.last_batch));
+        file.key = key;
         self.by_id.remove(&file.id);
         self.by_id.insert(id, number);
         file.id = id;

@@ -146,6 +146,8 @@ fn run(actions: &[Action], mut rig: Rig, name: &str, format: Format) -> Result<(
             }
             // Runtimes rotate between lines.
             Action::Rotate if writer.rest.is_empty() && rig.path(name).is_file() => {
+                // Nobody rotates twice between two looks.
+                rig.pass(Duration::from_millis(1_500));
                 writer.rotations += 1;
                 let rotated = format!("{name}.20261122-{:06}", writer.rotations);
                 rig.rename(name, &rotated);
