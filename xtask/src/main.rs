@@ -15,6 +15,7 @@ mod cargo;
 mod check;
 mod demo;
 mod error;
+mod files;
 mod plugins;
 mod process;
 mod repository;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use weir_buffer::ledger::Ledger;
 use weir_buffer::memory::MemoryTier;
-use weir_config::{Config, Errors, Name, SourceKind};
+use weir_config::{Config, DEAD_LETTER_MEMORY, Errors, Name, SourceKind};
 use weir_event::batch::ArenaPool;
 use weir_event::edit::Compiled;
 use weir_event::parse::{Parser, RegexParser};
@@ -32,9 +32,6 @@ use crate::buffers;
 use crate::plugins::Plugins;
 use crate::sinks::{self, Built};
 use crate::state::{AgentState, PipelineView, Readiness};
-
-/// Memory of the dead letters of one pipeline that wait to be written.
-const DEAD_LETTER_BOUND: u64 = 4 * 1024 * 1024;
 
 /// A sink that is ready to be driven.
 pub struct Driven {
@@ -256,7 +253,7 @@ fn dead_letter_sink(config: &Config, pipeline: &Name, ledger: &Arc<Ledger>) -> R
     let name = format!("{pipeline} dead letters");
     let sink = sinks::build(&name, &sink, &config.data_dir)
         .map_err(|error| one(config, &["data_dir"], format!("cannot keep dead letters: {error}")))?;
-    Ok(driven(&name, sink, MemoryTier::new(DEAD_LETTER_BOUND, Arc::clone(ledger))))
+    Ok(driven(&name, sink, MemoryTier::new(DEAD_LETTER_MEMORY.bytes(), Arc::clone(ledger))))
 }
 
 // === sources ===

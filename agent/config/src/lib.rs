@@ -33,3 +33,4 @@ pub use load::{load, load_on};
 pub use schema::schema;
 pub use secret::{SecretError, resolve_secrets};
 pub use types::{Glob, LinePattern, Name, Pattern, Size};
+pub use validate::memory::DEAD_LETTER_MEMORY;

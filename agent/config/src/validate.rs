@@ -4,7 +4,7 @@
 //! goes on after an error, with a value that nobody gets to see: [`crate::load`] returns nothing if there is any error.
 
 mod buffers;
-mod memory;
+pub(crate) mod memory;
 mod paths;
 mod pipelines;
 mod places;

@@ -152,7 +152,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 Some(finished) = self.tasks.join_next(), if !self.tasks.is_empty() => {
-                    self.finish(finished.unwrap_or(Finished::Broken), Instant::now()).await;
+                    self.finish(finished.unwrap_or(Finished::Broken), Instant::now());
                 }
                 () = stopped(&mut self.give_up), if self.ends.is_none() => {
                     self.ends = Some(Instant::now() + LAST_ANSWERS);
@@ -241,7 +241,7 @@ impl Driver {
                     self.waiting.push(Group { probe: Some(index), ..Group::new(parcels, now) });
                 }
                 // All that was held became something else; the next documents find out.
-                None => drop(self.lanes.open(&index)),
+                None => self.lanes.open(&index),
             }
         }
         while self.requests < self.allowed(now) {

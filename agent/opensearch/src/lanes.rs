@@ -32,11 +32,6 @@ impl Lanes {
         self.lanes.is_empty()
     }
 
-    /// Whether this index takes nothing for now.
-    pub fn has(&self, index: &str) -> bool {
-        self.lanes.contains_key(index)
-    }
-
     /// Its name as it is known here.
     pub fn key(&self, index: &str) -> Option<Arc<str>> {
         self.lanes.get_key_value(index).map(|(key, _)| Arc::clone(key))
@@ -44,7 +39,7 @@ impl Lanes {
 
     /// An index refused documents for now; says whether that is new.
     pub fn close(&mut self, index: &Arc<str>, now: Instant) -> bool {
-        if self.has(index) {
+        if self.lanes.contains_key(index) {
             return false;
         }
         self.lanes
@@ -52,9 +47,9 @@ impl Lanes {
         true
     }
 
-    /// The index takes documents again; says whether it had not.
-    pub fn open(&mut self, index: &str) -> bool {
-        self.lanes.remove(index).is_some()
+    /// The index takes documents again.
+    pub fn open(&mut self, index: &str) {
+        self.lanes.remove(index);
     }
 
     /// Indices to look after now. Each is given once; [`Lanes::still_closed`] or [`Lanes::open`] must follow.

@@ -68,13 +68,9 @@ struct Queue {
     next_out: u64,
     /// Batches that are done before their turn.
     done: BTreeMap<u64, Turn>,
-    held: Option<HeldAt>,
+    /// Number of the batch that the pipeline holds.
+    held: Option<u64>,
     running: usize,
-}
-
-/// The batch that a pipeline holds.
-struct HeldAt {
-    number: u64,
 }
 
 /// A batch that a worker has taken, with the room set aside for it in each output and in the dead letters.
@@ -189,8 +185,7 @@ impl Shared {
                 Ok(Err(held)) => {
                     let (pipeline, stage, suspects) = (&pipeline.name, &held.stage, held.suspects);
                     tracing::error!(%pipeline, %stage, suspects, "pipeline holds a batch that the plugin cannot handle; it reads on after a restart with another configuration");
-                    self.health.hold(pipeline, Arc::clone(stage));
-                    self.hold(index, HeldAt { number });
+                    self.hold(index, number, Arc::clone(stage));
                 }
                 Err(_) => {
                     // The instance may be in any state; the next batch gets a new one.
@@ -255,11 +250,13 @@ impl Shared {
     }
 
     /// Two workers may meet batches to hold at once: the first of them is where the pipeline stands.
-    fn hold(&self, index: usize, held: HeldAt) {
-        if let Some(queue) = self.lock().queues.get_mut(index)
-            && queue.held.as_ref().is_none_or(|known| held.number < known.number)
+    fn hold(&self, index: usize, number: u64, stage: Arc<str>) {
+        if let Some(pipeline) = self.pipelines.get(index)
+            && let Some(queue) = self.lock().queues.get_mut(index)
+            && queue.held.is_none_or(|known| number < known)
         {
-            queue.held = Some(held);
+            queue.held = Some(number);
+            self.health.hold(&pipeline.name, stage);
         }
     }
 
@@ -273,7 +270,7 @@ impl Shared {
         while let Some(mut turn) = queue.done.remove(&queue.next_out) {
             // What other workers finished behind a batch that is held is read again after it: else it would reach the
             // sinks before it, and once more later.
-            if queue.held.as_ref().is_some_and(|held| held.number < queue.next_out) {
+            if queue.held.is_some_and(|held| held < queue.next_out) {
                 turn.result = None;
             }
             queue.next_out += 1;

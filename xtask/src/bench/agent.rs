@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Result},
+    files::empty,
     process::{self, Usage},
 };
 
@@ -199,16 +200,6 @@ impl<'a> Bench<'a> {
     fn cannot_start(&self, cause: &io::Error) -> Error {
         Error::io("run", self.programs.weir, cause)
     }
-}
-
-fn empty(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-            return Err(Error::io("empty", folder, &cause));
-        }
-        _ => {}
-    }
-    fs::create_dir_all(folder).while_doing("create", folder)
 }
 
 /// Modes are kept: the agent trusts its compiled plugins only where nobody else could have written them.

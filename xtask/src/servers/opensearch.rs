@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Result},
+    files::empty,
     process,
     repository::Repository,
     ui::{self, Step},
@@ -190,7 +191,7 @@ fn lay_out(repository: &Repository, security: bool, java: &Path) -> Result<Layou
         java::ensure_maven()?;
         let step = Step::start("maven", format!("OpenSearch {VERSION}{variant}, once: about 100 MB"));
         let unfinished = instance::beside(&finished, "unfinished");
-        clear(&unfinished)?;
+        empty(&unfinished)?;
         if let Err(error) = assemble(repository, security, java, &unfinished) {
             step.failed("no server");
             return Err(error);
@@ -290,8 +291,8 @@ fn ports(wanted: Vec<u16>) -> Result<[u16; 2]> {
 }
 
 fn configure(places: &Places, layout: &Layout, options: &Options, ports: [u16; 2]) -> Result<()> {
-    clear(&places.config)?;
-    clear(&places.scratch)?;
+    empty(&places.config)?;
+    empty(&places.scratch)?;
     let original = layout.home.join("config");
     copy_tree(&original, &places.config).while_doing("copy to", &places.config)?;
     for folder in [&places.data, &places.logs, &places.scratch] {
@@ -453,16 +454,6 @@ fn last_words(places: &Places) -> String {
         return "it printed nothing".to_owned();
     }
     format!("the end of {}:\n{}", places.output.display(), String::from_utf8_lossy(&text).trim_end())
-}
-
-fn clear(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-            return Err(Error::io("empty", folder, &cause));
-        }
-        _ => {}
-    }
-    fs::create_dir_all(folder).while_doing("create", folder)
 }
 
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {

@@ -18,7 +18,7 @@ const SOURCE_MEMORY: Size = Size::of_mib(4);
 /// Documents that wait for one sink without a buffer.
 const SINK_MEMORY: Size = Size::of_mib(16);
 /// Dead letters of one pipeline that wait to be written.
-const DEAD_LETTER_MEMORY: Size = Size::of_mib(4);
+pub const DEAD_LETTER_MEMORY: Size = Size::of_mib(4);
 
 /// What `memory` and `workers` were given as, if they were.
 pub(super) struct Given {

@@ -3,13 +3,13 @@
 use super::*;
 
 impl Driver {
-    pub(super) async fn finish(&mut self, finished: Finished, now: Instant) {
+    pub(super) fn finish(&mut self, finished: Finished, now: Instant) {
         match finished {
             Finished::Request { group, answer, sent_bytes } => {
                 self.requests -= 1;
                 self.metrics.sent_bytes.fetch_add(sent_bytes as u64, Ordering::Relaxed);
                 match answer {
-                    Ok(fates) => self.answered(group, fates, now).await,
+                    Ok(fates) => self.answered(group, fates, now),
                     Err(failure) => self.failed(group, failure, now),
                 }
             }
@@ -26,7 +26,7 @@ impl Driver {
         }
     }
 
-    pub(super) async fn answered(&mut self, group: Group, fates: Vec<Vec<Fate>>, now: Instant) {
+    fn answered(&mut self, group: Group, fates: Vec<Vec<Fate>>, now: Instant) {
         self.metrics.requests_answered.fetch_add(1, Ordering::Relaxed);
         self.answered += 1;
         self.metrics.unauthorized.store(0, Ordering::Relaxed);
@@ -51,7 +51,7 @@ impl Driver {
     }
 
     /// What a probe says of its index.
-    pub(super) fn look_at_probe(&mut self, group: &Group, fates: &[Vec<Fate>], now: Instant) {
+    fn look_at_probe(&mut self, group: &Group, fates: &[Vec<Fate>], now: Instant) {
         let Some(index) = &group.probe else { return };
         if fates.iter().flatten().any(|fate| matches!(fate, Fate::Hold(_))) {
             return self.lanes.still_closed(index, now);
@@ -68,13 +68,7 @@ impl Driver {
     }
 
     /// Brings each document of a parcel to where its fate says.
-    pub(super) fn sort(
-        &mut self,
-        parcel: Parcel,
-        mut fates: Vec<Fate>,
-        again: &mut Vec<Parcel>,
-        now: Instant,
-    ) {
+    fn sort(&mut self, parcel: Parcel, mut fates: Vec<Fate>, again: &mut Vec<Parcel>, now: Instant) {
         self.count(&fates);
         if fates.iter().all(|fate| matches!(fate, Fate::Created | Fate::Existed)) {
             return self.settle(parcel);
@@ -142,7 +136,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn count(&self, fates: &[Fate]) {
+    fn count(&self, fates: &[Fate]) {
         let mut counts = [0; ItemOutcome::ALL.len()];
         for fate in fates {
             let outcome = match fate {
@@ -164,7 +158,7 @@ impl Driver {
     }
 
     /// What is to be sent again is a request of its own, at most half as large when all of it was refused.
-    pub(super) fn send_again(&mut self, parcels: Vec<Parcel>, of_events: usize, tries: u32, now: Instant) {
+    fn send_again(&mut self, parcels: Vec<Parcel>, of_events: usize, tries: u32, now: Instant) {
         if parcels.is_empty() {
             return;
         }
@@ -180,7 +174,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn failed(&mut self, mut group: Group, failure: Failure, now: Instant) {
+    fn failed(&mut self, mut group: Group, failure: Failure, now: Instant) {
         let message = match failure {
             Failure::Split(refusal) => return self.split(group, refusal, now),
             Failure::Unauthorized(message) => {
@@ -214,7 +208,7 @@ impl Driver {
 
     /// A group that fails again and again while others are answered has something in it that ends its requests, as a
     /// proxy does that cuts large ones off: it is halved, and kept from the others.
-    pub(super) fn wait_or_halve(&mut self, mut group: Group, now: Instant) {
+    fn wait_or_halve(&mut self, mut group: Group, now: Instant) {
         if group.answered_before.is_some_and(|before| before < self.answered) {
             group.lone_failures += 1;
         }
@@ -231,13 +225,13 @@ impl Driver {
         }
     }
 
-    pub(super) fn say_failing(&self, text: &str, error: &str) {
+    fn say_failing(&self, text: &str, error: &str) {
         if !self.link.is_failing() {
             tracing::warn!(sink = %self.name, %error, "{text}");
         }
     }
 
-    pub(super) fn split(&mut self, group: Group, refusal: Refusal, now: Instant) {
+    fn split(&mut self, group: Group, refusal: Refusal, now: Instant) {
         self.metrics.requests_split.fetch_add(1, Ordering::Relaxed);
         self.link.went_well();
         if group.events() > 1 {
@@ -259,7 +253,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn repair(&mut self, mut lease: Lease, fates: Vec<Fate>, since: Instant, now: Instant) {
+    fn repair(&mut self, mut lease: Lease, fates: Vec<Fate>, since: Instant, now: Instant) {
         let source = Arc::clone(lease.documents());
         let mut documents = Documents { streams: source.streams.clone(), ..Documents::default() };
         let mut beyond = Vec::new();
@@ -314,12 +308,12 @@ impl Driver {
     }
 
     /// Letters that their index did not take, as they were meant for it.
-    pub(super) fn letters_to_file(&mut self, lease: Lease, reasons: Vec<&'static str>, now: Instant) {
+    fn letters_to_file(&mut self, lease: Lease, reasons: Vec<&'static str>, now: Instant) {
         let lines = Arc::new(lease.documents().ndjson.clone());
         self.letters_waiting.push(Letters { lease, reasons, lines, due: now });
     }
 
-    pub(super) fn written(&mut self, mut letters: Letters, result: std::io::Result<()>, now: Instant) {
+    fn written(&mut self, mut letters: Letters, result: std::io::Result<()>, now: Instant) {
         match result {
             Ok(()) => {
                 self.letters_fail = 0;
@@ -338,7 +332,7 @@ impl Driver {
     }
 
     /// Every document of the parcel is in its index.
-    pub(super) fn settle(&self, parcel: Parcel) {
+    fn settle(&self, parcel: Parcel) {
         if let Stage::Letter(reasons) = &parcel.stage {
             return settle_letters(parcel.lease, reasons);
         }
