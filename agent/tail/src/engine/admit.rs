@@ -165,13 +165,13 @@ impl Engine {
         if recalled.is_none() && welcome == Welcome::Known {
             return;
         }
-        let mut place = found.place;
+        let mut place = found.place.clone();
         let mut known = match (recalled, packing) {
             (Some((key, position)), _) => {
                 self.return_to_chain(&mut place, &found.path, &position);
                 resumed(key, &position, size, &place)
             }
-            (None, Packing::Gzip) if self.adopt(&found.path, &place, id, size, &head, now) => return,
+            (None, Packing::Gzip) if self.adopt(&found, id, size, &head, now) => return,
             (None, Packing::Gzip) => match self.twin(&found.path, &head) {
                 Some(position) => {
                     self.return_to_chain(&mut place, &found.path, &position);
@@ -239,7 +239,8 @@ impl Engine {
 
     /// Makes a file that was followed, and is gone, the compressed one that was made of it. Parts of records that wait
     /// in it stay where they are. `false` where there is no such file.
-    fn adopt(&mut self, packed: &Path, place: &Place, id: FileId, size: u64, head: &Head, now: Now) -> bool {
+    fn adopt(&mut self, found: &Found, id: FileId, size: u64, head: &Head, now: Now) -> bool {
+        let (packed, place) = (found.path.as_path(), &found.place);
         for file in self.files.values_mut().filter(|file| file.path.parent() == packed.parent()) {
             file.extend_fingerprint();
         }

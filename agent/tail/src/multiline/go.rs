@@ -102,7 +102,7 @@ fn is_register(line: &[u8]) -> bool {
     (2..=6).contains(&name) && rest.starts_with(b" ") && rest.trim_ascii_start().starts_with(b"0x")
 }
 
-/// `	/src/main.go:12 +0x1d`
+/// `/src/main.go:12 +0x1d`, behind a tab.
 fn is_place(line: &[u8]) -> bool {
     memmem::find(line, b".go:").is_some() || memmem::find(line, b" +0x").is_some()
 }
