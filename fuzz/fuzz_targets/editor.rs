@@ -50,7 +50,7 @@ fn check(data: &[u8], sheet: &mut Sheet, pool: &Arc<ArenaPool>) {
     let plans: Vec<&Plan> = stages.iter().map(|stage| &stage.plan).collect();
     let Ok(compiled) = Compiled::new(&plans) else { return };
     let batch = batch(lines, pool);
-    sheet.load(&compiled, &Parser::Json, &batch);
+    sheet.load(&compiled, &Parser::Json, None, &batch);
     for (index, stage) in stages.iter().enumerate() {
         let Some(call) = sheet.call(&compiled, index, &batch) else { break };
         check_columns(call);

@@ -53,6 +53,11 @@ fn from_environment(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// A program that was built beside the tests.
+pub(crate) fn beside(name: &str) -> PathBuf {
+    profile_folder().join(name)
+}
+
 /// `release` in the target directory: tests lie in its folder `deps`.
 fn profile_folder() -> PathBuf {
     let test = env::current_exe().expect("the path of this test");

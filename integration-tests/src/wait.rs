@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+const LOOK_SELDOM: Duration = Duration::from_millis(100);
 
 /// Waits until `is_so`.
 #[track_caller]
@@ -26,5 +27,15 @@ pub fn until_some<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < end, "waited {} s in vain: {what}", PATIENCE.as_secs());
         thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Waits until `is_so`, for what takes its time elsewhere.
+#[track_caller]
+pub fn until_within(limit: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
+    while !is_so() {
+        assert!(Instant::now() < end, "waited {} s in vain: {what}", limit.as_secs());
+        thread::sleep(LOOK_SELDOM);
     }
 }

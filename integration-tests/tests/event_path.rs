@@ -290,3 +290,41 @@ fn compiled_files(node: &Node) -> BTreeMap<String, u64> {
     let named = entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.ino()));
     named.filter(|(name, _)| name.ends_with(".cwasm")).collect()
 }
+
+#[test]
+fn a_time_field_is_the_time_of_an_event_within_bounds() {
+    let node = Node::new();
+    node.configure(
+        "
+sources: {pods: {type: kubernetes_logs, path: pods, time_field: when.at}}
+pipelines: {all: {from: [pods], to: [out]}}
+sinks: {out: {type: file, path: out.ndjson}}
+",
+    );
+    let mut log = node.pod("shop_cart-1_0b1c2d3e-0000-4000-8000-000000000001");
+    let before = "2026-11-22T10:00:00.000000000Z";
+    for content in [
+        r#"{"when":{"at":"2026-11-22T08:30:00+00:30"}}"#,
+        r#"{"when.at":1795341599.5}"#,
+        r#"{"when":{"at":"2027-01-01T00:00:00Z"}}"#,
+        r#"{"when":"now"}"#,
+    ] {
+        log.bytes(format!("{before} stdout F {content}\n").as_bytes());
+    }
+    node.run_once_well();
+    let seen: Vec<_> = lines(&node.path("out.ndjson"))
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|document| {
+            (document["@timestamp"].as_str().unwrap().to_owned(), document["log"]["flags"].clone())
+        })
+        .collect();
+    let plain = |time: &str| (time.to_owned(), Value::Null);
+    let expected = [
+        plain("2026-11-22T08:00:00.000000000Z"),
+        plain("2026-11-22T09:59:59.500000000Z"),
+        (before.to_owned(), json!(["time_ignored"])),
+        plain(before),
+    ];
+    assert_eq!(seen, expected);
+}

@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod agent;
+mod bulk;
 mod generator;
 mod input;
 mod once;
@@ -29,7 +30,7 @@ mod sampler;
 mod steady;
 mod workload;
 
-use agent::Bench;
+use agent::{Bench, Programs};
 use input::Input;
 use oracle::Expected;
 use report::Row;
@@ -47,6 +48,8 @@ Workloads, all from container logs (CRI) that are generated from a seed:
   W1-native  The same logic built into the agent, in a build for the bench only
   W1f        W1 into a file
   W2         The first-party plugins log-sampler and field-filter in a row; to blackhole
+  W3         W2 into a local HTTP server that answers bulk requests, in a process of its own
+  W3-gzip    The same, compressed
   W4         W1 following 250 files: 20 lines/s each (W4-busy), and quiet (W4-quiet)
 
 Each run is a process of its own whose CPU time (user and system), wall time and peak memory are taken when it
@@ -86,6 +89,7 @@ struct Options {
 struct Binaries {
     weir: PathBuf,
     native: Option<PathBuf>,
+    bulk_server: Option<PathBuf>,
 }
 
 /// The command.
@@ -170,14 +174,23 @@ fn build_plugins(repository: &Repository, options: &Options) -> Result<()> {
 
 /// The native build comes first: both land at the same path, and the plain one is to stay there.
 fn build(repository: &Repository, options: &Options, folder: &Path) -> Result<Binaries> {
+    let sends_bulks = options.workloads.iter().any(|workload| workload.sends_bulks());
+    let bulk_server = if sends_bulks { Some(build_bulk_server(repository)?) } else { None };
     if let Some(weir) = &options.weir {
-        return Ok(Binaries { weir: weir.clone(), native: None });
+        return Ok(Binaries { weir: weir.clone(), native: None, bulk_server });
     }
     let native = if options.wants(Workload::W1Native) { build_native(repository, folder)? } else { None };
     let step = Step::start("weir", "the binary to measure; the first build takes minutes");
     let weir = cargo::build_agent(repository, &[])?;
     step.done(weir.display());
-    Ok(Binaries { weir, native })
+    Ok(Binaries { weir, native, bulk_server })
+}
+
+fn build_bulk_server(repository: &Repository) -> Result<PathBuf> {
+    let step = Step::start("bulk server", "what W3 sends to");
+    let server = cargo::build_example(repository, "bulk_server")?;
+    step.done(server.display());
+    Ok(server)
 }
 
 fn build_native(repository: &Repository, folder: &Path) -> Result<Option<PathBuf>> {
@@ -209,7 +222,8 @@ fn measure(options: &Options, binaries: &Binaries, plugins: &Path, folder: &Path
             Workload::W1Native => binaries.native.as_deref()?,
             _ => &binaries.weir,
         };
-        Some(Bench::prepare(workload, binary, plugins, folder.join(workload.name())))
+        let programs = Programs { weir: binary, plugins, bulk_server: binaries.bulk_server.as_deref() };
+        Some(Bench::prepare(workload, programs, folder.join(workload.name())))
     };
     let (once, steady): (Vec<_>, Vec<_>) =
         options.workloads.iter().partition(|workload| workload.runs_once());
@@ -295,7 +309,8 @@ mod tests {
         let options = options(&["--workloads", "W0,W1-native", "--lines", "500", "--runs", "2"]).unwrap();
         let input = Input::ensure(folder.path(), options.lines, options.seed).unwrap();
         let expected = Expected::ensure(&input.path).unwrap();
-        let binaries = Binaries { weir: fake_weir(folder.path(), delivers(&expected)), native: None };
+        let binaries =
+            Binaries { weir: fake_weir(folder.path(), delivers(&expected)), native: None, bulk_server: None };
         measure(&options, &binaries, Path::new("/plugins"), folder.path()).unwrap()
     }
 

@@ -94,6 +94,14 @@ pub fn build_agent(repository: &Repository, features: &[&str]) -> Result<PathBuf
     Ok(repository.target().join("release/weir"))
 }
 
+/// Builds a program of the integration tests and returns its path.
+pub fn build_example(repository: &Repository, name: &str) -> Result<PathBuf> {
+    let mut command = build_command(repository, "build", repository.target());
+    command.args(["--package", "integration-tests", "--example", name]);
+    run(&mut command, &format!("building {name}"))?;
+    Ok(repository.target().join("release/examples").join(name))
+}
+
 /// What `cargo metadata --no-deps` says of the workspace that `manifest` belongs to.
 pub fn metadata(repository: &Repository, manifest: &Path) -> Result<Value> {
     let mut command = Command::new(program());

@@ -1,4 +1,4 @@
-//! The one entry for people: `cargo xtask demo | test | check | bench | plugins`.
+//! The one entry for people: `cargo xtask demo | test | check | bench | plugins | servers | soak`.
 //!
 //! Whatever a command needs beyond cargo it builds or installs itself, saying what and why, outside the
 //! checkout, so that a second run starts at once.
@@ -8,6 +8,7 @@
 
 use std::process::ExitCode;
 
+mod apt;
 mod arguments;
 mod bench;
 mod cargo;
@@ -17,6 +18,8 @@ mod error;
 mod plugins;
 mod process;
 mod repository;
+mod servers;
+mod soak;
 mod test;
 mod ui;
 
@@ -36,6 +39,8 @@ Commands:
   check    Fast checks before a commit: format, lints, tidiness, direction of dependencies, pure unit tests
   bench    Measure the event path on generated logs, against exact expected counts
   plugins  Build plugins to WebAssembly components
+  servers  Run real servers on this machine to try the agent with
+  soak     Play the tests' scenarios at their full size: kills, rotation, servers and networks that fail
 
 `cargo xtask COMMAND --help` says more.
 
@@ -51,12 +56,14 @@ struct Command {
     main: fn(&Repository, Arguments) -> Result<()>,
 }
 
-const COMMANDS: [Command; 5] = [
+const COMMANDS: [Command; 7] = [
     Command { name: "demo", help: demo::HELP, main: demo::main },
     Command { name: "test", help: test::HELP, main: test::main },
     Command { name: "check", help: check::HELP, main: check::main },
     Command { name: "bench", help: bench::HELP, main: bench::main },
     Command { name: "plugins", help: plugins::HELP, main: plugins::main },
+    Command { name: "servers", help: servers::HELP, main: servers::main },
+    Command { name: "soak", help: soak::HELP, main: soak::main },
 ];
 
 fn main() -> ExitCode {
@@ -99,7 +106,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_ends_with_2() {
-        for wrong in [&["frobnicate"][..], &[], &["check", "--frobnicate"], &["plugins", "no-such-plugin"]] {
+        for wrong in [
+            &["frobnicate"][..],
+            &[],
+            &["check", "--frobnicate"],
+            &["plugins", "no-such-plugin"],
+            &["servers", "up"],
+        ] {
             let error = run(wrong.iter().map(ToString::to_string).collect()).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{wrong:?}: {error}");
         }

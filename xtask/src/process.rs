@@ -73,12 +73,39 @@ pub fn measure(command: &mut Command) -> io::Result<Usage> {
 }
 
 /// Sends SIGTERM, the polite way to end an agent.
-#[allow(unsafe_code, reason = "the standard library can only send SIGKILL")]
 pub fn terminate(child: &Child) -> io::Result<()> {
-    let pid = pid(child)?;
-    // SAFETY: kill takes two integers and touches no memory. The child has not been waited for, so its id is
-    // not anybody else's yet.
-    if unsafe { libc::kill(pid, libc::SIGTERM) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    // The child has not been waited for, so its id is not anybody else's yet.
+    signal(child.id(), libc::SIGTERM)
+}
+
+/// Sends a signal to a process that the caller has made sure of.
+#[allow(unsafe_code, reason = "the standard library can only send SIGKILL, and only to children")]
+pub fn signal(process: u32, signal: i32) -> io::Result<()> {
+    let process = libc::pid_t::try_from(process).map_err(io::Error::other)?;
+    // SAFETY: kill takes two integers and touches no memory.
+    if unsafe { libc::kill(process, signal) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has `command` start in a session of its own, with no descriptor but the three that it names: neither the end of
+/// the caller's terminal nor a pipe that somebody reads to its end is tied to it.
+#[allow(unsafe_code, reason = "the standard library knows no session and keeps what was inherited open")]
+pub fn detach(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+
+    let leave = || {
+        // SAFETY: setsid takes nothing.
+        if unsafe { libc::setsid() } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // Marked, not closed: the standard library still needs its own pipe until the program is there.
+        // SAFETY: three integers; descriptors from 3 on are only marked.
+        let marked = unsafe {
+            libc::syscall(libc::SYS_close_range, 3_u32, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        };
+        if marked < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    };
+    // SAFETY: between fork and exec only two system calls are made; nothing is allocated and no lock is taken.
+    unsafe { command.pre_exec(leave) };
 }
 
 /// The standard library's `wait` gives no resource usage; `getrusage(RUSAGE_CHILDREN)` mixes all children.

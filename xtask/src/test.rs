@@ -9,9 +9,10 @@ use std::{
 use crate::{
     arguments::Arguments,
     cargo,
-    error::{Error, Result},
+    error::{Error, IoContext, Result},
     plugins::{self, Selection},
     repository::Repository,
+    servers,
     ui::{self, Finished, Step},
 };
 
@@ -22,7 +23,8 @@ Run all tests: the agent's, the integration tests, the SDK's and the plugins'.
 Usage: cargo xtask test [-- ARGUMENTS]
 
 Builds the plugins to WebAssembly and the weir binary first, since the integration tests run both. Every test
-is run, whatever failed before it.
+is run, whatever failed before it. Real servers are started when the first test needs them (see
+`cargo xtask servers --help`) and stopped at the end; what they leave is kept if a test failed.
 
 Arguments:
   [ARGUMENTS]...  Passed to each `cargo test`, for example: cargo xtask test -- scanner
@@ -31,8 +33,10 @@ Options:
   -h, --help      Print this help
 
 Environment, set for the tests:
-  WEIR_BIN          The weir binary
-  WEIR_PLUGINS_DIR  The folder with NAME.wasm of each plugin, test plugins included
+  WEIR_BIN               The weir binary
+  WEIR_PLUGINS_DIR       The folder with NAME.wasm of each plugin, test plugins included
+  WEIR_XTASK             This program, by which tests start servers
+  WEIR_SERVERS_INSTANCE  The instance of the servers that tests start
 
 Exit codes: 0 all passed, 1 a test failed or something did not build, 2 wrong usage";
 
@@ -40,6 +44,11 @@ Exit codes: 0 all passed, 1 a test failed or something did not build, 2 wrong us
 pub const BINARY_VARIABLE: &str = "WEIR_BIN";
 /// Where integration tests find the plugins.
 pub const PLUGINS_VARIABLE: &str = "WEIR_PLUGINS_DIR";
+
+/// Where integration tests find this program.
+pub const TOOL_VARIABLE: &str = "WEIR_XTASK";
+/// Names the servers that integration tests start.
+pub const SERVERS_VARIABLE: &str = "WEIR_SERVERS_INSTANCE";
 
 /// How many tests ended how, over all test binaries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,15 +71,22 @@ pub fn main(repository: &Repository, mut arguments: Arguments) -> Result<()> {
     let _hold = repository.hold()?;
     plugins::build(repository, &Selection::All)?;
     let binary = build_agent(repository)?;
+    let servers = servers::instance_for("test", repository);
+    // What an interrupted run left.
+    servers::stop_all(&servers, true)?;
 
     let mut steps = Vec::new();
     let mut total = Tally::default();
-    for (name, why, mut command) in suites(repository, &binary)? {
+    for (name, why, mut command) in suites(repository, &binary, &servers)? {
         let step = Step::start(&name, why);
         let (tally, outcome) = run(command.args(passed_on));
         total.passed += tally.passed;
         total.failed += tally.failed;
         steps.push(close(step, tally, outcome));
+    }
+    let is_good = steps.iter().all(|step| step.good);
+    if servers::stop_all(&servers, is_good)? > 0 && !is_good {
+        ui::note(format!("`cargo xtask servers status` shows where the servers {servers}* left their logs"));
     }
     conclude(&steps, total)
 }
@@ -84,7 +100,7 @@ fn build_agent(repository: &Repository) -> Result<std::path::PathBuf> {
 }
 
 /// Each `cargo test` with its name and its reason.
-fn suites(repository: &Repository, binary: &Path) -> Result<Vec<(String, String, Command)>> {
+fn suites(repository: &Repository, binary: &Path, servers: &str) -> Result<Vec<(String, String, Command)>> {
     let mut agent = cargo::build_command(repository, "test", repository.target());
     agent.args(["--workspace", "--no-fail-fast"]);
     let mut suites =
@@ -96,8 +112,10 @@ fn suites(repository: &Repository, binary: &Path) -> Result<Vec<(String, String,
         let why = "native tests of guest code: no WebAssembly needed".to_owned();
         suites.push((repository.show(folder), why, command));
     }
+    let tool = std::env::current_exe().while_doing("find", Path::new("this program"))?;
     for (_, _, command) in &mut suites {
         command.env(BINARY_VARIABLE, binary).env(PLUGINS_VARIABLE, repository.plugins());
+        command.env(TOOL_VARIABLE, &tool).env(SERVERS_VARIABLE, servers);
     }
     Ok(suites)
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use weir_buffer::ledger::Ledger;
-use weir_buffer::memory::{DEFAULT_BOUND, MemoryTier};
+use weir_buffer::memory::MemoryTier;
 use weir_config::{Config, Errors, Name, SourceKind};
 use weir_event::batch::ArenaPool;
 use weir_event::edit::Compiled;
@@ -17,9 +17,10 @@ use weir_event::parse::{Parser, RegexParser};
 use weir_event::sheet::OnFault;
 use weir_event::transform::Transform;
 use weir_host::{OnError, Plugin};
+use weir_pipeline::Intake;
 use weir_pipeline::checkpoint::Checkpoints;
 use weir_pipeline::pipeline::{FaultPolicy, Output, Pipeline, Stage};
-use weir_pipeline::sink::{Sink, SinkMetrics};
+use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::{Mode, Source, SourceContext, SourceMetrics, Stop};
 use weir_pipeline::workers::Workers;
 use weir_tail::{
@@ -27,8 +28,9 @@ use weir_tail::{
     ReadFrom,
 };
 
+use crate::buffers;
 use crate::plugins::Plugins;
-use crate::sinks;
+use crate::sinks::{self, Built};
 use crate::state::{AgentState, PipelineView, Readiness};
 
 /// Memory of the dead letters of one pipeline that wait to be written.
@@ -39,7 +41,7 @@ pub struct Driven {
     /// Its name in the configuration.
     pub name: String,
     /// The sink.
-    pub sink: Box<dyn Sink>,
+    pub sink: Built,
     /// Its buffer.
     pub buffer: Arc<MemoryTier>,
     /// What its driver counts.
@@ -76,31 +78,40 @@ pub fn assemble(
 ) -> Result<Agent, Errors> {
     let ledger = restored_ledger(checkpoints);
     let mut sinks = BTreeMap::new();
-    for (name, sink) in &config.sinks {
-        let sink =
-            sinks::build(name, sink).map_err(|error| one(config, &["sinks", name], error.to_string()))?;
-        sinks.insert(name.to_string(), driven(name, sink, DEFAULT_BOUND, &ledger));
+    for (name, wanted) in &config.sinks {
+        let sink = sinks::build(name, wanted, &config.data_dir)
+            .map_err(|error| one(config, &["sinks", name], error.to_string()))?;
+        let buffer = buffers::build(config, name, wanted, checkpoints, &ledger)
+            .map_err(|error| one(config, &["sinks", name, "buffer"], error.to_string()))?;
+        sinks.insert(name.to_string(), driven(name, sink, buffer));
     }
+    buffers::keep_orphans(config, checkpoints, &ledger);
     let mut dead_letters = Vec::new();
-    let mut pipelines = Vec::new();
+    let (mut pipelines, mut time_fields) = (Vec::new(), Vec::new());
     for (name, pipeline) in &config.pipelines {
         let dead = dead_letter_sink(config, name, &ledger)?;
         let parts = Parts { config, plugins, sinks: &sinks, ledger: &ledger };
-        let built = build_pipeline(&parts, name, pipeline, &dead)?;
+        let (built, times) = build_pipeline(&parts, name, pipeline, &dead)?;
         pipelines.push(Arc::new(built));
+        time_fields.push(times);
         dead_letters.push(dead);
     }
     let workers = Workers::start(pipelines, ledger.clone(), checkpoints.clone(), config.workers.get())
         .map_err(|error| one(config, &["workers"], format!("cannot start the workers: {error}")))?;
-    let sources = build_sources(config, &workers, checkpoints, mode, stop)?;
+    let sources = build_sources(config, &workers, &time_fields, checkpoints, mode, stop)?;
     let state = Arc::new(AgentState {
         started: std::time::SystemTime::now(),
         config_hash: config.hash.clone(),
         ledger,
         sources: sources.iter().map(|s| (s.context.name.to_string(), s.context.metrics.clone())).collect(),
         sinks: sinks.values().map(|s| (s.name.clone(), s.metrics.clone(), s.buffer.clone())).collect(),
+        opensearch: sinks
+            .values()
+            .filter_map(|s| Some((s.name.clone(), s.sink.opensearch.clone()?)))
+            .collect(),
         plugins: plugins.values().cloned().collect(),
         pipelines: config.pipelines.iter().map(|(name, pipeline)| view(name, pipeline)).collect(),
+        health: workers.health(),
         readiness: Readiness::default(),
     });
     let sinks = sinks.into_values().chain(dead_letters).collect();
@@ -126,12 +137,15 @@ struct Parts<'a> {
     ledger: &'a Ledger,
 }
 
+/// By source: where the pipeline's compiled plans have the time of its events.
+type TimeFields = BTreeMap<String, u16>;
+
 fn build_pipeline(
     parts: &Parts<'_>,
     name: &Name,
     pipeline: &weir_config::Pipeline,
     dead: &Driven,
-) -> Result<Pipeline, Errors> {
+) -> Result<(Pipeline, TimeFields), Errors> {
     let Parts { config, plugins, sinks, ledger } = *parts;
     let mut stages = Vec::new();
     for stage in &pipeline.stages {
@@ -144,18 +158,26 @@ fn build_pipeline(
         }
     }
     let plans: Vec<_> = stages.iter().map(|stage| &stage.plan).collect();
-    let compiled = Compiled::new(&plans)
+    let times: Vec<_> = pipeline
+        .from
+        .iter()
+        .filter_map(|source| Some((source, config.sources.get(source)?.time_field.as_deref()?)))
+        .collect();
+    let paths: Vec<_> = times.iter().map(|(_, path)| *path).collect();
+    let (compiled, fields) = Compiled::with_times(&plans, &paths)
         .map_err(|error| one(config, &["pipelines", name, "stages"], error.to_string()))?;
+    let time_fields = times.iter().map(|(source, _)| source.to_string()).zip(fields).collect();
     let mut outputs = Vec::new();
     for sink in &pipeline.to {
         let (Some(driven), Some(wanted)) = (sinks.get(&**sink), config.sinks.get(&**sink)) else { continue };
         outputs.push(Output {
             buffer: driven.buffer.clone(),
             account: ledger.account(name, sink),
+            route: driven.sink.route.clone(),
             best_effort: wanted.best_effort,
         });
     }
-    Ok(Pipeline {
+    let pipeline = Pipeline {
         name: (**name).into(),
         stages,
         compiled,
@@ -163,10 +185,12 @@ fn build_pipeline(
         dead_letters: Output {
             buffer: dead.buffer.clone(),
             account: weir_buffer::ledger::Account::new(name, "dead letters"),
+            route: None,
             best_effort: false,
         },
         weight: u32::from(pipeline.weight),
-    })
+    };
+    Ok((pipeline, time_fields))
 }
 
 fn plugin_stage(name: &Name, plugin: &Arc<Plugin>) -> Stage {
@@ -217,8 +241,7 @@ fn view(name: &Name, pipeline: &weir_config::Pipeline) -> PipelineView {
 
 // === sinks ===
 
-fn driven(name: &str, sink: Box<dyn Sink>, bound: u64, ledger: &Arc<Ledger>) -> Driven {
-    let buffer = MemoryTier::new(bound, Arc::clone(ledger));
+fn driven(name: &str, sink: Built, buffer: Arc<MemoryTier>) -> Driven {
     Driven { name: name.to_owned(), sink, buffer, metrics: Arc::default() }
 }
 
@@ -227,12 +250,13 @@ fn dead_letter_sink(config: &Config, pipeline: &Name, ledger: &Arc<Ledger>) -> R
     let path = config.data_dir.join("dead-letters").join(format!("{pipeline}.ndjson"));
     let sink = weir_config::Sink {
         best_effort: false,
+        buffer: None,
         kind: weir_config::SinkKind::File(weir_config::FileSink { path, rotate: None }),
     };
     let name = format!("{pipeline} dead letters");
-    let sink = sinks::build(&name, &sink)
+    let sink = sinks::build(&name, &sink, &config.data_dir)
         .map_err(|error| one(config, &["data_dir"], format!("cannot keep dead letters: {error}")))?;
-    Ok(driven(&name, sink, DEAD_LETTER_BOUND, ledger))
+    Ok(driven(&name, sink, MemoryTier::new(DEAD_LETTER_BOUND, Arc::clone(ledger))))
 }
 
 // === sources ===
@@ -240,6 +264,7 @@ fn dead_letter_sink(config: &Config, pipeline: &Name, ledger: &Arc<Ledger>) -> R
 fn build_sources(
     config: &Config,
     workers: &Workers,
+    time_fields: &[TimeFields],
     checkpoints: &Arc<Checkpoints>,
     mode: Mode,
     stop: &Stop,
@@ -251,7 +276,8 @@ fn build_sources(
             if pipeline.from.contains(name) {
                 let parser = parser(config.parser(pipeline, source))
                     .map_err(|error| one(config, &["sources", name, "parse"], error))?;
-                to.push((index, Arc::new(parser)));
+                let time_field = time_fields.get(index).and_then(|fields| fields.get(&**name)).copied();
+                to.push((index, Arc::new(Intake { parser, time_field })));
             }
         }
         // A source that leads nowhere is not read: nobody could say what became of its events.

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{check, ledger, run, schema};
+use crate::commands::opensearch::Write;
+use crate::commands::{check, ledger, opensearch, run, schema};
 use crate::output::Format;
 use crate::telemetry;
 
@@ -19,6 +20,7 @@ Examples:
   weir run -c weir.yaml            Run the agent until SIGTERM
   weir run -c weir.yaml --once     Read what is there, deliver it, print the ledger, end
   weir ledger -c weir.yaml         What became of every event
+  weir opensearch apply -c weir.yaml   Write the index templates
   weir config schema > weir.schema.json
 
 Exit codes:
@@ -62,6 +64,28 @@ Exit codes:
   1  an account does not balance, or there is no ledger to be read
   2  wrong usage";
 
+const OPENSEARCH_PLAN_EXAMPLES: &str = "\
+Examples:
+  weir opensearch plan -c weir.yaml
+  weir opensearch plan -c weir.yaml --output json | jq '.templates[] | select(.state != \"same\")'
+
+Exit codes:
+  0  every template is there as it should be
+  1  one is missing or different, or OpenSearch could not be asked
+  2  wrong usage";
+
+const OPENSEARCH_APPLY_EXAMPLES: &str = "\
+Examples:
+  weir opensearch apply -c weir.yaml
+  weir opensearch apply -c weir.yaml --dry-run
+
+Templates are for indices that are made from now on; those that are there stay as they are.
+
+Exit codes:
+  0  every template is there as it should be; with --dry-run: OpenSearch could be asked
+  1  one could not be written, or OpenSearch could not be asked
+  2  wrong usage";
+
 const SCHEMA_EXAMPLES: &str = "\
 Examples:
   weir config schema > weir.schema.json
@@ -99,6 +123,9 @@ enum Command {
     /// What a configuration may say
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// The index templates that the documents fit into
+    #[command(subcommand)]
+    Opensearch(OpenSearchCommand),
     /// Show what became of every event: from the running agent, else from its last checkpoint
     #[command(after_help = LEDGER_EXAMPLES)]
     Ledger {
@@ -114,6 +141,29 @@ enum ConfigCommand {
     /// Print the JSON Schema of the configuration
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
+}
+
+#[derive(Debug, Subcommand)]
+enum OpenSearchCommand {
+    /// Show which templates are there, and which are missing or different
+    #[command(after_help = OPENSEARCH_PLAN_EXAMPLES)]
+    Plan {
+        #[command(flatten)]
+        config: ConfigPath,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Write the templates that are missing or different
+    #[command(after_help = OPENSEARCH_APPLY_EXAMPLES)]
+    Apply {
+        #[command(flatten)]
+        config: ConfigPath,
+        /// Write nothing, only show what would be written
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +208,13 @@ pub fn main() -> ExitCode {
         }
         Command::Check { config, output } => check::check(&config.config, output.output),
         Command::Config(ConfigCommand::Schema) => schema::schema(),
+        Command::Opensearch(OpenSearchCommand::Plan { config, output }) => {
+            opensearch::templates(&config.config, Write::Nothing { must_be_same: true }, output.output)
+        }
+        Command::Opensearch(OpenSearchCommand::Apply { config, dry_run, output }) => {
+            let write = if dry_run { Write::Nothing { must_be_same: false } } else { Write::Changes };
+            opensearch::templates(&config.config, write, output.output)
+        }
         Command::Ledger { place: DataPlace { config: Some(config), .. }, output } => {
             ledger::of_config(&config, output.output)
         }

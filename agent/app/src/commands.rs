@@ -2,5 +2,6 @@
 
 pub mod check;
 pub mod ledger;
+pub mod opensearch;
 pub mod run;
 pub mod schema;

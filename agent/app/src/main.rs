@@ -5,6 +5,7 @@ mod admin;
 mod assemble;
 #[cfg(feature = "bench-native")]
 mod bench_w1;
+mod buffers;
 mod cli;
 mod commands;
 mod metrics;

@@ -4,24 +4,57 @@ mod background;
 mod blackhole;
 mod console;
 mod file;
+mod opensearch;
 
+use std::path::Path;
+use std::sync::Arc;
+
+use weir_buffer::segment::Route;
 use weir_config::SinkKind;
-use weir_pipeline::sink::Sink;
+use weir_pipeline::sink::{Drive, OneByOne, Sink};
 
 use background::Background;
 use blackhole::Blackhole;
 use console::Console;
 use file::File;
 pub use file::PathError;
+pub use opensearch::{OpenSearchView, settings as opensearch_settings};
+
+/// A sink that is ready to be driven.
+pub struct Built {
+    /// Brings documents to it.
+    pub driver: Box<dyn Drive>,
+    /// Says where in it each document goes, if it has several places.
+    pub route: Option<Arc<dyn Route>>,
+    /// What an `opensearch` sink counts beside what every sink does.
+    pub opensearch: Option<OpenSearchView>,
+}
+
+/// Why a sink cannot work as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A path that leads to something else than a file.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A client that cannot be made.
+    #[error(transparent)]
+    OpenSearch(#[from] weir_opensearch::ClientError),
+}
 
 /// Makes the sink that a configuration describes. Nothing is opened before the first documents come: what is missing
 /// now may be there by then, and a sink that fails is tried again. What can never work is an error now.
-pub fn build(name: &str, sink: &weir_config::Sink) -> Result<Box<dyn Sink>, PathError> {
+pub fn build(name: &str, sink: &weir_config::Sink, data_dir: &Path) -> Result<Built, BuildError> {
     Ok(match &sink.kind {
-        SinkKind::File(settings) => Box::new(Background::new(File::new(settings)?)),
-        SinkKind::Console => Box::new(Background::new(Console::default())),
-        SinkKind::Blackhole => Box::new(Blackhole::new(name)),
+        SinkKind::File(settings) => simple(Background::new(File::new(settings)?)),
+        SinkKind::Console => simple(Background::new(Console::default())),
+        SinkKind::Blackhole => simple(Blackhole::new(name)),
+        SinkKind::OpenSearch(settings) => opensearch::build(name, settings, data_dir)?,
     })
+}
+
+/// A sink with one place, which takes one segment after the other.
+fn simple(sink: impl Sink + 'static) -> Built {
+    Built { driver: Box::new(OneByOne(Box::new(sink))), route: None, opensearch: None }
 }
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ use weir_buffer::memory::MemoryTier;
 use weir_host::Plugin;
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
+use weir_pipeline::workers::Health;
+
+use crate::sinks::OpenSearchView;
 
 /// What the admin address shows.
 pub struct AgentState {
@@ -22,10 +25,14 @@ pub struct AgentState {
     pub sources: Vec<(String, Arc<SourceMetrics>)>,
     /// By name; with the buffer in front of each.
     pub sinks: Vec<(String, Arc<SinkMetrics>, Arc<MemoryTier>)>,
+    /// What sinks of the kind `opensearch` count beside that, by name.
+    pub opensearch: Vec<(String, OpenSearchView)>,
     /// All plugins that are loaded.
     pub plugins: Vec<Arc<Plugin>>,
     /// How they hang together.
     pub pipelines: Vec<PipelineView>,
+    /// What went wrong with pipelines.
+    pub health: Arc<Health>,
     /// Whether it does its work.
     pub readiness: Readiness,
 }

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use weir_buffer::ledger::{Amount, Counts, Ledger};
+use weir_buffer::ack::{Ack, Acknowledge, Posting};
+use weir_buffer::ledger::{Account, Amount, Counts, Ledger};
 use weir_buffer::memory::MemoryTier;
+use weir_buffer::segment::{Segment, Targets};
+use weir_event::name_template::NameTemplate;
 use weir_host::{Artifact, Cache, Compiler, Engine, EngineConfig, Isolation, Limits, Plugin, PluginSpec};
 use weir_manifest::Grants;
+use weir_opensearch::{IndexRoute, Metrics};
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
 
+use crate::sinks::OpenSearchView;
 use crate::state::{AgentState, PipelineView, Readiness};
 
 #[path = "../../host/tests/host/guest.rs"]
@@ -31,12 +36,12 @@ pub fn state() -> AgentState {
         started: SystemTime::now(),
         config_hash: "0123456789abcdef0123456789abcdef".to_owned(),
         sources: vec![("pods".to_owned(), Arc::new(sources))],
-        sinks: vec![(
-            "local".to_owned(),
-            Arc::<SinkMetrics>::default(),
-            MemoryTier::new(1024, Arc::clone(&ledger)),
-        )],
+        sinks: vec![
+            ("local".to_owned(), Arc::<SinkMetrics>::default(), MemoryTier::new(1024, Arc::clone(&ledger))),
+            ("search".to_owned(), Arc::<SinkMetrics>::default(), holding(&ledger)),
+        ],
         ledger,
+        opensearch: vec![("search".to_owned(), opensearch())],
         plugins: vec![plugin()],
         pipelines: vec![PipelineView {
             name: "app-logs".to_owned(),
@@ -44,8 +49,38 @@ pub fn state() -> AgentState {
             stages: name("sampler"),
             sinks: name("local"),
         }],
+        health: Arc::default(),
         readiness: Readiness::default(),
     }
+}
+
+/// A buffer with two events that wait for an index.
+fn holding(ledger: &Arc<Ledger>) -> Arc<MemoryTier> {
+    struct Nobody;
+    impl Acknowledge for Nobody {
+        fn acknowledge(&self, _: u64, _: bool, _: Vec<Posting>) {}
+        fn acknowledge_late(&self, _: u64, _: Vec<Posting>) {}
+    }
+    let tier = MemoryTier::new(1024, Arc::clone(ledger));
+    let segment = Segment {
+        documents: Arc::default(),
+        targets: Targets::default(),
+        amount: amount(2),
+        ack: Ack::new(0, Arc::new(Nobody)),
+    };
+    // An account of its own: the ledger shows the other sink's.
+    tier.push(segment, &Account::new("app-logs", "search"), 0);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let lease = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(tier.take())).join().unwrap());
+    tier.hold("logs-closed".into(), lease.unwrap());
+    tier
+}
+
+fn opensearch() -> OpenSearchView {
+    let template = NameTemplate::parse("logs-{namespace}").unwrap();
+    let metrics = Metrics::default();
+    metrics.requests_answered.store(5, Ordering::Relaxed);
+    OpenSearchView { metrics: Arc::new(metrics), route: Arc::new(IndexRoute::new(template, 10)) }
 }
 
 fn amount(events: u64) -> Amount {

@@ -10,6 +10,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::disk::DiskFile;
 use crate::ledger::{Account, Amount, Entry};
 
 /// Who hears that a batch is safe.
@@ -23,13 +24,40 @@ pub trait Acknowledge: Send + Sync {
 
 /// A line of a batch's own account.
 #[derive(Clone, Debug)]
-pub struct Posting {
-    /// Where it is booked.
-    pub account: Arc<Account>,
-    /// As what.
-    pub entry: Entry,
-    /// How much.
-    pub amount: Amount,
+pub enum Posting {
+    /// Something became of events.
+    Booked {
+        /// Where it is booked.
+        account: Arc<Account>,
+        /// As what.
+        entry: Entry,
+        /// How much.
+        amount: Amount,
+    },
+    /// Events lie safely in a part of a file of the sink's disk buffer.
+    Stored {
+        /// Whose events they are.
+        account: Arc<Account>,
+        /// How much.
+        amount: Amount,
+        /// The file's number.
+        file: u64,
+        /// The part's index.
+        part: u8,
+    },
+    /// Nobody needs parts of a file any more: what became of the events in them is booked beside.
+    Removed {
+        /// Whose events they were.
+        account: Arc<Account>,
+        /// How much.
+        amount: Amount,
+        /// The file's number.
+        file: u64,
+        /// The parts, one bit each.
+        parts: u64,
+        /// The file itself, to be told when no checkpoint names the parts any more; `None` where there is none.
+        handle: Option<Arc<DiskFile>>,
+    },
 }
 
 /// One share of the duty to make a batch safe.
@@ -78,7 +106,11 @@ impl Ack {
             return;
         }
         account.book(&entry, amount);
-        let posting = Posting { account: Arc::clone(account), entry, amount };
+        self.post(Posting::Booked { account: Arc::clone(account), entry, amount });
+    }
+
+    /// Notes something that is to become durable with the batch.
+    pub(crate) fn post(&self, posting: Posting) {
         self.batch.entries.lock().unwrap_or_else(PoisonError::into_inner).push(posting);
     }
 }

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::{AddAssign, SubAssign};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use serde::{Deserialize, Serialize};
@@ -123,7 +124,9 @@ pub struct Account {
     sink: String,
     counts: Mutex<Counts>,
     in_flight: Mutex<Amount>,
-    buffered: Mutex<Amount>,
+    memory: Mutex<Amount>,
+    disk: Mutex<Amount>,
+    has_disk: AtomicBool,
 }
 
 /// An account at one moment.
@@ -161,7 +164,9 @@ impl Account {
             sink: sink.into(),
             counts: Mutex::default(),
             in_flight: Mutex::default(),
-            buffered: Mutex::default(),
+            memory: Mutex::default(),
+            disk: Mutex::default(),
+            has_disk: AtomicBool::new(false),
         })
     }
 
@@ -200,25 +205,41 @@ impl Account {
     }
 
     pub(crate) fn enter_memory(&self, amount: Amount) {
-        *lock(&self.buffered) += amount;
+        *lock(&self.memory) += amount;
     }
 
     pub(crate) fn leave_memory(&self, amount: Amount) {
-        *lock(&self.buffered) -= amount;
+        *lock(&self.memory) -= amount;
+    }
+
+    /// Events that lie in the sink's disk buffer, from an earlier run too.
+    pub fn enter_disk(&self, amount: Amount) {
+        self.has_disk.store(true, Ordering::Relaxed);
+        *lock(&self.disk) += amount;
+    }
+
+    pub(crate) fn leave_disk(&self, amount: Amount) {
+        *lock(&self.disk) -= amount;
     }
 
     fn statement(&self) -> Statement {
         let counts = self.counts();
-        let (memory, in_flight) = (*lock(&self.buffered), *lock(&self.in_flight));
+        let (memory, disk, in_flight) = (*lock(&self.memory), *lock(&self.disk), *lock(&self.in_flight));
         let mut right = counts.settled();
         right += memory;
+        right += disk;
         right += in_flight;
+        let mut buffered = BTreeMap::from([("memory".to_owned(), memory)]);
+        // A sink without a disk buffer has no such line; one that has it keeps it when it is empty.
+        if self.has_disk.load(Ordering::Relaxed) {
+            buffered.insert("disk".to_owned(), disk);
+        }
         let balanced = counts.incoming() == right;
         Statement {
             pipeline: self.pipeline.clone(),
             sink: self.sink.clone(),
             counts,
-            buffered: BTreeMap::from([("memory".to_owned(), memory)]),
+            buffered,
             in_flight,
             balanced,
         }

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod ack;
+pub mod disk;
 pub mod ledger;
 pub mod memory;
 pub mod segment;

@@ -1,57 +1,176 @@
-//! The memory tier: a bounded queue of segments in front of one sink.
+//! The buffer in front of one sink: a bounded queue of segments in memory, and files for what the sink does not take.
 //!
-//! 1. The bound is in bytes of memory and counts what is queued, what the sink holds, and what workers reserved for
-//!    batches that they are encoding.
-//! 2. A reservation is refused when it does not fit, unless the tier is empty: a segment larger than the bound must
+//! 1. The memory's bound is in bytes and counts what is queued, what the sink holds, what workers reserved for batches
+//!    that they are encoding, and what the buffer keeps to find a segment on disk.
+//! 2. A reservation is refused when it does not fit, unless the memory is empty: a segment larger than the bound must
 //!    still pass.
-//! 3. Segments leave in the order in which they came. One is counted until its [`Lease`] is settled.
+//! 3. Segments leave in the order in which they came, wherever they lie. One is counted until its [`Lease`] is settled;
+//!    a lease that is dropped goes back to its place.
+//! 4. Several leases may be out at once, and a lease can be divided. What a sink cannot bring to one of its places for
+//!    now is held here under that place's key; it counts as before, and its acks stay with it.
+//! 5. With a disk, what is older than [`STORED_AFTER`] is written there, wherever it is: queued, held, or at the sink.
+//!    Its ack is released then; what becomes of it later is booked with a late share, so it becomes durable after that.
+//! 6. Reading back waits for room in memory, of which a part is kept free for it, unless nothing else is out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
-use crate::ledger::{Account, Entry, Ledger};
-use crate::segment::{Documents, Segment};
+use crate::ack::Ack;
+use crate::disk::DiskFile;
+use crate::ledger::{Account, Amount, Ledger};
+use crate::segment::{Contents, Documents, Segment, Targets};
+
+mod disk;
+mod lease;
+mod read;
+mod store;
+
+pub use disk::{Disk, DiskSettings};
+pub use lease::Lease;
 
 /// Memory of a sink without `buffer:`.
 pub const DEFAULT_BOUND: u64 = 16 * 1024 * 1024;
+/// What is older than this lies on disk, where there is one.
+pub const STORED_AFTER: Duration = Duration::from_secs(5);
 
-/// A bounded queue of segments in front of one sink, with the accounts of all pipelines that lead there.
+/// What a segment on disk takes of memory: its entry in the queue and its share of an ack.
+const STUB_BYTES: u64 = 256;
+/// Longest wait for a word that room was made.
+const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The queue of segments in front of one sink, with the accounts of all pipelines that lead there.
 pub struct MemoryTier {
     bound: u64,
     ledger: Arc<Ledger>,
+    disk: Option<Disk>,
     state: Mutex<State>,
     arrived: Notify,
+    /// For who reads from disk.
+    room_made: Notify,
+    reading: tokio::sync::Mutex<Option<read::Reading>>,
     /// Told whenever room was made.
     room: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
 }
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<(Segment, Arc<Account>)>,
+    /// The next number of a slot or a stub, and the next place in the order.
+    next: u64,
+    queue: VecDeque<Waiting>,
+    /// By the key of the place that takes nothing for now, oldest first.
+    held: BTreeMap<Arc<str>, VecDeque<Waiting>>,
+    held_memory: u64,
+    /// What the sink works on.
+    leased: BTreeMap<u64, Arc<Slot>>,
+    leased_memory: u64,
     used: u64,
+    /// So much is held that it is to be stored at once.
+    is_pressed: bool,
     closed: bool,
 }
 
-/// A segment that the sink works on.
-pub struct Lease {
-    segment: Segment,
+/// A segment in memory.
+struct Slot {
+    number: u64,
+    /// Its place in the order; what was one once has the same.
+    place: u64,
+    documents: Arc<Documents>,
+    targets: Targets,
+    amount: Amount,
     account: Arc<Account>,
-    tier: Arc<MemoryTier>,
     memory: u64,
+    arrived: Instant,
+    since: SystemTime,
+    /// Locked last: nobody who holds it waits for another lock.
+    duty: Mutex<Duty>,
+}
+
+/// What keeps a segment safe.
+enum Duty {
+    /// The place it was read from: its ack is out.
+    Source(Ack),
+    /// A file.
+    Disk(OnDisk),
+    /// It has become something else, or nobody needs it any more.
+    Done,
+}
+
+/// Where a segment lies on disk.
+struct OnDisk {
+    /// What becomes of it is booked here.
+    ack: Ack,
+    file: Arc<DiskFile>,
+    part: u8,
+    /// Which documents of the part they are; `None` for all.
+    places: Option<Vec<u32>>,
+}
+
+/// A segment that waits.
+enum Waiting {
+    Memory(Arc<Slot>),
+    Disk(Stub),
+    File(disk::AdoptedFile),
+}
+
+/// A segment that lies on disk only.
+struct Stub {
+    number: u64,
+    place: u64,
+    amount: Amount,
+    account: Arc<Account>,
+    /// What it takes once it is read.
+    wanted: u64,
+    since: SystemTime,
+    on_disk: OnDisk,
+    /// Reads that failed.
+    failures: u32,
+}
+
+/// What [`MemoryTier::take`] does next.
+enum Next {
+    Take(Lease),
+    /// The entry with this number is to be read first.
+    Read(u64),
+    WaitForRoom,
+    WaitForMore,
+    End,
 }
 
 // === impl MemoryTier ===
 
 impl MemoryTier {
-    /// An empty tier that holds `bound` bytes.
+    /// An empty buffer that holds `bound` bytes in memory and nothing on disk.
     pub fn new(bound: u64, ledger: Arc<Ledger>) -> Arc<MemoryTier> {
+        MemoryTier::with_disk(bound, ledger, None)
+    }
+
+    /// A buffer with what an earlier run left on its disk.
+    pub fn with_disk(bound: u64, ledger: Arc<Ledger>, disk: Option<Disk>) -> Arc<MemoryTier> {
+        let mut state = State::default();
+        let (disk, adopted) = match disk {
+            Some(mut disk) => {
+                let adopted = std::mem::take(&mut disk.adopted);
+                (Some(disk), adopted)
+            }
+            None => (None, Vec::new()),
+        };
+        for mut file in adopted {
+            (file.number, file.place) = (state.next, state.next);
+            state.next += 1;
+            state.used += STUB_BYTES;
+            state.queue.push_back(Waiting::File(file));
+        }
         Arc::new(MemoryTier {
             bound,
             ledger,
-            state: Mutex::default(),
+            disk,
+            state: Mutex::new(state),
             arrived: Notify::new(),
+            room_made: Notify::new(),
+            reading: tokio::sync::Mutex::default(),
             room: Mutex::default(),
         })
     }
@@ -64,7 +183,12 @@ impl MemoryTier {
     /// Sets `bytes` aside, or says that they do not fit now.
     pub fn reserve(&self, bytes: u64) -> bool {
         let mut state = self.lock();
-        if state.used > 0 && state.used + bytes > self.bound {
+        // While segments wait on disk a quarter is theirs to be read into.
+        let bound = match state.queue.front() {
+            Some(Waiting::Disk(_) | Waiting::File(_)) => self.bound / 4 * 3,
+            _ => self.bound,
+        };
+        if state.used > 0 && state.used + bytes > bound {
             return false;
         }
         state.used += bytes;
@@ -81,57 +205,172 @@ impl MemoryTier {
     /// itself where the segment is smaller than the reservation.
     pub fn push(&self, segment: Segment, account: &Arc<Account>, reserved: u64) {
         account.enter_memory(segment.amount);
-        let memory = segment.documents.memory();
+        if self.disk.is_some() {
+            // So that the account has a line for the disk before anything lies there.
+            account.enter_disk(Amount::default());
+        }
         let mut state = self.lock();
-        state.used = (state.used + memory).saturating_sub(reserved);
-        state.queue.push_back((segment, Arc::clone(account)));
+        let place = state.next;
+        let Segment { documents, targets, amount, ack } = segment;
+        let slot = Slot::new(state.number(), place, (documents, targets, amount), account, Duty::Source(ack));
+        state.used = (state.used + slot.memory).saturating_sub(reserved);
+        state.queue.push_back(Waiting::Memory(Arc::new(slot)));
         drop(state);
         self.arrived.notify_one();
     }
 
-    /// The next segment; `None` once the tier is closed and empty. Cancel-safe. For one caller at a time.
+    /// The next segment; `None` once the buffer is closed and empty. Cancel-safe. For one caller at a time.
     pub async fn take(self: &Arc<Self>) -> Option<Lease> {
         loop {
-            {
-                let mut state = self.lock();
-                if let Some((segment, account)) = state.queue.pop_front() {
-                    let memory = segment.documents.memory();
-                    return Some(Lease { segment, account, tier: Arc::clone(self), memory });
+            let next = self.next();
+            match next {
+                Next::Take(lease) => return Some(lease),
+                Next::Read(number) => self.read(number).await,
+                Next::WaitForRoom => {
+                    let _ = tokio::time::timeout(ROOM_PATIENCE, self.room_made.notified()).await;
                 }
-                if state.closed {
-                    return None;
-                }
+                Next::WaitForMore => self.arrived.notified().await,
+                Next::End => return None,
             }
-            self.arrived.notified().await;
         }
+    }
+
+    fn next(self: &Arc<Self>) -> Next {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let (number, wanted) = match state.queue.front() {
+            None if state.closed => return Next::End,
+            None => return Next::WaitForMore,
+            Some(Waiting::Memory(_)) => {
+                let Some(Waiting::Memory(slot)) = state.queue.pop_front() else { return Next::WaitForMore };
+                return Next::Take(self.lease(state, slot));
+            }
+            Some(Waiting::Disk(stub)) => (stub.number, stub.wanted),
+            Some(Waiting::File(file)) => (file.number, 0),
+        };
+        if state.leased_memory > 0 && state.used + wanted > self.bound {
+            return Next::WaitForRoom;
+        }
+        Next::Read(number)
+    }
+
+    fn lease(self: &Arc<Self>, state: &mut State, slot: Arc<Slot>) -> Lease {
+        state.leased_memory += slot.memory;
+        state.leased.insert(slot.number, Arc::clone(&slot));
+        Lease::new(slot, Arc::clone(self))
+    }
+
+    /// Keeps what its place does not take for now, behind what is held for it already.
+    pub fn hold(&self, key: Arc<str>, lease: Lease) {
+        let slot = lease.hand_over();
+        let mut state = self.lock();
+        state.end_lease(&slot);
+        let waiting = state.at_rest(slot);
+        state.held_memory += waiting.memory();
+        state.held.entry(key).or_default().push_back(waiting);
+        // What is held is not under way: on disk it takes no memory from the others.
+        state.is_pressed |= self.disk.is_some() && state.held_memory > self.bound / 4;
+    }
+
+    /// The oldest of what is held under this key, read back where it lies on disk. Cancel-safe.
+    pub async fn take_held(self: &Arc<Self>, key: &str) -> Option<Lease> {
+        loop {
+            let number = {
+                let mut state = self.lock();
+                match state.held.get(key)?.front()? {
+                    Waiting::Memory(_) => {
+                        let slot = state.pop_held(key)?;
+                        return Some(self.lease(&mut state, slot));
+                    }
+                    Waiting::Disk(stub) => stub.number,
+                    Waiting::File(file) => file.number,
+                }
+            };
+            self.read(number).await;
+        }
+    }
+
+    /// Puts everything that is held under this key back into the queue, in its old order: the place takes documents
+    /// again. What lies on disk is read in its turn, so memory stays within its bound.
+    pub fn release_held(&self, key: &str) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(lane) = state.held.remove(key) else { return };
+        for waiting in lane {
+            state.held_memory = state.held_memory.saturating_sub(waiting.memory());
+            let at = state.queue.partition_point(|other| other.place() <= waiting.place());
+            state.queue.insert(at, waiting);
+        }
+        drop(guard);
+        self.arrived.notify_one();
+    }
+
+    /// What is held, by key.
+    pub fn held(&self) -> Vec<(Arc<str>, Amount)> {
+        let state = self.lock();
+        let sum = |lane: &VecDeque<Waiting>| {
+            let mut sum = Amount::default();
+            for waiting in lane {
+                sum += waiting.amount();
+            }
+            sum
+        };
+        state.held.iter().map(|(key, lane)| (Arc::clone(key), sum(lane))).collect()
+    }
+
+    /// Bytes of memory in use by what is held.
+    pub fn held_memory(&self) -> u64 {
+        self.lock().held_memory
     }
 
     /// Nothing will be pushed any more; [`MemoryTier::take`] ends when the queue is empty.
     pub fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_one();
+        self.room_made.notify_one();
     }
 
-    /// Bytes in use, reservations included.
+    /// Bytes of memory in use, reservations included.
     pub fn used(&self) -> u64 {
         self.lock().used
     }
 
-    /// Bytes that it may hold.
+    /// Bytes of memory that it may hold.
     pub fn bound(&self) -> u64 {
         self.bound
     }
 
-    /// How full it is, from 0 to 1.
+    /// How full the memory is, from 0 to 1.
     pub fn pressure(&self) -> f32 {
         (self.used() as f32 / self.bound as f32).min(1.0)
     }
 
+    /// Since when the oldest segment waits, wherever it is.
+    pub fn oldest(&self) -> Option<SystemTime> {
+        let state = self.lock();
+        let waiting = state.queue.iter().chain(state.held.values().flatten());
+        let waiting = waiting.map(Waiting::since);
+        waiting.chain(state.leased.values().map(|slot| slot.since)).min()
+    }
+
     fn tell_room(&self) {
+        self.room_made.notify_one();
         let room = self.room.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(tell) = room {
             tell();
         }
+    }
+
+    /// A lease that nobody settled: back to its place.
+    fn give_back(&self, slot: Arc<Slot>) {
+        let mut state = self.lock();
+        state.end_lease(&slot);
+        let waiting = state.at_rest(slot);
+        let at = state.queue.partition_point(|other| other.place() < waiting.place());
+        state.queue.insert(at, waiting);
+        drop(state);
+        self.arrived.notify_one();
+        self.room_made.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -150,102 +389,198 @@ impl std::fmt::Debug for MemoryTier {
     }
 }
 
-// === impl Lease ===
+// === impl State ===
 
-impl Lease {
-    /// The documents to deliver.
-    pub fn documents(&self) -> &Arc<Documents> {
-        &self.segment.documents
+impl State {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
     }
 
-    /// Every document is in the sink.
-    pub fn delivered(self) {
-        self.settle(Entry::Delivered);
+    fn end_lease(&mut self, slot: &Slot) {
+        if self.leased.remove(&slot.number).is_some() {
+            self.leased_memory = self.leased_memory.saturating_sub(slot.memory);
+        }
     }
 
-    /// Books all documents as `entry` and releases the batch's ack.
-    pub fn settle(self, entry: Entry) {
-        let Lease { segment, account, tier, memory } = self;
-        let Segment { documents, amount, ack } = segment;
-        drop(documents);
-        {
-            let _moving = tier.ledger.moving();
-            account.leave_memory(amount);
-            ack.book(&account, entry, amount);
+    /// A segment that the sink does not work on any more: where it lies on disk, memory is not needed for it.
+    fn at_rest(&mut self, slot: Arc<Slot>) -> Waiting {
+        match slot.stub() {
+            Some(stub) => {
+                self.used = (self.used + stub.memory()).saturating_sub(slot.memory);
+                Waiting::Disk(stub)
+            }
+            None => Waiting::Memory(slot),
         }
-        ack.release();
-        {
-            let mut state = tier.lock();
-            state.used = state.used.saturating_sub(memory);
+    }
+
+    /// The oldest that is held under this key, where it lies in memory.
+    fn pop_held(&mut self, key: &str) -> Option<Arc<Slot>> {
+        let lane = self.held.get_mut(key)?;
+        let Some(Waiting::Memory(slot)) = lane.pop_front_if(|first| matches!(first, Waiting::Memory(_)))
+        else {
+            return None;
+        };
+        if lane.is_empty() {
+            self.held.remove(key);
         }
-        tier.tell_room();
+        self.held_memory = self.held_memory.saturating_sub(slot.memory);
+        Some(slot)
+    }
+
+    /// Takes the entry with this number out of its place.
+    fn remove(&mut self, number: u64) -> Option<(Waiting, Spot)> {
+        for (key, lane) in &mut self.held {
+            if let Some(at) = lane.iter().position(|waiting| waiting.number() == number) {
+                let waiting = lane.remove(at)?;
+                let spot = Spot { key: Some(Arc::clone(key)), at };
+                let memory = waiting.memory();
+                self.held_memory = self.held_memory.saturating_sub(memory);
+                self.used = self.used.saturating_sub(memory);
+                return Some((waiting, spot));
+            }
+        }
+        let at = self.queue.iter().position(|waiting| waiting.number() == number)?;
+        let waiting = self.queue.remove(at)?;
+        self.used = self.used.saturating_sub(waiting.memory());
+        Some((waiting, Spot { key: None, at }))
+    }
+
+    /// Puts entries in the place of one that was removed just now.
+    fn insert(&mut self, spot: Spot, entries: Vec<Waiting>) {
+        let memory: u64 = entries.iter().map(Waiting::memory).sum();
+        self.used += memory;
+        let queue = match spot.key {
+            None => &mut self.queue,
+            Some(key) => {
+                if entries.is_empty() && self.held.get(&key).is_some_and(VecDeque::is_empty) {
+                    self.held.remove(&key);
+                    return;
+                }
+                self.held_memory += memory;
+                self.held.entry(key).or_default()
+            }
+        };
+        for (offset, entry) in entries.into_iter().enumerate() {
+            queue.insert((spot.at + offset).min(queue.len()), entry);
+        }
+    }
+}
+
+/// Where an entry waited: in the lane of a key or in the queue, and at which index.
+struct Spot {
+    key: Option<Arc<str>>,
+    at: usize,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    fn new(
+        number: u64,
+        place: u64,
+        (documents, targets, amount): Contents,
+        account: &Arc<Account>,
+        duty: Duty,
+    ) -> Slot {
+        let memory = documents.memory() + targets.memory();
+        Slot {
+            number,
+            place,
+            documents,
+            targets,
+            amount,
+            account: Arc::clone(account),
+            memory,
+            arrived: Instant::now(),
+            since: SystemTime::now(),
+            duty: Mutex::new(duty),
+        }
+    }
+
+    fn duty(&self) -> MutexGuard<'_, Duty> {
+        self.duty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_duty(&self) -> Duty {
+        std::mem::replace(&mut *self.duty(), Duty::Done)
+    }
+
+    /// What is left when the documents are let go; `None` for what does not lie on disk.
+    fn stub(&self) -> Option<Stub> {
+        let mut duty = self.duty();
+        let on_disk = match std::mem::replace(&mut *duty, Duty::Done) {
+            Duty::Disk(on_disk) => on_disk,
+            other => {
+                *duty = other;
+                return None;
+            }
+        };
+        Some(Stub {
+            number: self.number,
+            place: self.place,
+            amount: self.amount,
+            account: Arc::clone(&self.account),
+            wanted: self.memory,
+            since: self.since,
+            on_disk,
+            failures: 0,
+        })
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    fn number(&self) -> u64 {
+        match self {
+            Waiting::Memory(slot) => slot.number,
+            Waiting::Disk(stub) => stub.number,
+            Waiting::File(file) => file.number,
+        }
+    }
+
+    fn place(&self) -> u64 {
+        match self {
+            Waiting::Memory(slot) => slot.place,
+            Waiting::Disk(stub) => stub.place,
+            Waiting::File(file) => file.place,
+        }
+    }
+
+    fn amount(&self) -> Amount {
+        match self {
+            Waiting::Memory(slot) => slot.amount,
+            Waiting::Disk(stub) => stub.amount,
+            Waiting::File(file) => file.amount(),
+        }
+    }
+
+    fn memory(&self) -> u64 {
+        match self {
+            Waiting::Memory(slot) => slot.memory,
+            Waiting::Disk(stub) => stub.memory(),
+            Waiting::File(_) => STUB_BYTES,
+        }
+    }
+
+    fn since(&self) -> SystemTime {
+        match self {
+            Waiting::Memory(slot) => slot.since,
+            Waiting::Disk(stub) => stub.since,
+            Waiting::File(file) => file.file.written(),
+        }
+    }
+}
+
+// === impl Stub ===
+
+impl Stub {
+    fn memory(&self) -> u64 {
+        let places = self.on_disk.places.as_ref().map_or(0, |places| places.capacity() * size_of::<u32>());
+        STUB_BYTES + places as u64
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-    use crate::ack::{Ack, Acknowledge, Posting};
-    use crate::ledger::Amount;
-
-    #[derive(Default)]
-    struct Safe(AtomicU32);
-
-    impl Acknowledge for Safe {
-        fn acknowledge(&self, _: u64, safe: bool, _: Vec<Posting>) {
-            self.0.fetch_add(u32::from(safe), Ordering::SeqCst);
-        }
-
-        fn acknowledge_late(&self, _: u64, _: Vec<Posting>) {}
-    }
-
-    fn segment(bytes: usize, acks: &Arc<Safe>) -> Segment {
-        let documents = Documents { ndjson: Vec::with_capacity(bytes), ..Documents::default() };
-        Segment {
-            documents: Arc::new(documents),
-            amount: Amount::one(bytes as u64),
-            ack: Ack::new(0, acks.clone()),
-        }
-    }
-
-    #[test]
-    fn the_bound_counts_reserved_queued_and_leased() {
-        let ledger = Arc::new(Ledger::default());
-        let account = ledger.account("p", "s");
-        let tier = MemoryTier::new(100, ledger);
-        let acks = Arc::new(Safe::default());
-        assert!(tier.reserve(60));
-        assert!(!tier.reserve(60));
-        tier.push(segment(40, &acks), &account, 60);
-        assert_eq!(tier.used(), 40);
-        assert!(tier.reserve(60));
-        tier.unreserve(60);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let lease = runtime.block_on(tier.take()).unwrap();
-        assert_eq!(tier.used(), 40);
-        lease.delivered();
-        assert_eq!(tier.used(), 0);
-        assert_eq!(acks.0.load(Ordering::SeqCst), 1);
-    }
-
-    #[test]
-    fn a_segment_larger_than_the_bound_passes_an_empty_tier() {
-        let tier = MemoryTier::new(100, Arc::new(Ledger::default()));
-        assert!(tier.reserve(500));
-        assert!(!tier.reserve(1));
-    }
-
-    #[test]
-    fn a_closed_tier_is_emptied_first() {
-        let ledger = Arc::new(Ledger::default());
-        let account = ledger.account("p", "s");
-        let tier = MemoryTier::new(100, ledger);
-        tier.push(segment(1, &Arc::new(Safe::default())), &account, 0);
-        tier.close();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        assert!(runtime.block_on(tier.take()).is_some());
-        assert!(runtime.block_on(tier.take()).is_none());
-    }
-}
+mod tests;

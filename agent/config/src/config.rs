@@ -7,6 +7,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use weir_event::name_template::NameTemplate;
+
 use crate::error::{Complaint, Error};
 use crate::types::{Glob, LinePattern, Name, Pattern, Size};
 use crate::validate::Places;
@@ -34,6 +36,8 @@ pub struct Config {
     pub pipelines: BTreeMap<Name, Pipeline>,
     /// Where events go.
     pub sinks: BTreeMap<Name, Sink>,
+    /// Where events wait for their sinks. Every name of a buffer in `sinks` is one of them.
+    pub buffers: BTreeMap<Name, Buffer>,
     /// The agent's own HTTP address; `None` opens no port.
     pub admin: Option<Admin>,
     /// XXH3 (128 bits, hexadecimal) of the names and bytes of all files of the configuration; not of what they refer
@@ -53,6 +57,8 @@ pub struct Source {
     pub linger: Duration,
     /// How lines that are not JSON objects become events, where the pipeline does not say.
     pub parser: Parser,
+    /// Where an event may say its time itself, as a dotted path.
+    pub time_field: Option<String>,
     /// How lines are joined; `None` for one event a line.
     pub multiline: Option<Multiline>,
     /// How many bytes of deleted files may be held open.
@@ -256,6 +262,8 @@ pub enum Stage {
 pub struct Sink {
     /// Whether events may be lost when this sink is slow or fails, so that it does not hold the others back.
     pub best_effort: bool,
+    /// One of [`Config::buffers`]; `None` has memory only.
+    pub buffer: Option<Name>,
     /// What kind of sink it is.
     pub kind: SinkKind,
 }
@@ -269,6 +277,8 @@ pub enum SinkKind {
     Console,
     /// Takes the finished documents and forgets them.
     Blackhole,
+    /// Writes into OpenSearch.
+    OpenSearch(Box<OpenSearchSink>),
 }
 
 /// Appends events to a file.
@@ -287,6 +297,130 @@ pub struct Rotation {
     pub size: Size,
     /// How many renamed files are kept; at least 1.
     pub keep: u16,
+}
+
+/// Where events wait for a sink. Every sink that names it has one of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// What may wait in memory.
+    pub memory: Size,
+    /// What may wait on disk.
+    pub disk: Size,
+    /// What happens when both are full.
+    pub when_full: WhenFull,
+}
+
+/// What happens when a buffer is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Reading stops until there is room.
+    Block,
+}
+
+/// Writes events into OpenSearch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSearchSink {
+    /// Where OpenSearch answers; at least one.
+    pub endpoints: Vec<String>,
+    /// The index of an event.
+    pub index: NameTemplate,
+    /// Different indices that events of one hour may go to.
+    pub max_indices_per_hour: u32,
+    /// How long events wait for others to share a request with.
+    pub max_wait: Duration,
+    /// Size of a request before it is compressed.
+    pub max_bytes: Size,
+    /// Events of a request.
+    pub max_events: u32,
+    /// Requests under way at once, at the most.
+    pub concurrency: u16,
+    /// How requests are compressed.
+    pub compression: OpenSearchCompression,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How OpenSearch is known, and the agent.
+    pub tls: OpenSearchTls,
+    /// Who the agent is.
+    pub auth: OpenSearchAuth,
+    /// What an event's members may be.
+    pub fields: OpenSearchFields,
+    /// Where events go that OpenSearch will never take.
+    pub dead_letters: OpenSearchDeadLetters,
+}
+
+/// How requests are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenSearchCompression {
+    /// At the fastest level.
+    Gzip,
+    /// Not at all.
+    None,
+}
+
+/// How OpenSearch is known, and the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenSearchTls {
+    /// Certificates that are trusted beside the system's.
+    pub ca: Option<PathBuf>,
+    /// The agent's own certificate.
+    pub identity: Option<TlsIdentity>,
+    /// Takes any certificate.
+    pub insecure_skip_verify: bool,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsIdentity {
+    /// The certificate, with those between it and its authority.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// Who the agent is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum OpenSearchAuth {
+    /// Nobody, or who its certificate says.
+    #[default]
+    None,
+    /// By name and password.
+    Basic {
+        /// The name.
+        username: String,
+        /// Where its password is.
+        password: Secret,
+    },
+    /// By a token.
+    Bearer(Secret),
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// In a file, without newlines at its end.
+    File(PathBuf),
+    /// In an environment variable.
+    Variable(String),
+}
+
+/// What an event's members may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenSearchFields {
+    /// Objects within objects; what lies deeper becomes text.
+    pub max_depth: u32,
+    /// Different members of one event.
+    pub max_fields: u32,
+    /// Whether dots in names become underscores.
+    pub dedot: bool,
+}
+
+/// Where events go that OpenSearch will never take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenSearchDeadLetters {
+    /// A file; `None` is one in the data directory.
+    File(Option<PathBuf>),
+    /// An index.
+    Index(String),
 }
 
 /// The agent's own HTTP address.

@@ -22,9 +22,10 @@ mod validate;
 mod yaml;
 
 pub use config::{
-    Admin, Config, FileFormat, FileSink, FileSource, Grants, Isolation, Joining, KubernetesLogs, Limits,
-    Multiline, OnError, Parser, Pipeline, Plugin, Preset, ReadFrom, Rotation, Sink, SinkKind, Source,
-    SourceKind, Stage,
+    Admin, Buffer, Config, FileFormat, FileSink, FileSource, Grants, Isolation, Joining, KubernetesLogs,
+    Limits, Multiline, OnError, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters,
+    OpenSearchFields, OpenSearchSink, OpenSearchTls, Parser, Pipeline, Plugin, Preset, ReadFrom, Rotation,
+    Secret, Sink, SinkKind, Source, SourceKind, Stage, TlsIdentity, WhenFull,
 };
 pub use error::{Error, Errors, Warning};
 pub use host::Host;

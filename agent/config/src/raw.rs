@@ -3,6 +3,7 @@
 //! Their doc comments are the schema's descriptions and the reference's text. A new key is added here (and checked in
 //! `validate`), nowhere else. Defaults are applied in `validate`; a test proves that those named here are the same.
 
+mod buffer;
 mod pipeline;
 mod plugin;
 mod sink;
@@ -14,9 +15,13 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(crate) use buffer::{Buffer, WhenFull};
 pub(crate) use pipeline::{NativeStage, Parser, Pipeline, Stage};
 pub(crate) use plugin::{Isolation, Limits, OnError, Plugin};
-pub(crate) use sink::{Rotation, Sink};
+pub(crate) use sink::{
+    FileReference, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters, OpenSearchSink,
+    OpenSearchTls, Rotation, SecretReference, Sink,
+};
 pub(crate) use source::{FileFormat, Multiline, Preset, ReadFrom, Source};
 pub(crate) use text::Text;
 
@@ -36,7 +41,8 @@ pub(crate) struct Config {
     /// The node that this agent runs on; stamped on every event. Default: the environment variable `NODE_NAME`, else
     /// the host's name.
     pub node: Option<Text<Label>>,
-    /// The folder of the agent's own state: checkpoints, ledger, plugin cache, `admin.json`.
+    /// The folder of the agent's own state: checkpoints, ledger, buffers, plugin cache,
+    /// `admin.json`.
     #[schemars(extend("default" = "/var/lib/weir"))]
     pub data_dir: Option<Text<FilePath>>,
     /// The memory that queues, sinks and plugins may use together. Default: 60 % of the container's memory limit,
@@ -62,6 +68,10 @@ pub(crate) struct Config {
     #[serde(default)]
     #[schemars(extend("default" = {}))]
     pub sinks: BTreeMap<Text<Name>, Sink>,
+    /// Where events wait for their sinks, by name.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pub buffers: BTreeMap<Text<Name>, Buffer>,
     /// The agent's own HTTP address. Without it, no port is opened.
     pub admin: Option<Admin>,
 }

@@ -5,6 +5,7 @@
 
 mod format;
 mod glob;
+mod index;
 mod name;
 mod pattern;
 mod place;
@@ -12,6 +13,7 @@ mod quantity;
 
 pub(crate) use format::{Format, Known, known};
 pub use glob::Glob;
+pub(crate) use index::{Endpoint, IndexName, IndexTemplate, UserName, VariableName};
 pub use name::Name;
 pub(crate) use name::{FieldPath, Label};
 pub use pattern::{LinePattern, Pattern};

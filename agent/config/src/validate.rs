@@ -3,6 +3,7 @@
 //! Every part has a function that turns its disk struct into its checked type and reports what is wrong on the way. It
 //! goes on after an error, with a value that nobody gets to see: [`crate::load`] returns nothing if there is any error.
 
+mod buffers;
 mod memory;
 mod paths;
 mod pipelines;
@@ -46,13 +47,17 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     let plugins = context.named(raw.plugins, "plugins", plugins::plugin);
     let sinks = context.named(raw.sinks, "sinks", sinks::sink);
     let pipelines = context.named(raw.pipelines, "pipelines", pipelines::pipeline);
+    let buffers = context.named(raw.buffers, "buffers", buffers::buffer);
     sinks::check_paths(&sinks, &sources, &mut context);
     plugins::check_secrets(&mut context);
+    sinks::check_secrets(&mut context);
     pipelines::check_references(&mut context);
+    buffers::check_references(&mut context);
+    buffers::check_use(&sinks, &mut context);
     pipelines::check_together(&pipelines, &sinks, &mut context);
     let workers = raw.workers.and_then(|count| NonZeroUsize::new(count as usize));
     let given = memory::Given { memory: raw.memory.map(|size| size.0), workers };
-    let parts = memory::Parts::of(&plugins, &sources, &sinks);
+    let parts = memory::Parts::of(&plugins, &sources, &pipelines, &sinks, &buffers);
     let (memory, workers) = memory::share_out(&given, &parts, &mut context);
     let data_dir = raw.data_dir.map_or_else(|| PathBuf::from(DEFAULT_DATA_DIR), |path| path.0.0);
     let data_dir = context.absolute(&data_dir);
@@ -67,6 +72,7 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
         plugins,
         pipelines,
         sinks,
+        buffers,
         admin: raw.admin.map(|admin| Admin { listen: admin.listen.0.0 }),
         hash,
         places: Places::new(tree, report),

@@ -101,7 +101,7 @@ fn main() {
         kept = 0;
         for batch in &batches {
             let t0 = Instant::now();
-            sheet.load(&compiled, &Parser::Json, batch);
+            sheet.load(&compiled, &Parser::Json, None, batch);
             let t1 = Instant::now();
             let mut context = Context::default();
             Sheet::context(&compiled, 0, batch, &mut context);

@@ -113,6 +113,11 @@ pub struct Compiled {
 impl Compiled {
     /// Compiles the plans of a pipeline's stages, in their order. No stage at all is fine.
     pub fn new(plans: &[&Plan]) -> Result<Compiled, CompileError> {
+        Ok(Compiled::with_times(plans, &[])?.0)
+    }
+
+    /// The same, with the paths where sources look for an event's time. Gives their fields, in their order.
+    pub fn with_times(plans: &[&Plan], times: &[&str]) -> Result<(Compiled, Vec<u16>), CompileError> {
         let mut tree = PathTree::default();
         for name in ENVELOPE_NAMES {
             tree.add_recorded(name)?;
@@ -126,6 +131,7 @@ impl Compiled {
         if passes.len() > MAX_PASSES {
             return Err(CompileError::TooManyEdits(passes.len()));
         }
+        let times = times.iter().map(|path| tree.add_field(path)).collect::<Result<_, _>>()?;
         let nothing = Program::new(&tree, &[]);
         let reserved = reserved(&tree);
         let sets_below = needs::set_below(&tree, &passes, &stages);
@@ -135,7 +141,7 @@ impl Compiled {
             Compiled { tree, stages, passes, programs, through_arrays, nothing, reserved, sets_below, id };
         compiled.find_needs();
         compiled.build_programs();
-        Ok(compiled)
+        Ok((compiled, times))
     }
 
     /// How many passes there are.

@@ -39,6 +39,14 @@ impl EventId {
         EventId(id)
     }
 
+    /// Appends it as text, without allocating.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut text = [0; ID_TEXT_LEN];
+        // Twenty bytes are always as many characters.
+        let count = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).unwrap_or(0);
+        out.extend_from_slice(text.get(..count).unwrap_or_default());
+    }
+
     /// As text.
     pub fn text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
@@ -83,6 +91,9 @@ mod tests {
         assert_eq!(id.0[..14], [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15]);
         assert_eq!(id.0[14..], xxh3_64(b"line").to_be_bytes()[2..]);
         assert_eq!(id.text().len(), ID_TEXT_LEN);
+        let mut written = b"x".to_vec();
+        id.write(&mut written);
+        assert_eq!(written[1..], *id.text().as_bytes());
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod cri;
 pub mod edit;
 pub mod identity;
 pub mod json;
+pub mod name_template;
 pub mod parse;
 pub mod path;
 pub mod scan;

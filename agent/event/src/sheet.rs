@@ -50,6 +50,8 @@ struct Event {
     hits: u32,
     /// The batch's row that it is, or that it was made of.
     row: u32,
+    /// Nanoseconds since the Unix epoch.
+    time: i64,
     /// 0 for the row itself, else its place among the events made of it.
     ordinal: u32,
     /// Bytes of an event that a stage made.
@@ -146,7 +148,7 @@ impl Sheet {
         for event in self.live.iter().filter_map(|index| self.events.get(*index as usize)) {
             let Some(row) = batch.rows().get(event.row as usize) else { continue };
             call.streams.push(row.stream);
-            call.times.push(row.time);
+            call.times.push(event.time);
         }
     }
 

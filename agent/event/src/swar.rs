@@ -18,6 +18,13 @@ pub(crate) fn equal(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * u64::from(byte)), 1)
 }
 
+/// Marks the bytes that are no decimal digits. Unlike the others it may carry upwards, which is as harmless.
+#[inline]
+pub(crate) fn not_digits(word: u64) -> u64 {
+    let digits = word ^ (ONES * u64::from(b'0'));
+    (digits.wrapping_add(ONES * 0x76) | digits) & (ONES << 7)
+}
+
 /// How many bytes come before the first that `marks` marks.
 #[inline]
 pub(crate) fn find(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {

@@ -27,6 +27,41 @@ pub fn parse_rfc3339(bytes: &[u8]) -> Option<i64> {
     Rfc3339Reader::default().read(bytes)
 }
 
+/// How far the time in a field may lie before the record's own, and how far behind it.
+const FIELD_WINDOW: (i64, i64) = (7 * 24 * 60 * NS_PER_MINUTE, 60 * NS_PER_MINUTE);
+
+/// The time that an event's own field says: a time stamp of RFC 3339, or a Unix time in seconds, milliseconds,
+/// microseconds or nanoseconds, told apart by its digits (11, 14 and 17 at the most before any fraction). `None` for
+/// what is neither, and for a time more than 7 days before or an hour behind `record`, the time of the record itself:
+/// a clock that is wrong must not choose the index.
+pub fn of_field(text: &[u8], record: i64) -> Option<i64> {
+    let time = parse_rfc3339(text).or_else(|| parse_unix(text))?;
+    let (before, behind) = FIELD_WINDOW;
+    (record.saturating_sub(before)..=record.saturating_add(behind)).contains(&time).then_some(time)
+}
+
+/// A number without sign and exponent.
+fn parse_unix(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    let places = match whole.len() {
+        ..=11 => 9,
+        12..=14 => 6,
+        15..=17 => 3,
+        _ => 0,
+    };
+    let mut time = whole.parse::<i64>().ok()?;
+    let digits = fraction.bytes().chain(std::iter::repeat(b'0')).take(places);
+    for digit in digits {
+        time = time.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
+    }
+    Some(time)
+}
+
 /// Appends a time as `2026-11-22T10:00:00.000000000Z`: always in UTC, always nine digits of fraction.
 pub fn write_rfc3339(out: &mut Vec<u8>, ns: i64) {
     out.extend_from_slice(EPOCH);

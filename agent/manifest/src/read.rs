@@ -158,8 +158,17 @@ fn parse(section: &[u8]) -> Result<Manifest, ManifestError> {
     serde_json::from_slice(section).map_err(|error| ManifestError::Json {
         line: error.line(),
         column: error.column(),
-        message: without_position(&error.to_string()).to_owned(),
+        message: printable(without_position(&error.to_string())),
     })
+}
+
+/// What is quoted of an artefact ends up in logs and on terminals.
+fn printable(text: &str) -> String {
+    let escaped = |character: char| match character.is_control() {
+        true => character.escape_default().to_string(),
+        false => character.to_string(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 /// serde_json appends ` at line 1 column 2`, which the error says already.
@@ -169,7 +178,7 @@ fn without_position(message: &str) -> &str {
 
 fn check(manifest: &Manifest) -> Result<(), ManifestError> {
     if let Some(world) = manifest.worlds.iter().find(|world| !KNOWN_WORLDS.contains(&world.as_str())) {
-        return Err(ManifestError::UnknownWorld { world: world.clone() });
+        return Err(ManifestError::UnknownWorld { world: printable(world) });
     }
     let problems = problems(manifest);
     if !problems.is_empty() {

@@ -5,6 +5,9 @@
 //!    synced, renamed over the old one, directory synced).
 //! 3. What is not in the file happens again after a crash, and is counted once.
 //! 4. What was read for good and only lay in memory, before a best-effort sink, is counted as lost at the next start.
+//! 5. Which parts of which files of a sink's disk buffer hold events is said here and nowhere else. A part comes in with
+//!    the position behind its events and goes with the counts of what became of them. A file may go when neither this
+//!    file nor the one before it names it.
 //!
 //! The format is described in docs/FORMATS.md.
 
@@ -16,7 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use weir_buffer::ack::{Acknowledge, Posting};
-use weir_buffer::ledger::{Amount, Counts, Entry};
+use weir_buffer::disk::{DiskFile, StoredParts};
+use weir_buffer::ledger::{Account, Amount, Counts, Entry};
 
 /// First line of the file: this, the version, the CRC32C of the rest and its length.
 const MAGIC: &str = "weir-checkpoint";
@@ -29,7 +33,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// The outputs that a file's lines can belong to.
 pub const OUTPUTS: usize = 3;
 
-/// Which file of a source: `device:inode` or whatever the source tells its files apart by.
+/// Which file of a source: whatever the source tells its files apart by, such as `device:inode:first_seen`.
 pub type FileKey = String;
 
 /// Where reading of a file goes on.
@@ -113,6 +117,9 @@ pub struct Progress {
 struct State {
     sources: BTreeMap<String, BTreeMap<FileKey, FilePosition>>,
     ledger: Vec<AccountState>,
+    /// By sink, then by the number of the file as it stands in the file's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    buffers: BTreeMap<String, BTreeMap<String, StoredParts>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -151,9 +158,10 @@ pub enum CheckpointError {
 #[derive(Debug)]
 pub struct Checkpoints {
     path: PathBuf,
+    is_complete: bool,
     state: Mutex<Versioned>,
     /// Held while the file is written, so that two writers cannot swap their order.
-    writer: Mutex<u64>,
+    writer: Mutex<Written>,
 }
 
 #[derive(Debug, Default)]
@@ -162,31 +170,132 @@ struct Versioned {
     version: u64,
     /// By source: the new keys of files that batches may still name by their old ones.
     renamed: HashMap<String, HashMap<FileKey, FileKey>>,
+    /// Parts, by sink and file, that were removed before they were heard to be stored: a late share may come first.
+    early: HashMap<(String, u64), u64>,
+    /// What nobody needs any more, with the version that does not name it.
+    removed: Vec<Removed>,
 }
 
-impl State {
+/// Parts of a file that wait until no checkpoint names them.
+#[derive(Debug)]
+struct Removed {
+    version: u64,
+    handle: Arc<DiskFile>,
+    parts: u64,
+}
+
+/// The versions of the state in the file and in the one before it.
+#[derive(Debug, Default)]
+struct Written {
+    last: u64,
+    before: u64,
+}
+
+impl Versioned {
     fn post(&mut self, entries: Vec<Posting>) {
-        for Posting { account, entry, amount } in entries {
-            let (pipeline, sink) = (account.pipeline(), account.sink());
-            let found = self.ledger.iter().position(|a| a.pipeline == pipeline && a.sink == sink);
-            let at = found.unwrap_or_else(|| {
-                let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
-                self.ledger.push(AccountState { pipeline, sink, counts: Counts::default() });
-                self.ledger.len() - 1
-            });
-            if let Some(account) = self.ledger.get_mut(at) {
-                account.counts.book(&entry, amount);
+        self.version += 1;
+        for posting in entries {
+            match posting {
+                Posting::Booked { account, entry, amount } => self.state.book(&account, &entry, amount),
+                Posting::Stored { account, amount, file, part } => {
+                    self.store(&account, amount, file, 1 << part)
+                }
+                Posting::Removed { account, amount, file, parts, handle } => {
+                    self.remove(&account, amount, file, parts);
+                    let version = self.version;
+                    self.removed.extend(handle.map(|handle| Removed { version, handle, parts }));
+                }
             }
         }
     }
 
-    /// Gives what was in memory when the agent ended its fate.
+    fn store(&mut self, account: &Account, amount: Amount, file: u64, part: u64) {
+        let early = (account.sink().to_owned(), file);
+        if let Some(parts) = self.early.get_mut(&early).filter(|parts| **parts & part != 0) {
+            *parts &= !part;
+            if *parts == 0 {
+                self.early.remove(&early);
+            }
+            return;
+        }
+        let files = self.state.buffers.entry(account.sink().to_owned()).or_default();
+        let stored = files.entry(file_key(file)).or_default();
+        stored.parts |= part;
+        *stored.accounts.entry(account.pipeline().to_owned()).or_default() += amount;
+    }
+
+    fn remove(&mut self, account: &Account, amount: Amount, file: u64, parts: u64) {
+        let key = file_key(file);
+        let files = self.state.buffers.get_mut(account.sink());
+        let stored = files.and_then(|files| files.get_mut(&key));
+        let known = stored.as_ref().map_or(0, |stored| stored.parts & parts);
+        if known != parts {
+            *self.early.entry((account.sink().to_owned(), file)).or_default() |= parts & !known;
+            return;
+        }
+        let Some(stored) = stored else { return };
+        stored.parts &= !parts;
+        if let Some(sum) = stored.accounts.get_mut(account.pipeline()) {
+            *sum -= amount;
+            if *sum == Amount::default() {
+                stored.accounts.remove(account.pipeline());
+            }
+        }
+        if stored.parts == 0
+            && stored.accounts.is_empty()
+            && let Some(files) = self.state.buffers.get_mut(account.sink())
+        {
+            files.remove(&key);
+            if files.is_empty() {
+                self.state.buffers.remove(account.sink());
+            }
+        }
+    }
+}
+
+/// As in the file's name.
+fn file_key(file: u64) -> String {
+    format!("{file:016x}")
+}
+
+impl State {
+    fn book(&mut self, account: &Account, entry: &Entry, amount: Amount) {
+        let (pipeline, sink) = (account.pipeline(), account.sink());
+        let found = self.ledger.iter().position(|a| a.pipeline == pipeline && a.sink == sink);
+        let at = found.unwrap_or_else(|| {
+            let (pipeline, sink) = (pipeline.to_owned(), sink.to_owned());
+            self.ledger.push(AccountState { pipeline, sink, counts: Counts::default() });
+            self.ledger.len() - 1
+        });
+        if let Some(account) = self.ledger.get_mut(at) {
+            account.counts.book(entry, amount);
+        }
+    }
+
+    /// What lies on disk before a sink, of one pipeline.
+    fn stored(&self, pipeline: &str, sink: &str) -> Amount {
+        let mut sum = Amount::default();
+        for stored in self.buffers.get(sink).into_iter().flat_map(BTreeMap::values) {
+            sum += stored.accounts.get(pipeline).copied().unwrap_or_default();
+        }
+        sum
+    }
+
+    /// Gives what was in memory when the agent ended its fate. What lies on disk is not missing.
     fn close_accounts(&mut self) {
-        for AccountState { counts, .. } in &mut self.ledger {
-            let mut missing = counts.incoming();
-            missing -= counts.settled();
+        let missing: Vec<Amount> = self
+            .ledger
+            .iter()
+            .map(|account| {
+                let mut missing = account.counts.incoming();
+                missing -= account.counts.settled();
+                missing -= self.stored(&account.pipeline, &account.sink);
+                missing
+            })
+            .collect();
+        for (account, missing) in self.ledger.iter_mut().zip(missing) {
             if missing != Amount::default() {
-                counts.book(&Entry::Lost(AGENT_ENDED.into()), missing);
+                account.counts.book(&Entry::Lost(AGENT_ENDED.into()), missing);
             }
         }
     }
@@ -199,22 +308,48 @@ impl Checkpoints {
     /// one before it, which reads some events again and loses none.
     pub fn open(data_dir: &Path) -> Result<Checkpoints, CheckpointError> {
         let path = data_dir.join("checkpoint");
+        let is_complete;
         let mut state = match read_file(&path) {
-            Ok(state) => state.unwrap_or_default(),
+            Ok(state) => {
+                is_complete = state.is_some();
+                state.unwrap_or_default()
+            }
             Err(error @ CheckpointError::Damaged { .. }) => {
                 let previous = read_file(&previous_path(&path)).ok().flatten();
                 let Some(state) = previous else { return Err(error) };
                 tracing::warn!(%error, "using the previous checkpoint file");
+                is_complete = false;
                 state
             }
             Err(error) => return Err(error),
         };
         state.close_accounts();
-        Ok(Checkpoints {
-            path,
-            state: Mutex::new(Versioned { state, version: 0, renamed: HashMap::new() }),
-            writer: Mutex::new(0),
-        })
+        let state = Mutex::new(Versioned { state, ..Versioned::default() });
+        Ok(Checkpoints { path, is_complete, state, writer: Mutex::default() })
+    }
+
+    /// Whether all is known that was safe: not after a damaged file was replaced by the one before it, nor where there
+    /// was none.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// The sinks that have something on disk.
+    pub fn sinks_with_stored(&self) -> Vec<String> {
+        self.lock().state.buffers.keys().cloned().collect()
+    }
+
+    /// What lies on disk before a sink, by file.
+    pub fn stored(&self, sink: &str) -> BTreeMap<u64, StoredParts> {
+        let guard = self.lock();
+        let files = guard.state.buffers.get(sink).into_iter().flatten();
+        let number = |key: &str| u64::from_str_radix(key, 16).ok();
+        files.filter_map(|(key, stored)| Some((number(key)?, stored.clone()))).collect()
+    }
+
+    /// What lies on disk before a sink, of one pipeline.
+    pub fn stored_of(&self, pipeline: &str, sink: &str) -> Amount {
+        self.lock().state.stored(pipeline, sink)
     }
 
     /// The positions of a source's files.
@@ -313,34 +448,52 @@ impl Checkpoints {
                 files.insert(file, position);
             }
         }
-        state.post(entries);
-        guard.version += 1;
+        guard.post(entries);
     }
 
     /// Books entries whose position was settled before.
     fn settle_counts(&self, entries: Vec<Posting>) {
-        let mut guard = self.lock();
-        guard.state.post(entries);
-        guard.version += 1;
+        self.lock().post(entries);
     }
 
-    /// Writes the file if something changed since the last time.
+    /// Writes the file if something changed since the last time, then lets go of files that no checkpoint names.
     pub fn save(&self) -> Result<(), CheckpointError> {
         let mut written = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let (state, version) = {
             let guard = self.lock();
-            if guard.version == *written {
+            // What was removed must leave the file and the one before it, so it is written once more.
+            if guard.version == written.last && guard.removed.is_empty() {
                 return Ok(());
             }
             (guard.state.clone(), guard.version)
         };
         write_file(&self.path, &state)?;
-        *written = version;
+        *written = Written { last: version, before: written.last };
+        let free: Vec<Removed> = {
+            let mut guard = self.lock();
+            guard.removed.extract_if(.., |removed| removed.version <= written.before).collect()
+        };
+        for Removed { handle, parts, .. } in free {
+            handle.forget(parts);
+        }
         Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Versioned> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// For events whose batch is safe since an earlier run: what becomes of them is counted at once.
+impl Acknowledge for Checkpoints {
+    fn acknowledge(&self, _: u64, safe: bool, entries: Vec<Posting>) {
+        if safe {
+            self.settle_counts(entries);
+        }
+    }
+
+    fn acknowledge_late(&self, _: u64, entries: Vec<Posting>) {
+        self.settle_counts(entries);
     }
 }
 
@@ -486,141 +639,4 @@ fn write_file(path: &Path, state: &State) -> Result<(), CheckpointError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use weir_buffer::ack::Ack;
-    use weir_buffer::ledger::Account;
-
-    use super::*;
-
-    fn progress(to: u64) -> Vec<Progress> {
-        let position = FilePosition { position: to, resume_from: to, ..FilePosition::default() };
-        vec![Progress { file: "1:2".into(), position }]
-    }
-
-    fn position(checkpoints: &Checkpoints) -> Option<u64> {
-        checkpoints.positions("apps").get("1:2").map(|p| p.position)
-    }
-
-    #[test]
-    fn positions_move_over_acked_batches_in_order_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
-        let queue = AckQueue::new("apps", checkpoints.clone());
-        let acks: Vec<Ack> = (1..=4).map(|n| Ack::new(queue.sent(progress(n * 10)), queue.clone())).collect();
-        let mut acks = acks.into_iter();
-        let (first, second, third, fourth) =
-            (acks.next().unwrap(), acks.next().unwrap(), acks.next().unwrap(), acks.next().unwrap());
-        second.release();
-        assert_eq!(position(&checkpoints), None);
-        first.release();
-        assert_eq!(position(&checkpoints), Some(20));
-        drop(third);
-        fourth.release();
-        assert_eq!(position(&checkpoints), Some(20), "an unsafe batch holds everything behind it");
-        assert_eq!(queue.outstanding(), 2);
-    }
-
-    #[test]
-    fn counts_become_durable_with_the_position() {
-        let dir = tempfile::tempdir().unwrap();
-        let account = Account::new("p", "s");
-        {
-            let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
-            let queue = AckQueue::new("apps", checkpoints.clone());
-            for amount in [3, 4] {
-                let ack = Ack::new(queue.sent(progress(amount)), queue.clone());
-                ack.book(&account, Entry::Read, Amount { events: amount, bytes: 1 });
-                if amount == 3 {
-                    ack.release();
-                }
-            }
-            checkpoints.save().unwrap();
-        }
-        let checkpoints = Checkpoints::open(dir.path()).unwrap();
-        assert_eq!(position(&checkpoints), Some(3));
-        let counts = checkpoints.counts();
-        assert_eq!(counts[0].2.read, Amount { events: 3, bytes: 1 });
-    }
-
-    /// A batch of ten events for two sinks, one of which nobody waits for.
-    fn two_sinks(queue: &Arc<AckQueue>) -> (Ack, Ack, [Arc<Account>; 2]) {
-        let accounts = [Account::new("p", "awaited"), Account::new("p", "best-effort")];
-        let ack = Ack::new(queue.sent(progress(10)), queue.clone());
-        for account in &accounts {
-            ack.book(account, Entry::Read, Amount { events: 10, bytes: 10 });
-        }
-        let late = ack.late();
-        (ack, late, accounts)
-    }
-
-    #[test]
-    fn a_best_effort_sink_is_counted_with_the_batch_or_after_it_never_before() {
-        let ten = Amount { events: 10, bytes: 10 };
-        for is_first in [true, false] {
-            let dir = tempfile::tempdir().unwrap();
-            let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
-            let (ack, late, [awaited, best_effort]) = two_sinks(&AckQueue::new("apps", checkpoints.clone()));
-            let deliver = |ack: Ack, account: &Arc<Account>| {
-                ack.book(account, Entry::Delivered, ten);
-                ack.release();
-            };
-            if is_first {
-                deliver(late, &best_effort);
-                assert_eq!(checkpoints.counts(), [], "the batch may yet be read again");
-                deliver(ack, &awaited);
-            } else {
-                deliver(ack, &awaited);
-                deliver(late, &best_effort);
-            }
-            checkpoints.save().unwrap();
-            let counts = Checkpoints::open(dir.path()).unwrap().counts();
-            assert_eq!(counts.len(), 2);
-            assert!(counts.iter().all(|(_, _, counts)| (counts.read, counts.delivered) == (ten, ten)));
-        }
-    }
-
-    #[test]
-    fn what_a_best_effort_sink_had_not_taken_is_lost_at_the_next_start() {
-        let dir = tempfile::tempdir().unwrap();
-        let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
-        let (ack, late, [awaited, _]) = two_sinks(&AckQueue::new("apps", checkpoints.clone()));
-        ack.book(&awaited, Entry::Delivered, Amount { events: 10, bytes: 10 });
-        ack.release();
-        checkpoints.save().unwrap();
-        drop(late);
-        let lost = |sink: &str| {
-            let counts = Checkpoints::open(dir.path()).unwrap().counts();
-            let (.., counts) = counts.into_iter().find(|(_, name, _)| name == sink).unwrap();
-            assert_eq!(counts.incoming(), counts.settled());
-            counts.lost.get(AGENT_ENDED).map_or(0, |lost| lost.events)
-        };
-        assert_eq!((lost("awaited"), lost("best-effort")), (0, 10));
-    }
-
-    #[test]
-    fn a_damaged_file_falls_back_to_the_one_before() {
-        let dir = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::open(dir.path()).unwrap();
-        checkpoints.settle("apps", progress(1), Vec::new());
-        checkpoints.save().unwrap();
-        checkpoints.settle("apps", progress(2), Vec::new());
-        checkpoints.save().unwrap();
-        let path = dir.path().join("checkpoint");
-        let mut bytes = std::fs::read(&path).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        assert_eq!(position(&Checkpoints::open(dir.path()).unwrap()), Some(1));
-        std::fs::remove_file(dir.path().join("checkpoint.previous")).unwrap();
-        assert!(matches!(Checkpoints::open(dir.path()), Err(CheckpointError::Damaged { .. })));
-    }
-
-    #[test]
-    fn the_written_form_is_the_documented_one() {
-        let mut state = State::default();
-        let file = FilePosition { path: "/var/log/a.log".into(), position: 7, ..FilePosition::default() };
-        state.sources.entry("apps".into()).or_default().insert("1:2".into(), file);
-        let golden = include_bytes!("../tests/golden/checkpoint.v1");
-        assert_eq!(String::from_utf8_lossy(&encode(&state)), String::from_utf8_lossy(golden));
-        assert_eq!(decode(golden).unwrap(), state);
-    }
-}
+mod tests;

@@ -9,3 +9,5 @@ mod process;
 pub mod sink;
 pub mod source;
 pub mod workers;
+
+pub use process::Intake;

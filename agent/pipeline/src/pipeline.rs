@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use weir_buffer::ledger::Account;
 use weir_buffer::memory::MemoryTier;
+use weir_buffer::segment::Route;
 use weir_event::edit::Compiled;
 use weir_event::sheet::OnFault;
 use weir_event::transform::{Plan, Transform};
@@ -35,6 +36,8 @@ pub struct Output {
     pub buffer: Arc<MemoryTier>,
     /// The account of this pipeline and sink.
     pub account: Arc<Account>,
+    /// Says where the sink puts each document; `None` for a sink with only one place.
+    pub route: Option<Arc<dyn Route>>,
     /// A full buffer loses documents instead of holding the pipeline back, and no ack waits for it.
     pub best_effort: bool,
 }

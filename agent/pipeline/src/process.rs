@@ -4,19 +4,28 @@ use std::sync::Arc;
 
 use weir_buffer::ack::Ack;
 use weir_buffer::ledger::{Amount, Entry};
-use weir_buffer::segment::{Documents, Record};
+use weir_buffer::segment::{Documents, Record, Targets};
 use weir_event::batch::Batch;
 use weir_event::json::write_string;
 use weir_event::parse::Parser;
 use weir_event::sheet::{Applied, Encoded, OnFault, Sheet};
 use weir_event::transform::{Context, Handled, ReasonClass, Transform};
 
-use crate::pipeline::{FaultPolicy, Pipeline};
+use crate::pipeline::{FaultPolicy, Output, Pipeline};
+
+/// How a pipeline takes up the events of one source.
+#[derive(Debug, Default)]
+pub struct Intake {
+    /// For lines that are not JSON objects.
+    pub parser: Parser,
+    /// Where an event may say its time itself, as a field of the pipeline's compiled plans.
+    pub time_field: Option<u16>,
+}
 
 /// A batch on its way into one pipeline.
 pub(crate) struct Job {
     pub batch: Arc<Batch>,
-    pub parser: Arc<Parser>,
+    pub intake: Arc<Intake>,
     pub amount: Amount,
     pub ack: Ack,
 }
@@ -35,6 +44,8 @@ pub(crate) struct Processor {
 #[derive(Debug, Default)]
 pub(crate) struct Processed {
     pub documents: Documents,
+    /// Where each output puts the documents.
+    pub targets: Vec<Targets>,
     pub kept: Amount,
     pub dead_letters: Documents,
     /// What else is to be booked, in each account of the pipeline.
@@ -55,13 +66,13 @@ impl Processor {
     }
 
     /// Source → **stages → encode** → buffer. `now` in nanoseconds since the Unix epoch.
-    pub fn run(&mut self, batch: &Batch, parser: &Parser, now: i64) -> Result<Processed, Held> {
+    pub fn run(&mut self, batch: &Batch, intake: &Intake, now: i64) -> Result<Processed, Held> {
         let pipeline = Arc::clone(&self.pipeline);
         let compiled = &pipeline.compiled;
         let mut done = Processed::default();
         self.context.now = now;
         self.context.pressure = pipeline.pressure();
-        self.sheet.load(compiled, parser, batch);
+        self.sheet.load(compiled, &intake.parser, intake.time_field, batch);
         for (index, stage) in pipeline.stages.iter().enumerate() {
             Sheet::context(compiled, index, batch, &mut self.context);
             let Some(transform) = self.stages.get_mut(index) else { continue };
@@ -85,11 +96,14 @@ impl Processor {
         self.sheet.encode(&pipeline.compiled, batch, Encoded::Kept, &mut ndjson, |finished, end| {
             kept += Amount::one(finished.bytes);
             let (id, time, stream) = (finished.id, finished.time, finished.stream);
-            records.push(Record { id, time, stream, end: end as u32 });
+            let bytes = u32::try_from(finished.bytes).unwrap_or(u32::MAX);
+            records.push(Record { id, time, stream, bytes, end: end as u32 });
         });
         self.expected = ndjson.len() + ndjson.len() / 16;
         done.kept = kept;
         done.documents = Documents { ndjson, records, streams: batch.streams().to_vec() };
+        let route = |output: &Output| output.route.as_ref().map(|route| route.route(&done.documents));
+        done.targets = pipeline.outputs.iter().map(|output| route(output).unwrap_or_default()).collect();
     }
 
     /// What the stage could not handle, each as an object with the reason, the id and the document.
@@ -114,7 +128,8 @@ impl Processor {
             out.extend_from_slice(plain.get(start..end).unwrap_or_default());
             out.push(b'}');
             let (id, time, stream) = (finished.id, finished.time, finished.stream);
-            letters.records.push(Record { id, time, stream, end: out.len() as u32 });
+            // Booked in the accounts of the pipeline's sinks, when the stage gave it up.
+            letters.records.push(Record { id, time, stream, bytes: 0, end: out.len() as u32 });
             out.push(b'\n');
             start = end + 1;
         }

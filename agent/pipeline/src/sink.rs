@@ -50,8 +50,36 @@ pub struct SinkMetrics {
     pub abandoned: AtomicU64,
 }
 
+/// What a driver works with.
+pub struct Driving {
+    /// The sink's name in the configuration.
+    pub name: String,
+    /// Where its documents wait.
+    pub buffer: Arc<MemoryTier>,
+    /// What it counts.
+    pub metrics: Arc<SinkMetrics>,
+    /// True when nothing is to be tried any more.
+    pub give_up: watch::Receiver<bool>,
+}
+
+/// Brings what lies in a buffer to its place, until the buffer is closed and empty, or the agent gives up.
+pub trait Drive: Send {
+    /// Runs to the end. Documents whose lease it drops are read again at the next start.
+    fn drive(self: Box<Self>, driving: Driving) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Drives a sink that takes one segment after the other.
+pub struct OneByOne(pub Box<dyn Sink>);
+
+impl Drive for OneByOne {
+    fn drive(self: Box<Self>, driving: Driving) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let Driving { name, buffer, metrics, give_up } = driving;
+        Box::pin(async move { drive(&name, self.0, buffer, metrics, give_up).await })
+    }
+}
+
 /// Drives a sink until its buffer is closed and empty, or until `give_up` says true and a try fails.
-pub async fn drive(
+async fn drive(
     name: &str,
     mut sink: Box<dyn Sink>,
     buffer: Arc<MemoryTier>,
@@ -99,7 +127,11 @@ async fn deliver(
         let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
         pause = (pause * 2).min(LAST_PAUSE);
         if *give_up.borrow() {
-            tracing::error!(sink = name, %error, "stopped with undelivered documents; they are read again at the next start");
+            let stay = match lease.is_kept() {
+                true => "they stay in its disk buffer",
+                false => "they are read again at the next start",
+            };
+            tracing::error!(sink = name, %error, "stopped with undelivered documents; {stay}");
             return None;
         }
         // A stop cuts the pause short: one more try, then the end.

@@ -16,19 +16,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use weir_buffer::ack::{Ack, Acknowledge};
 use weir_buffer::ledger::{Amount, Entry, Ledger};
-use weir_buffer::segment::{Documents, Segment};
+use weir_buffer::segment::{Documents, Segment, Targets};
 use weir_event::batch::Batch;
-use weir_event::parse::Parser;
 
 use crate::checkpoint::{AckQueue, Checkpoints, Progress};
 use crate::pipeline::{Output, Pipeline};
-use crate::process::{Job, Processed, Processor};
+use crate::process::{Intake, Job, Processed, Processor};
 use crate::source::{Outlet, Stopped};
 
 /// Batches that wait in front of one pipeline, beside those that workers have.
 const INBOX: usize = 2;
 /// What a document adds to its event at the most, by rule of thumb: the envelope.
 const ENVELOPE_BYTES: u64 = 320;
+
+/// What went wrong with pipelines, for people to see.
+#[derive(Debug, Default)]
+pub struct Health {
+    held: Mutex<BTreeMap<Arc<str>, Arc<str>>>,
+    panics: AtomicU64,
+}
 
 /// The pipelines and the workers' turn-taking.
 pub struct Workers {
@@ -42,7 +48,7 @@ struct Shared {
     checkpoints: Arc<Checkpoints>,
     state: Mutex<State>,
     changed: Condvar,
-    panics: AtomicU64,
+    health: Arc<Health>,
 }
 
 #[derive(Default)]
@@ -69,7 +75,6 @@ struct Queue {
 /// The batch that a pipeline holds.
 struct HeldAt {
     number: u64,
-    stage: Arc<str>,
 }
 
 /// A batch that a worker has taken, with the room set aside for it in each output and in the dead letters.
@@ -77,6 +82,25 @@ struct Turn {
     job: Job,
     reserved: Vec<Option<u64>>,
     result: Option<Processed>,
+}
+
+// === impl Health ===
+
+impl Health {
+    /// Pipelines that hold a batch which a plugin could not handle, as (pipeline, stage).
+    pub fn held(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.iter().map(|(pipeline, stage)| (Arc::clone(pipeline), Arc::clone(stage))).collect()
+    }
+
+    /// How often a worker met a fault in the agent itself. The batch stays unacked.
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    fn hold(&self, pipeline: &Arc<str>, stage: Arc<str>) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(pipeline), stage);
+    }
 }
 
 // === impl Workers ===
@@ -91,8 +115,8 @@ impl Workers {
     ) -> std::io::Result<Workers> {
         let queues = pipelines.iter().map(|_| Queue::default()).collect();
         let state = Mutex::new(State { queues, ..State::default() });
-        let (changed, panics) = (Condvar::new(), AtomicU64::new(0));
-        let shared = Arc::new(Shared { pipelines, ledger, checkpoints, state, changed, panics });
+        let (changed, health) = (Condvar::new(), Arc::default());
+        let shared = Arc::new(Shared { pipelines, ledger, checkpoints, state, changed, health });
         for output in shared.pipelines.iter().flat_map(|p| p.outputs.iter().chain([&p.dead_letters])) {
             let shared = Arc::downgrade(&shared);
             output.buffer.on_room(Arc::new(move || {
@@ -110,23 +134,15 @@ impl Workers {
         Ok(Workers { shared, threads })
     }
 
-    /// The outlet of a source that leads to these pipelines (by index), each with its parser.
-    pub fn outlet(&self, source: &str, to: Vec<(usize, Arc<Parser>)>) -> Box<dyn Outlet> {
+    /// The outlet of a source that leads to these pipelines (by index), each with how it takes them up.
+    pub fn outlet(&self, source: &str, to: Vec<(usize, Arc<Intake>)>) -> Box<dyn Outlet> {
         let acks = AckQueue::new(source, Arc::clone(&self.shared.checkpoints));
         Box::new(PipelineOutlet { shared: Arc::clone(&self.shared), acks, to })
     }
 
-    /// Pipelines that hold a batch which a plugin could not handle, as (pipeline, stage).
-    pub fn held(&self) -> Vec<(Arc<str>, Arc<str>)> {
-        let state = self.shared.lock();
-        let queues = state.queues.iter().zip(&self.shared.pipelines);
-        let held = |queue: &Queue| queue.held.as_ref().map(|held| Arc::clone(&held.stage));
-        queues.filter_map(|(queue, p)| held(queue).map(|stage| (Arc::clone(&p.name), stage))).collect()
-    }
-
-    /// How often a worker met a fault in the agent itself. The batch stays unacked.
-    pub fn panics(&self) -> u64 {
-        self.shared.panics.load(Ordering::Relaxed)
+    /// What went wrong so far; it outlives the workers.
+    pub fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.shared.health)
     }
 
     /// Takes no more batches, works off those that are there and ends the threads. What is held, or finds no room
@@ -167,18 +183,19 @@ impl Shared {
             };
             let processor = place.get_or_insert_with(|| Processor::new(pipeline));
             let job = &turn.job;
-            let run = || processor.run(&job.batch, &job.parser, nanoseconds_now());
+            let run = || processor.run(&job.batch, &job.intake, nanoseconds_now());
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(Ok(processed)) => turn.result = Some(processed),
                 Ok(Err(held)) => {
                     let (pipeline, stage, suspects) = (&pipeline.name, &held.stage, held.suspects);
                     tracing::error!(%pipeline, %stage, suspects, "pipeline holds a batch that the plugin cannot handle; it reads on after a restart with another configuration");
-                    self.hold(index, HeldAt { number, stage: held.stage });
+                    self.health.hold(pipeline, Arc::clone(stage));
+                    self.hold(index, HeldAt { number });
                 }
                 Err(_) => {
                     // The instance may be in any state; the next batch gets a new one.
                     *place = None;
-                    self.panics.fetch_add(1, Ordering::Relaxed);
+                    self.health.panics.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(pipeline = %pipeline.name, "a worker failed; the batch stays unacked and is read again at the next start");
                 }
             }
@@ -277,7 +294,7 @@ impl Shared {
         };
         let _moving = self.ledger.moving();
         let documents = Arc::new(done.documents);
-        for (output, room) in pipeline.outputs.iter().zip(&reserved) {
+        for ((output, room), targets) in pipeline.outputs.iter().zip(&reserved).zip(done.targets) {
             for (entry, amount) in &done.entries {
                 job.ack.book(&output.account, entry.clone(), *amount);
                 match entry {
@@ -286,13 +303,13 @@ impl Shared {
                 }
             }
             output.account.leave_flight(done.kept);
-            self.pass_documents(output, *room, &documents, done.kept, &job.ack);
+            self.pass_documents(output, *room, (&documents, targets), done.kept, &job.ack);
         }
         let room = reserved.last().copied().flatten();
         self.pass_documents(
             &pipeline.dead_letters,
             room,
-            &Arc::new(done.dead_letters),
+            (&Arc::new(done.dead_letters), Targets::default()),
             Amount::default(),
             &job.ack,
         );
@@ -303,7 +320,7 @@ impl Shared {
         &self,
         output: &Output,
         room: Option<u64>,
-        documents: &Arc<Documents>,
+        (documents, targets): (&Arc<Documents>, Targets),
         amount: Amount,
         ack: &Ack,
     ) {
@@ -323,7 +340,7 @@ impl Shared {
             false => ack.share(),
         };
         let documents = Arc::clone(documents);
-        output.buffer.push(Segment { documents, amount, ack }, &output.account, room);
+        output.buffer.push(Segment { documents, targets, amount, ack }, &output.account, room);
     }
 
     fn notify(&self) {
@@ -371,7 +388,7 @@ fn give_back(pipeline: &Pipeline, reserved: &[Option<u64>]) {
 struct PipelineOutlet {
     shared: Arc<Shared>,
     acks: Arc<AckQueue>,
-    to: Vec<(usize, Arc<Parser>)>,
+    to: Vec<(usize, Arc<Intake>)>,
 }
 
 impl PipelineOutlet {
@@ -398,7 +415,7 @@ impl Outlet for PipelineOutlet {
         let amount = Amount { events: batch.rows().len() as u64, bytes };
         let batch = Arc::new(batch);
         let _moving = self.shared.ledger.moving();
-        for (index, parser) in &self.to {
+        for (index, intake) in &self.to {
             let (Some(pipeline), Some(queue)) =
                 (self.shared.pipelines.get(*index), state.queues.get_mut(*index))
             else {
@@ -408,8 +425,8 @@ impl Outlet for PipelineOutlet {
                 ack.book(&output.account, Entry::Read, amount);
                 output.account.enter_flight(amount);
             }
-            let (batch, parser) = (Arc::clone(&batch), Arc::clone(parser));
-            queue.inbox.push_back(Job { batch, parser, amount, ack: ack.share() });
+            let (batch, intake) = (Arc::clone(&batch), Arc::clone(intake));
+            queue.inbox.push_back(Job { batch, intake, amount, ack: ack.share() });
         }
         drop(state);
         ack.release();

@@ -10,6 +10,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    bulk::BulkServer,
     generator::Generator,
     perf,
     workload::{Places, Workload, configuration},
@@ -48,51 +49,78 @@ impl NullSink {
     }
 }
 
+/// What a workload is run with.
+#[derive(Clone, Copy, Debug)]
+pub struct Programs<'a> {
+    /// The agent.
+    pub weir: &'a Path,
+    /// The folder of NAME.wasm.
+    pub plugins: &'a Path,
+    /// Answers bulk requests, for the workloads that send them.
+    pub bulk_server: Option<&'a Path>,
+}
+
 /// A workload's place on disk, prepared so that a run starts with compiled plugins and no checkpoint.
 #[derive(Debug)]
 pub struct Bench<'a> {
     workload: Workload,
-    binary: &'a Path,
-    plugins: &'a Path,
+    programs: Programs<'a>,
     folder: PathBuf,
 }
 
 impl<'a> Bench<'a> {
     /// Empties `folder` and lets the agent run there once on a few lines, so that it compiles its plugins. Every
     /// measured run then starts from a copy of the data folder that this leaves.
-    pub fn prepare(workload: Workload, binary: &'a Path, plugins: &'a Path, folder: PathBuf) -> Result<Self> {
+    pub fn prepare(workload: Workload, programs: Programs<'a>, folder: PathBuf) -> Result<Self> {
         empty(&folder)?;
-        let bench = Bench { workload, binary, plugins, folder };
+        let bench = Bench { workload, programs, folder };
         let input = bench.warm_up_input()?;
         let data = bench.template();
-        let mut command = bench.command(&input, data)?;
+        let server = bench.bulk_server()?;
+        let mut command = bench.command(&input, data, server.as_ref())?;
         command.arg("--once");
         let usage = process::measure(&mut command).map_err(|cause| bench.cannot_start(&cause))?;
         bench.expect_success(usage.status)?;
         Ok(bench)
     }
 
-    /// Runs over a whole input and returns what was used and what the agent printed.
+    /// Runs over a whole input and returns what was used and what the sink reports: what the agent printed, or what
+    /// the server printed that its documents went to.
     pub fn run(&self, input: &Path) -> Result<(Usage, String)> {
-        let mut command = self.command_with_fresh_data(input)?;
+        let server = self.bulk_server()?;
+        let mut command = self.fresh(input, server.as_ref())?;
         let usage = process::measure(command.arg("--once")).map_err(|cause| self.cannot_start(&cause))?;
         self.expect_success(usage.status)?;
-        Ok((usage, self.stdout()?))
+        let report = server.map_or_else(|| self.stdout(), BulkServer::end)?;
+        Ok((usage, report))
     }
 
     /// Counts the instructions of one run, where the machine can.
     pub fn instructions(&self, input: &Path) -> Result<Option<u64>> {
-        let mut command = self.command_with_fresh_data(input)?;
+        let server = self.bulk_server()?;
+        let mut command = self.fresh(input, server.as_ref())?;
         Ok(perf::instructions(command.arg("--once"), &self.folder.join("perf")))
     }
 
     /// The command that follows its files until it is told to stop.
     pub fn command_with_fresh_data(&self, input: &Path) -> Result<Command> {
+        self.fresh(input, None)
+    }
+
+    /// A server for one run, for the workloads that need one.
+    fn bulk_server(&self) -> Result<Option<BulkServer>> {
+        match self.programs.bulk_server.filter(|_| self.workload.sends_bulks()) {
+            Some(program) => BulkServer::start(program).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn fresh(&self, input: &Path, server: Option<&BulkServer>) -> Result<Command> {
         empty(&self.run_folder())?;
         let data = self.run_folder().join("data");
         fs::create_dir(&data).while_doing("create", &data)?;
         copy_tree(&self.template(), &data).while_doing("copy to", &data)?;
-        self.command(input, data)
+        self.command(input, data, server)
     }
 
     /// Where the workload's documents go, if they go to a file.
@@ -123,8 +151,10 @@ impl<'a> Bench<'a> {
         )))
     }
 
-    fn command(&self, input: &Path, data: PathBuf) -> Result<Command> {
-        let places = Places { input, plugins: self.plugins, data, output: self.output() };
+    fn command(&self, input: &Path, data: PathBuf, server: Option<&BulkServer>) -> Result<Command> {
+        let endpoint = server.map(BulkServer::url);
+        let plugins = self.programs.plugins;
+        let places = Places { input, plugins, data, output: self.output(), endpoint };
         let path = self.folder.join("weir.yaml");
         fs::write(&path, format!("{:#}\n", configuration(self.workload, &places)))
             .while_doing("write", &path)?;
@@ -132,7 +162,7 @@ impl<'a> Bench<'a> {
             let path = self.folder.join(name);
             File::create(&path).while_doing("create", &path)
         };
-        let mut command = Command::new(self.binary);
+        let mut command = Command::new(self.programs.weir);
         command.args(["run", "-c"]).arg(path).stdout(create("stdout")?).stderr(create("stderr")?);
         Ok(command)
     }
@@ -167,7 +197,7 @@ impl<'a> Bench<'a> {
     }
 
     fn cannot_start(&self, cause: &io::Error) -> Error {
-        Error::io("run", self.binary, cause)
+        Error::io("run", self.programs.weir, cause)
     }
 }
 
@@ -221,6 +251,25 @@ mod tests {
         }
     }
 
+    fn programs<'a>(weir: &'a Path, bulk_server: Option<&'a Path>) -> Programs<'a> {
+        Programs { weir, plugins: Path::new("/plugins"), bulk_server }
+    }
+
+    #[test]
+    fn what_a_server_got_is_what_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = fake_agent(folder.path(), "mkdir -p \"$folder/template\"\ngrep -q 127.0.0.1:9 \"$3\"");
+        let server = folder.path().join("server");
+        let report = r#"{"sink":"bulk","events":7,"bytes":70,"checksum":"ff","problems":[]}"#;
+        fs::write(&server, format!("#!/bin/sh\necho http://127.0.0.1:9\ncat >&2\necho '{report}'\n"))
+            .unwrap();
+        fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).unwrap();
+        let programs = programs(&agent, Some(&server));
+        let bench = Bench::prepare(Workload::W3, programs, folder.path().join("W3")).unwrap();
+        let (_, stdout) = bench.run(Path::new("/input")).unwrap();
+        assert_eq!(NullSink::find(&stdout), Some(NullSink { events: 7, bytes: 70, checksum: 255 }));
+    }
+
     #[test]
     fn every_run_starts_with_what_the_warm_up_compiled_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
@@ -229,8 +278,7 @@ mod tests {
             ls \"$last\"\n\
             if [ \"$last\" = \"$folder/run/data\" ]; then touch \"$last/checkpoint\"; fi";
         let agent = fake_agent(folder.path(), body);
-        let bench =
-            Bench::prepare(Workload::W0, &agent, Path::new("/plugins"), folder.path().join("W0")).unwrap();
+        let bench = Bench::prepare(Workload::W0, programs(&agent, None), folder.path().join("W0")).unwrap();
         for _ in 0..2 {
             let (usage, stdout) = bench.run(Path::new("/input")).unwrap();
             assert!(usage.status.success());
@@ -242,7 +290,7 @@ mod tests {
     fn an_agent_that_fails_is_quoted() {
         let folder = tempfile::tempdir().unwrap();
         let agent = fake_agent(folder.path(), "echo 'no such plugin' >&2; exit 1");
-        let bench = Bench::prepare(Workload::W1, &agent, Path::new("/plugins"), folder.path().join("W1"));
+        let bench = Bench::prepare(Workload::W1, programs(&agent, None), folder.path().join("W1"));
         assert!(bench.unwrap_err().to_string().contains("no such plugin"));
     }
 }

@@ -53,7 +53,7 @@ impl<'a> Series<'a> {
             return Ok(());
         }
         match NullSink::find(&stdout) {
-            None => self.problems.push("the null sink printed no report".to_owned()),
+            None => self.problems.push("the sink has no report".to_owned()),
             Some(report) => {
                 self.take(report.events, expected);
                 if *self.checksum.get_or_insert(report.checksum) != report.checksum {
@@ -101,14 +101,19 @@ pub fn measure(
     Ok(rows)
 }
 
-/// A null sink takes the same finished bytes that a file gets, else some encoding was skipped.
+/// A null sink takes the same finished bytes that a file or a server gets, else some encoding was skipped.
 fn compare_checksums(series: &mut [Series<'_>]) {
-    let file = series.iter().find(|one| one.workload == Workload::W1File).and_then(|one| one.checksum);
-    let Some(file) = file else { return };
-    for one in series {
-        let same_documents = matches!(one.workload, Workload::W1 | Workload::W1Native);
-        if same_documents && one.checksum.is_some_and(|checksum| checksum != file) {
-            one.problems.push("the null sink took other bytes than W1f wrote".to_owned());
+    for (model, same) in [
+        (Workload::W1File, &[Workload::W1, Workload::W1Native][..]),
+        (Workload::W2, &[Workload::W3, Workload::W3Gzip]),
+        (Workload::W3, &[Workload::W3Gzip]),
+    ] {
+        let checksum = series.iter().find(|one| one.workload == model).and_then(|one| one.checksum);
+        let Some(checksum) = checksum else { continue };
+        for one in series.iter_mut().filter(|one| same.contains(&one.workload)) {
+            if one.checksum.is_some_and(|other| other != checksum) {
+                one.problems.push(format!("its documents are other bytes than those of {}", model.name()));
+            }
         }
     }
 }

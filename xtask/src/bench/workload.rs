@@ -24,16 +24,20 @@ pub enum Workload {
     W1File,
     /// The two first-party plugins in a row.
     W2,
+    /// As W2, into a server that answers bulk requests.
+    W3,
+    /// As W3, compressed.
+    W3Gzip,
     /// W1 on 250 files that are written to all the time.
     W4Busy,
     /// W1 on 250 files that nobody writes to.
     W4Quiet,
 }
 
-use Workload::{W0, W1, W1File, W1Native, W2, W4Busy, W4Quiet};
+use Workload::{W0, W1, W1File, W1Native, W2, W3, W3Gzip, W4Busy, W4Quiet};
 
 /// All of them, in the order in which they are reported.
-pub const ALL: [Workload; 7] = [W0, W1, W1Native, W1File, W2, W4Busy, W4Quiet];
+pub const ALL: [Workload; 9] = [W0, W1, W1Native, W1File, W2, W3, W3Gzip, W4Busy, W4Quiet];
 
 /// What a workload has to reach on the machine that the floors were set on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,6 +62,8 @@ impl Workload {
             W1Native => "W1-native",
             W1File => "W1f",
             W2 => "W2",
+            W3 => "W3",
+            W3Gzip => "W3-gzip",
             W4Busy => "W4-busy",
             W4Quiet => "W4-quiet",
         }
@@ -82,7 +88,7 @@ impl Workload {
         match self {
             W0 | W1Native => &[],
             W1 | W1File | W4Busy | W4Quiet => &["bench-w1"],
-            W2 => &["log-sampler", "field-filter"],
+            W2 | W3 | W3Gzip => &["log-sampler", "field-filter"],
         }
     }
 
@@ -90,7 +96,7 @@ impl Workload {
     pub fn expected_events(self, expected: &Expected) -> u64 {
         match self {
             W0 => expected.events,
-            W2 => expected.kept_by_w2,
+            W2 | W3 | W3Gzip => expected.kept_by_w2,
             W1 | W1Native | W1File | W4Busy | W4Quiet => expected.kept_by_w1,
         }
     }
@@ -101,10 +107,16 @@ impl Workload {
         match self {
             W1 => Floor { lines_per_cpu_second: Some(3_000_000.0), peak_rss_mib: Some(48.0), ..none },
             W2 => Floor { lines_per_cpu_second: Some(2_500_000.0), peak_rss_mib: Some(48.0), ..none },
+            W3 => Floor { lines_per_cpu_second: Some(1_200_000.0), ..none },
             W4Busy => Floor { cpu_percent: Some(2.0), ..none },
             W4Quiet => Floor { cpu_percent: Some(0.5), ..none },
-            W0 | W1Native | W1File => none,
+            W0 | W1Native | W1File | W3Gzip => none,
         }
+    }
+
+    /// Whether it needs a server that answers bulk requests.
+    pub fn sends_bulks(self) -> bool {
+        matches!(self, W3 | W3Gzip)
     }
 
     fn stages(self) -> Value {
@@ -126,6 +138,8 @@ pub struct Places<'a> {
     pub data: PathBuf,
     /// Where W1f writes.
     pub output: PathBuf,
+    /// Where W3 sends.
+    pub endpoint: Option<&'a str>,
 }
 
 /// The configuration, as JSON, which is YAML too.
@@ -135,7 +149,17 @@ pub fn configuration(workload: Workload, places: &Places<'_>) -> Value {
     } else {
         json!({"type": "kubernetes_logs", "path": places.input})
     };
+    let bulk = |compression: &str| {
+        json!({
+            "type": "opensearch",
+            "endpoints": [places.endpoint],
+            "index": "bench-%Y.%m.%d",
+            "compression": compression,
+        })
+    };
     let sink = match workload {
+        W3 => bulk("none"),
+        W3Gzip => bulk("gzip"),
         W1File => json!({"type": "file", "path": places.output}),
         _ => json!({"type": "blackhole"}),
     };
@@ -191,6 +215,7 @@ mod tests {
             plugins: Path::new("/plugins"),
             data: "/data".into(),
             output: "/out.ndjson".into(),
+            endpoint: Some("http://127.0.0.1:9200"),
         };
         for workload in ALL {
             let configuration = configuration(workload, &places);

@@ -8,13 +8,14 @@ use crate::{cargo, check::Problem, error::Result, repository::Repository};
 
 /// Each crate of the workspace and those of ours that it may depend on. `weir`, the app, knows all of them; a
 /// crate that is not listed here is a problem, so that a new one gets its place in the picture.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("weir-event", &[]),
     ("weir-manifest", &["weir-event"]),
     ("weir-config", &["weir-event"]),
     ("weir-buffer", &["weir-event"]),
     ("weir-pipeline", &["weir-event", "weir-buffer"]),
     ("weir-tail", &["weir-event", "weir-buffer", "weir-pipeline"]),
+    ("weir-opensearch", &["weir-event", "weir-buffer", "weir-pipeline"]),
     ("weir-host", &["weir-event", "weir-manifest"]),
     // Tests run the binary and may use any crate to look at what it wrote.
     ("integration-tests", AGENT),
@@ -22,8 +23,16 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("xtask", &[]),
 ];
 
-const AGENT: &[&str] =
-    &["weir-event", "weir-manifest", "weir-config", "weir-buffer", "weir-pipeline", "weir-tail", "weir-host"];
+const AGENT: &[&str] = &[
+    "weir-event",
+    "weir-manifest",
+    "weir-config",
+    "weir-buffer",
+    "weir-pipeline",
+    "weir-tail",
+    "weir-opensearch",
+    "weir-host",
+];
 
 /// The assembly, which may use every crate of the agent.
 const APP: &str = "weir";

@@ -5,30 +5,21 @@ use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
+    process::Command,
 };
 
 use crate::{
+    apt,
     error::{Error, Result},
-    process,
-    ui::{self, Step},
 };
 
 /// What is needed: the compiler of Debian's browsers, which follows upstream closely, its cargo, the source of
 /// its standard library, its LLVM, and a linker.
 const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld"];
-/// apt waits this long for another apt, and the whole installation (about 150 MB) may take twice that.
-const LOCK_SECONDS: u64 = 300;
-const INSTALL_LIMIT: Duration = Duration::from_secs(2 * LOCK_SECONDS);
 
 /// Whether every package is installed.
 pub fn is_complete() -> bool {
-    let mut command = Command::new("dpkg-query");
-    command.args(["--show", "--showformat=${db:Status-Status}\n"]).args(PACKAGES);
-    let Ok(output) = command.stdin(Stdio::null()).stderr(Stdio::null()).output() else { return false };
-    let installed = output.stdout.split(|&byte| byte == b'\n').filter(|line| line == b"installed").count();
-    installed == PACKAGES.len()
+    apt::has(&PACKAGES)
 }
 
 /// Installs what is missing and says how the compiler was come by.
@@ -36,18 +27,7 @@ pub fn ensure() -> Result<String> {
     if is_complete() {
         return Ok("Debian's compiler is installed".to_owned());
     }
-    let step = Step::start(
-        "apt-get install",
-        format!("{} build WebAssembly where rustup cannot add the target", PACKAGES.join(", ")),
-    );
-    // A package list that is already there may do, so a failed update is not the end.
-    if let Err(cause) = apt(&["update", "-qq"]) {
-        ui::warning(format!("apt-get update: {cause}"));
-    }
-    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
-    install.extend(PACKAGES);
-    if let Err(cause) = apt(&install) {
-        step.failed(&cause);
+    if let Err(cause) = apt::install(&PACKAGES, "build WebAssembly where rustup cannot add the target") {
         return Err(Error::failed(format!(
             "no compiler for WebAssembly: {cause}.\n\
              Give this toolchain the target (`rustup target add wasm32-unknown-unknown`), or, on Debian and as \
@@ -55,7 +35,6 @@ pub fn ensure() -> Result<String> {
             PACKAGES.join(" ")
         )));
     }
-    step.done("installed");
     Ok("Debian's compiler, installed now".to_owned())
 }
 
@@ -90,13 +69,6 @@ pub fn command(pinned: Command) -> Command {
 pub fn linker(tools: &Path) -> PathBuf {
     let host = tools.parent().and_then(Path::file_name).unwrap_or_default();
     Path::new("/usr/lib/rustlib").join(host).join("bin/wasm-component-ld")
-}
-
-fn apt(arguments: &[&str]) -> std::result::Result<(), String> {
-    let mut command = Command::new("apt-get");
-    command.args(["-o", &format!("DPkg::Lock::Timeout={LOCK_SECONDS}")]).args(arguments);
-    command.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
-    process::run_within(&mut command, INSTALL_LIMIT)
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@
 mod html;
 mod style;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use html::Html;
 use weir_buffer::ledger::{Amount, Statement};
 use weir_host::{Cause, Plugin};
+use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
 
 use crate::output::grouped;
@@ -24,12 +26,14 @@ const REFRESH: &str = "5";
 pub fn draw(state: &AgentState) -> String {
     let mut html = Html::new("Weir", REFRESH, style::CSS);
     head(&mut html, state);
+    let held = state.health.held();
     for pipeline in &state.pipelines {
-        draw_pipeline(&mut html, pipeline);
+        draw_pipeline(&mut html, pipeline, &held);
     }
     ledger(&mut html, &state.ledger.statements());
     sources(&mut html, state);
     sinks(&mut html, state);
+    opensearch(&mut html, state);
     plugins(&mut html, state);
     html.links(&["/metrics", "/api/ledger", "/healthz", "/readyz"]);
     html.finish()
@@ -50,8 +54,11 @@ fn head(html: &mut Html, state: &AgentState) {
 }
 
 /// Boxes from left to right with arrows between them.
-fn draw_pipeline(html: &mut Html, pipeline: &PipelineView) {
+fn draw_pipeline(html: &mut Html, pipeline: &PipelineView, held: &[(Arc<str>, Arc<str>)]) {
     html.heading(2, &pipeline.name);
+    if let Some((_, stage)) = held.iter().find(|(name, _)| **name == *pipeline.name) {
+        html.badge("bad", &format!("stands still: {stage} cannot handle a batch"));
+    }
     html.open("div class=flow");
     html.boxes("source", &pipeline.sources);
     for stage in &pipeline.stages {
@@ -71,15 +78,15 @@ fn ledger(html: &mut Html, statements: &[Statement]) {
     }
     html.table(&[
         "pipeline → sink",
-        "read",
-        "created",
-        "delivered",
-        "sampled",
-        "dropped",
-        "dead-lettered",
-        "lost",
-        "buffered",
-        "in flight",
+        "#read",
+        "#created",
+        "#delivered",
+        "#sampled",
+        "#dropped",
+        "#dead-lettered",
+        "#lost",
+        "#buffered",
+        "#in flight",
         "balanced",
     ]);
     for statement in statements {
@@ -118,7 +125,7 @@ fn reasons(html: &mut Html, statements: &[Statement]) {
     if lines.is_empty() {
         return;
     }
-    html.table(&["pipeline → sink", "state", "reason", "events", "bytes"]);
+    html.table(&["pipeline → sink", "state", "reason", "#events", "#bytes"]);
     for (statement, state, reason, amount) in lines {
         html.row(&format!("{} → {}", statement.pipeline, statement.sink));
         html.cell("", state);
@@ -149,7 +156,7 @@ fn of_statement(statement: &Statement) -> Vec<(&Statement, &'static str, &str, A
 
 fn sources(html: &mut Html, state: &AgentState) {
     html.heading(2, "Sources");
-    html.table(&["source", "files", "events", "bytes", "malformed lines", "cut events", "errors"]);
+    html.table(&["source", "#files", "#events", "#bytes", "#malformed lines", "#cut events", "#errors"]);
     for (name, metrics) in &state.sources {
         html.row(name);
         let (malformed, truncated) = (metrics.malformed.load(Relaxed), metrics.truncated.load(Relaxed));
@@ -167,7 +174,7 @@ fn sources(html: &mut Html, state: &AgentState) {
 
 fn sinks(html: &mut Html, state: &AgentState) {
     html.heading(2, "Sinks");
-    html.table(&["sink", "state", "events", "bytes", "retries", "buffer bytes", "buffer bytes at most"]);
+    html.table(&["sink", "state", "#events", "#bytes", "#retries", "#buffer bytes", "#buffer bytes at most"]);
     for (name, metrics, buffer) in &state.sinks {
         html.row(name);
         let (class, word) = sink_state(metrics);
@@ -179,6 +186,52 @@ fn sinks(html: &mut Html, state: &AgentState) {
         }
         html.number(buffer.used(), "");
         html.number(buffer.bound(), "");
+        html.end_row();
+    }
+    html.close("table");
+}
+
+/// Requests and what waits for which index.
+fn opensearch(html: &mut Html, state: &AgentState) {
+    if state.opensearch.is_empty() {
+        return;
+    }
+    html.heading(2, "OpenSearch");
+    html.table(&[
+        "sink",
+        "indices",
+        "#requests",
+        "#failed",
+        "#at once",
+        "#sent again",
+        "#repaired",
+        "#bytes sent",
+    ]);
+    for (name, view) in &state.opensearch {
+        let metrics = &view.metrics;
+        html.row(name);
+        let buffer = state.sinks.iter().find(|(sink, _, _)| sink == name).map(|(_, _, buffer)| buffer);
+        let held = buffer.map(|buffer| buffer.held()).unwrap_or_default();
+        match (metrics.unauthorized.load(Relaxed), held.as_slice()) {
+            (0, []) => html.cell("good", "all take documents"),
+            (0, held) => {
+                let lane =
+                    |(index, amount): &(_, Amount)| format!("{index} holds {}", grouped(amount.events));
+                html.cell("bad", &held.iter().map(lane).collect::<Vec<_>>().join(", "));
+            }
+            _ => html.cell("bad", "the agent is not accepted"),
+        }
+        let items = |outcome| metrics.items(outcome);
+        let again =
+            items(ItemOutcome::Throttled) + items(ItemOutcome::Unavailable) + items(ItemOutcome::Unknown);
+        html.number(metrics.requests_answered.load(Relaxed), "");
+        let failed = metrics.requests_failed.load(Relaxed);
+        html.number(failed, if failed > 0 { "warn" } else { "" });
+        html.number(metrics.concurrency.load(Relaxed), "");
+        for number in [again, items(ItemOutcome::Repaired)] {
+            html.number(number, if number > 0 { "warn" } else { "" });
+        }
+        html.number(metrics.sent_bytes.load(Relaxed), "");
         html.end_row();
     }
     html.close("table");
@@ -200,13 +253,13 @@ fn plugins(html: &mut Html, state: &AgentState) {
     html.table(&[
         "plugin",
         "artefact",
-        "calls",
-        "events",
-        "CPU s",
-        "ns an event",
-        "memory bytes",
-        "errors",
-        "failed events",
+        "#calls",
+        "#events",
+        "#CPU s",
+        "#ns an event",
+        "#memory bytes",
+        "#errors",
+        "#failed events",
         "last fault",
     ]);
     for plugin in &state.plugins {

@@ -16,6 +16,8 @@ fn the_help_is_the_one_that_is_kept() {
         &["weir", "run"],
         &["weir", "check"],
         &["weir", "ledger"],
+        &["weir", "opensearch", "plan"],
+        &["weir", "opensearch", "apply"],
         &["weir", "config", "schema"],
     ] {
         let help = Cli::try_parse_from([words, &["--help"]].concat()).unwrap_err().to_string();

@@ -83,7 +83,11 @@ fn find(data_dir: &Path) -> Result<Report, String> {
         }
     }
     let checkpoints = Checkpoints::open(data_dir).map_err(|error| error.to_string())?;
-    let accounts = checkpoints.counts().into_iter().map(durable).collect();
+    let accounts = checkpoints.counts().into_iter().map(|(pipeline, sink, counts)| {
+        let stored = checkpoints.stored_of(&pipeline, &sink);
+        durable(pipeline, sink, counts, stored)
+    });
+    let accounts = accounts.collect();
     Ok(Report { agent: Agent::Stopped, accounts })
 }
 
@@ -93,13 +97,19 @@ fn parse(body: &[u8]) -> Result<Vec<Statement>, String> {
 }
 
 /// The account of an agent that does not run: what was in its memory then is not in these counts.
-fn durable((pipeline, sink, counts): (String, String, Counts)) -> Statement {
+fn durable(pipeline: String, sink: String, counts: Counts, stored: Amount) -> Statement {
+    let mut right = counts.settled();
+    right += stored;
+    let mut buffered = BTreeMap::from([("memory".to_owned(), Amount::default())]);
+    if stored != Amount::default() {
+        buffered.insert("disk".to_owned(), stored);
+    }
     Statement {
         pipeline,
         sink,
-        balanced: counts.incoming() == counts.settled(),
+        balanced: counts.incoming() == right,
         counts,
-        buffered: BTreeMap::from([("memory".to_owned(), Amount::default())]),
+        buffered,
         in_flight: Amount::default(),
     }
 }
@@ -130,9 +140,13 @@ mod tests {
     fn durable_counts_balance_by_what_is_settled() {
         let ten = Amount { events: 10, bytes: 100 };
         let mut counts = Counts { read: ten, delivered: ten, ..Counts::default() };
-        assert!(durable(("p".into(), "s".into(), counts.clone())).balanced);
-        counts.delivered.events = 9;
-        assert!(!durable(("p".into(), "s".into(), counts)).balanced);
+        let durable = |counts: &Counts, stored| durable("p".into(), "s".into(), counts.clone(), stored);
+        assert!(durable(&counts, Amount::default()).balanced);
+        counts.delivered = Amount { events: 9, bytes: 90 };
+        assert!(!durable(&counts, Amount::default()).balanced);
+        let with_stored = durable(&counts, Amount::one(10));
+        assert!(with_stored.balanced);
+        assert_eq!(with_stored.buffered["disk"], Amount::one(10));
     }
 
     #[test]

@@ -14,11 +14,12 @@ use tokio::task::JoinSet;
 use weir_buffer::ledger::{Amount, Statement};
 use weir_config::Config;
 use weir_pipeline::checkpoint::Checkpoints;
-use weir_pipeline::sink::{SinkMetrics, drive};
+use weir_pipeline::sink::{Driving, SinkMetrics};
 use weir_pipeline::source::{Mode, Stop};
 use weir_pipeline::workers::Workers;
 
 use crate::assemble::{Agent, Driven, Ready, assemble, create_data_dir};
+use crate::buffers::Storer;
 use crate::commands::ledger;
 use crate::{admin, output, plugins};
 
@@ -125,11 +126,12 @@ async fn live(
     let _file_size_limit = signal(SignalKind::from_raw(SIGXFSZ));
     let (give_up, _) = watch::channel(false);
     let buffers: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.buffer)).collect();
+    let storer = Storer::start(&buffers)
+        .map_err(|error| Refusal::Other(format!("cannot start the thread that writes buffers: {error}")))?;
     let sink_metrics: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.metrics)).collect();
     let mut drivers = JoinSet::new();
     for Driven { name, sink, buffer, metrics } in sinks {
-        let give_up = give_up.subscribe();
-        drivers.spawn(async move { drive(&name, sink, buffer, metrics, give_up).await });
+        drivers.spawn(sink.driver.drive(Driving { name, buffer, metrics, give_up: give_up.subscribe() }));
     }
     let mut threads = Vec::new();
     for source in sources {
@@ -144,7 +146,7 @@ async fn live(
     state.readiness.set_draining();
     tracing::info!("draining");
     let held = tokio::task::spawn_blocking(move || {
-        let held = workers.held();
+        let held = workers.health().held();
         workers.finish(patience.workers);
         held
     });
@@ -154,7 +156,12 @@ async fn live(
     }
     finish_sinks(drivers, patience.sinks, mode, &sink_metrics, &give_up).await;
     saver.abort();
-    let saved = tokio::task::spawn_blocking(move || checkpoints.save()).await;
+    // What no sink has taken is safe on disk where there is one, then in the checkpoints.
+    let saved = tokio::task::spawn_blocking(move || {
+        storer.finish();
+        checkpoints.save()
+    });
+    let saved = saved.await;
     if let Some(admin) = admin {
         admin.stop().await;
     }
@@ -226,7 +233,7 @@ impl DeadEnd<'_> {
     async fn reached(&self) {
         let failing = sink_fails_for(self.sinks, ONCE_SINK_PATIENCE);
         let held = async {
-            while self.workers.held().is_empty() {
+            while self.workers.health().held().is_empty() {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };

@@ -1,24 +1,41 @@
 //! From what the agent's parts count to samples.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use weir_buffer::disk::DiskStore;
 use weir_buffer::ledger::{Amount, Statement};
+use weir_buffer::memory::MemoryTier;
 use weir_host::{Cause, Plugin};
+use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
 
 use super::exposition::{Exposition, Sample};
 use super::families as f;
-use crate::state::AgentState;
+use crate::sinks::OpenSearchView;
+use crate::state::{AgentState, PipelineView};
 
-/// The tier that every sink has.
+/// The tier that every sink has, and the one that it may have.
 const MEMORY: &str = "memory";
+const DISK: &str = "disk";
 
 /// The agent as a whole.
 pub fn agent(out: &mut Exposition, state: &AgentState) {
     out.add(&f::BUILD, [Sample::count([("version", env!("CARGO_PKG_VERSION"))], 1)]);
     out.add(&f::CONFIG, [Sample::count([("hash", state.config_hash.as_str())], 1)]);
     out.add(&f::READY, [Sample::count([], u64::from(state.readiness.reason().is_none()))]);
+}
+
+/// The pipelines.
+pub fn pipelines(out: &mut Exposition, state: &AgentState) {
+    let held = state.health.held();
+    let held = state.pipelines.iter().map(|PipelineView { name, .. }| {
+        let is_held = held.iter().any(|(pipeline, _)| **pipeline == **name);
+        Sample::count([("pipeline", name.as_str())], u64::from(is_held))
+    });
+    out.add(&f::PIPELINE_HELD, held);
+    out.add(&f::WORKER_PANICS, [Sample::count([], state.health.panics())]);
 }
 
 /// The sources.
@@ -106,15 +123,7 @@ fn waiting(statement: &Statement, part: fn(Amount) -> u64) -> Vec<Sample<'_>> {
 
 /// The sinks and the buffers in front of them.
 pub fn sinks(out: &mut Exposition, state: &AgentState) {
-    let tier = |name| [("sink", name), ("tier", MEMORY)];
-    out.add(
-        &f::BUFFER_USED,
-        state.sinks.iter().map(|(name, _, buffer)| Sample::count(tier(name), buffer.used())),
-    );
-    out.add(
-        &f::BUFFER_BOUND,
-        state.sinks.iter().map(|(name, _, buffer)| Sample::count(tier(name), buffer.bound())),
-    );
+    buffers(out, state);
     let mut add = |family, counter: fn(&SinkMetrics) -> &AtomicU64| {
         let samples = state.sinks.iter().map(|(name, metrics, _)| {
             Sample::count([("sink", name.as_str())], counter(metrics).load(Ordering::Relaxed))
@@ -126,6 +135,81 @@ pub fn sinks(out: &mut Exposition, state: &AgentState) {
     add(&f::SINK_BYTES, |metrics| &metrics.bytes);
     add(&f::SINK_RETRIES, |metrics| &metrics.retries);
     add(&f::SINK_FAILING, |metrics| &metrics.failing);
+}
+
+fn buffers(out: &mut Exposition, state: &AgentState) {
+    let mut tiers = |family, memory: fn(&MemoryTier) -> u64, disk: fn(&DiskStore) -> u64| {
+        let samples = state.sinks.iter().flat_map(|(name, _, buffer)| {
+            let sample = |tier, bytes| Sample::count([("sink", name.as_str()), ("tier", tier)], bytes);
+            let on_disk = buffer.disk().map(|of| sample(DISK, disk(of.store())));
+            [sample(MEMORY, memory(buffer))].into_iter().chain(on_disk)
+        });
+        out.add(family, samples);
+    };
+    tiers(&f::BUFFER_USED, MemoryTier::used, DiskStore::used);
+    tiers(&f::BUFFER_BOUND, MemoryTier::bound, DiskStore::bound);
+    let mut add = |family, number: fn(&DiskStore) -> u64| {
+        let samples = state.sinks.iter().map(|(name, _, buffer)| {
+            let number = buffer.disk().map_or(0, |disk| number(disk.store()));
+            Sample::count([("sink", name.as_str())], number)
+        });
+        out.add(family, samples);
+    };
+    add(&f::BUFFER_FILES, DiskStore::files);
+    add(&f::BUFFER_WRITTEN, |store| store.metrics.files.load(Ordering::Relaxed));
+    add(&f::BUFFER_WRITE_ERRORS, |store| store.metrics.write_errors.load(Ordering::Relaxed));
+    add(&f::BUFFER_READ_ERRORS, |store| store.metrics.read_errors.load(Ordering::Relaxed));
+    add(&f::BUFFER_DAMAGED, |store| store.metrics.damaged.load(Ordering::Relaxed));
+    let oldest = state.sinks.iter().map(|(name, _, buffer)| {
+        let age = buffer.oldest().and_then(|since| since.elapsed().ok()).unwrap_or_default();
+        Sample::new([("sink", name.as_str())], age.as_secs_f64())
+    });
+    out.add(&f::BUFFER_OLDEST, oldest);
+}
+
+/// The sinks that write into OpenSearch.
+pub fn opensearch(out: &mut Exposition, state: &AgentState) {
+    let requests = state.opensearch.iter().flat_map(|(name, view)| {
+        let metrics = &view.metrics;
+        let counts = [
+            ("answered", &metrics.requests_answered),
+            ("failed", &metrics.requests_failed),
+            ("split", &metrics.requests_split),
+        ];
+        counts.map(|(outcome, count)| {
+            Sample::count([("sink", name.as_str()), ("outcome", outcome)], count.load(Ordering::Relaxed))
+        })
+    });
+    out.add(&f::OPENSEARCH_REQUESTS, requests);
+    let items = state.opensearch.iter().flat_map(|(name, view)| {
+        ItemOutcome::ALL.map(|outcome| {
+            let labels = [("sink", name.as_str()), ("outcome", outcome.name())];
+            Sample::count(labels, view.metrics.items(outcome))
+        })
+    });
+    out.add(&f::OPENSEARCH_ITEMS, items);
+    let mut add = |family, number: fn(&OpenSearchView) -> u64| {
+        let sinks = state.opensearch.iter();
+        out.add(family, sinks.map(|(name, view)| Sample::count([("sink", name.as_str())], number(view))));
+    };
+    add(&f::OPENSEARCH_SENT, |view| view.metrics.sent_bytes.load(Ordering::Relaxed));
+    add(&f::OPENSEARCH_CONCURRENCY, |view| view.metrics.concurrency.load(Ordering::Relaxed));
+    add(&f::OPENSEARCH_IN_FLIGHT, |view| view.metrics.in_flight.load(Ordering::Relaxed));
+    add(&f::OPENSEARCH_UNAUTHORIZED, |view| view.metrics.unauthorized.load(Ordering::Relaxed));
+    add(&f::OPENSEARCH_OVERFLOW, |view| view.route.overflowed());
+    let held = held(state);
+    let samples = held
+        .iter()
+        .map(|(name, index, events)| Sample::count([("sink", name.as_str()), ("index", &**index)], *events));
+    out.add(&f::OPENSEARCH_HELD, samples);
+}
+
+/// What waits for indices that take nothing for now. There are no more of them than indices in an hour.
+fn held(state: &AgentState) -> Vec<(String, Arc<str>, u64)> {
+    let lanes = state.sinks.iter().flat_map(|(name, _, buffer)| {
+        buffer.held().into_iter().map(move |(index, amount)| (name.clone(), index, amount.events))
+    });
+    lanes.collect()
 }
 
 /// The plugins.

@@ -57,6 +57,17 @@ pub const CONFIG: Family =
 pub const READY: Family =
     gauge("weir_ready", "", "1 while the agent does its work, 0 while it starts or drains.");
 
+pub const PIPELINE_HELD: Family = gauge(
+    "weir_pipeline_held",
+    "pipeline",
+    "1 while the pipeline stands still with a batch that a plugin cannot handle (on_error: hold).",
+);
+pub const WORKER_PANICS: Family = counter(
+    "weir_worker_panics_total",
+    "",
+    "Faults of the agent itself while it handled a batch, which stays unacked.",
+);
+
 pub const SOURCE_BYTES: Family = counter("weir_source_read_bytes_total", "source", "Bytes read.");
 pub const SOURCE_EVENTS: Family =
     counter("weir_source_events_total", "source", "Events handed to the pipelines.");
@@ -117,9 +128,31 @@ pub const LEDGER_BALANCED: Family = gauge(
 pub const BUFFER_USED: Family = gauge(
     "weir_buffer_used_bytes",
     "sink, tier",
-    "Memory of documents that wait for a sink, and of room set aside for them.",
+    "Bytes of documents that wait for a sink: memory, with the room set aside for more, and files on disk.",
 );
 pub const BUFFER_BOUND: Family = gauge("weir_buffer_bound_bytes", "sink, tier", "The most that it may be.");
+
+pub const BUFFER_FILES: Family =
+    gauge("weir_buffer_files", "sink", "Files of the sink's buffer on disk; a file holds up to 64 segments.");
+pub const BUFFER_OLDEST: Family = gauge(
+    "weir_buffer_oldest_seconds",
+    "sink",
+    "Age of the oldest segment that waits for a sink, in memory or on disk; 0 when none does.",
+);
+pub const BUFFER_WRITTEN: Family =
+    counter("weir_buffer_written_files_total", "sink", "Files written to the sink's buffer on disk.");
+pub const BUFFER_WRITE_ERRORS: Family = counter(
+    "weir_buffer_write_errors_total",
+    "sink",
+    "Files that could not be written; their events stay in memory.",
+);
+pub const BUFFER_READ_ERRORS: Family =
+    counter("weir_buffer_read_errors_total", "sink", "Reads of the sink's buffer on disk that failed.");
+pub const BUFFER_DAMAGED: Family = counter(
+    "weir_buffer_damaged_files_total",
+    "sink",
+    "Files of the sink's buffer in which something was damaged; what was lost by it is in the ledger.",
+);
 
 pub const SINK_SEGMENTS: Family = counter("weir_sink_segments_total", "sink", "Segments delivered.");
 pub const SINK_EVENTS: Family = counter("weir_sink_events_total", "sink", "Documents delivered.");
@@ -128,6 +161,40 @@ pub const SINK_BYTES: Family =
 pub const SINK_RETRIES: Family =
     counter("weir_sink_retries_total", "sink", "Deliveries that failed and were tried again.");
 pub const SINK_FAILING: Family = gauge("weir_sink_failing", "sink", "1 while the last delivery failed.");
+
+pub const OPENSEARCH_REQUESTS: Family = counter(
+    "weir_opensearch_requests_total",
+    "sink, outcome",
+    "Requests: answered item by item, failed as a whole, or split because they were too large.",
+);
+pub const OPENSEARCH_ITEMS: Family = counter(
+    "weir_opensearch_items_total",
+    "sink, outcome",
+    "What was answered about documents, one count for each answer; a document that is sent again counts again.",
+);
+pub const OPENSEARCH_SENT: Family =
+    counter("weir_opensearch_sent_bytes_total", "sink", "Bytes of requests, compressed as they were sent.");
+pub const OPENSEARCH_CONCURRENCY: Family = gauge(
+    "weir_opensearch_concurrency",
+    "sink",
+    "Requests that may be under way at once now; less than configured while OpenSearch is busy.",
+);
+pub const OPENSEARCH_IN_FLIGHT: Family = gauge("weir_opensearch_in_flight", "sink", "Requests under way.");
+pub const OPENSEARCH_UNAUTHORIZED: Family = gauge(
+    "weir_opensearch_unauthorized",
+    "sink",
+    "1 while OpenSearch does not accept who the agent is; documents wait.",
+);
+pub const OPENSEARCH_HELD: Family = gauge(
+    "weir_opensearch_held_events",
+    "sink, index",
+    "Events that wait because their index takes nothing for now.",
+);
+pub const OPENSEARCH_OVERFLOW: Family = counter(
+    "weir_opensearch_overflow_events_total",
+    "sink",
+    "Events that share the overflow index, for there were too many others within an hour.",
+);
 
 pub const PLUGIN: Family = gauge(
     "weir_plugin_info",
@@ -182,10 +249,12 @@ pub const PROCESS_START: Family =
 
 /// All of them, in the order in which they are rendered.
 #[cfg(test)]
-pub const ALL: [&Family; 45] = [
+pub const ALL: [&Family; 61] = [
     &BUILD,
     &CONFIG,
     &READY,
+    &PIPELINE_HELD,
+    &WORKER_PANICS,
     &SOURCE_BYTES,
     &SOURCE_EVENTS,
     &SOURCE_FILES,
@@ -203,11 +272,25 @@ pub const ALL: [&Family; 45] = [
     &LEDGER_BALANCED,
     &BUFFER_USED,
     &BUFFER_BOUND,
+    &BUFFER_FILES,
+    &BUFFER_OLDEST,
+    &BUFFER_WRITTEN,
+    &BUFFER_WRITE_ERRORS,
+    &BUFFER_READ_ERRORS,
+    &BUFFER_DAMAGED,
     &SINK_SEGMENTS,
     &SINK_EVENTS,
     &SINK_BYTES,
     &SINK_RETRIES,
     &SINK_FAILING,
+    &OPENSEARCH_REQUESTS,
+    &OPENSEARCH_ITEMS,
+    &OPENSEARCH_SENT,
+    &OPENSEARCH_CONCURRENCY,
+    &OPENSEARCH_IN_FLIGHT,
+    &OPENSEARCH_UNAUTHORIZED,
+    &OPENSEARCH_HELD,
+    &OPENSEARCH_OVERFLOW,
     &PLUGIN,
     &PLUGIN_CALLS,
     &PLUGIN_EVENTS,

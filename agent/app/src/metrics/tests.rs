@@ -117,6 +117,10 @@ fn numbers_come_from_where_they_are_counted() {
         ("weir_ledger_balanced", r#"{pipeline="app-logs",sink="local"}"#, 1.0),
         ("weir_buffer_bound_bytes", r#"{sink="local",tier="memory"}"#, 1024.0),
         ("weir_plugin_errors_total", r#"{plugin="sampler",cause="trap"}"#, 0.0),
+        ("weir_pipeline_held", r#"{pipeline="app-logs"}"#, 0.0),
+        ("weir_opensearch_requests_total", r#"{sink="search",outcome="answered"}"#, 5.0),
+        ("weir_opensearch_items_total", r#"{sink="search",outcome="held"}"#, 0.0),
+        ("weir_opensearch_held_events", r#"{sink="search",index="logs-closed"}"#, 2.0),
         ("weir_ready", "", 0.0),
     ];
     for (name, labels, expected) in cases {

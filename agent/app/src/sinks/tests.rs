@@ -1,10 +1,16 @@
 //! What the tests of several sinks share, and the list of sinks.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use weir_buffer::segment::{Documents, Receipt, Record};
+use weir_buffer::ack::{Ack, Acknowledge, Posting};
+use weir_buffer::ledger::Ledger;
+use weir_buffer::memory::MemoryTier;
+use weir_buffer::segment::{Documents, Record, Segment, Targets};
 use weir_config::{FileSink, SinkKind};
 use weir_event::identity::EventId;
+use weir_pipeline::sink::{Driving, SinkMetrics};
 
 use super::build;
 
@@ -14,37 +20,66 @@ pub fn documents(lines: &[&str]) -> Arc<Documents> {
     for line in lines {
         documents.ndjson.extend_from_slice(line.as_bytes());
         let end = documents.ndjson.len() as u32;
-        documents.records.push(Record { id: EventId([0; 20]), time: 0, stream: 0, end });
+        documents.records.push(Record {
+            id: EventId([0; 20]),
+            time: 0,
+            stream: 0,
+            bytes: line.len() as u32,
+            end,
+        });
         documents.ndjson.push(b'\n');
     }
     Arc::new(documents)
 }
 
 fn sink(kind: SinkKind) -> weir_config::Sink {
-    weir_config::Sink { best_effort: false, kind }
+    weir_config::Sink { best_effort: false, buffer: None, kind }
+}
+
+/// Builds the sink and drives it over these lines to its end.
+async fn drive(kind: SinkKind, lines: &[&str]) -> Arc<SinkMetrics> {
+    let built = build("local", &sink(kind), Path::new("/nonexistent")).unwrap();
+    let ledger = Arc::new(Ledger::default());
+    let buffer = MemoryTier::new(1 << 20, Arc::clone(&ledger));
+    let documents = documents(lines);
+    let ack = Ack::new(0, Arc::new(Nobody));
+    let segment = Segment { amount: documents.amount(), documents, targets: Targets::default(), ack };
+    buffer.push(segment, &ledger.account("p", "local"), 0);
+    buffer.close();
+    let metrics = Arc::<SinkMetrics>::default();
+    let give_up = tokio::sync::watch::channel(false).1;
+    let driving = Driving { name: "local".into(), buffer, metrics: Arc::clone(&metrics), give_up };
+    built.driver.drive(driving).await;
+    metrics
+}
+
+struct Nobody;
+
+impl Acknowledge for Nobody {
+    fn acknowledge(&self, _: u64, _: bool, _: Vec<Posting>) {}
+
+    fn acknowledge_late(&self, _: u64, _: Vec<Posting>) {}
 }
 
 #[tokio::test]
 async fn a_file_sink_delivers() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.ndjson");
-    let mut file =
-        build("local", &sink(SinkKind::File(FileSink { path: path.clone(), rotate: None }))).unwrap();
-    assert!(matches!(file.deliver(&documents(&["1", "2"])).await, Receipt::Delivered));
-    file.finish().await;
+    let metrics = drive(SinkKind::File(FileSink { path: path.clone(), rotate: None }), &["1", "2"]).await;
+    assert_eq!(metrics.events.load(Ordering::Relaxed), 2);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n2\n");
 }
 
 #[tokio::test]
 async fn a_blackhole_delivers() {
-    let mut blackhole = build("null", &sink(SinkKind::Blackhole)).unwrap();
-    assert!(matches!(blackhole.deliver(&documents(&["1"])).await, Receipt::Delivered));
+    let metrics = drive(SinkKind::Blackhole, &["1"]).await;
+    assert_eq!(metrics.events.load(Ordering::Relaxed), 1);
 }
 
 #[test]
 fn a_path_that_is_no_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let kind = SinkKind::File(FileSink { path: folder.path().to_owned(), rotate: None });
-    let error = build("local", &sink(kind)).err().unwrap().to_string();
+    let error = build("local", &sink(kind), folder.path()).err().unwrap().to_string();
     assert!(error.contains("it is a folder") && error.contains(folder.path().to_str().unwrap()), "{error}");
 }

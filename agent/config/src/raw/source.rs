@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::time::Duration;
 
 use super::{Parser, Text};
-use crate::types::{FilePath, Glob, LinePattern, Size};
+use crate::types::{FieldPath, FilePath, Glob, LinePattern, Size};
 
 /// Where events come from.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -40,6 +40,10 @@ pub(crate) struct KubernetesLogs {
     /// How lines that are not JSON objects become events. A pipeline's own `parse` stage comes first.
     #[schemars(extend("default" = "json"))]
     pub parse: Option<Parser>,
+    /// Where an event may say its time itself: a dotted path to a time stamp of RFC 3339 or a Unix time in seconds,
+    /// milliseconds, microseconds or nanoseconds. One that is no time, more than 7 days before or more than an hour
+    /// behind the time of the line, is ignored and flagged `time_ignored`. Default: the time of the line.
+    pub time_field: Option<Text<FieldPath>>,
     /// Joins lines that belong together, such as stack traces, to one event. Without it each line is an event.
     pub multiline: Option<Multiline>,
     /// How many bytes of deleted files may be held open to read their rest. Past that the oldest is let go, and what
@@ -74,6 +78,10 @@ pub(crate) struct FileSource {
     /// How lines that are not JSON objects become events. A pipeline's own `parse` stage comes first.
     #[schemars(extend("default" = "json"))]
     pub parse: Option<Parser>,
+    /// Where an event may say its time itself: a dotted path to a time stamp of RFC 3339 or a Unix time in seconds,
+    /// milliseconds, microseconds or nanoseconds. One that is no time, more than 7 days before or more than an hour
+    /// behind the time of the line, is ignored and flagged `time_ignored`. Default: the time of the line.
+    pub time_field: Option<Text<FieldPath>>,
     /// Joins lines that belong together, such as stack traces, to one event. Without it each line is an event.
     pub multiline: Option<Multiline>,
     /// How many bytes of deleted files may be held open to read their rest. Past that the oldest is let go, and what

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Address, Artifact, FieldPath, FilePath, Glob, Label, LinePattern, Name, Pattern, Size};
+use super::{
+    Address, Artifact, Endpoint, FieldPath, FilePath, Glob, IndexName, IndexTemplate, Label, LinePattern,
+    Name, Pattern, Size, UserName, VariableName,
+};
 use crate::error::Complaint;
 
 /// Text with a meaning.
@@ -29,18 +32,23 @@ pub(crate) struct Known {
     pub check: fn(&str) -> Result<(), Complaint>,
 }
 
-static FORMATS: [Known; 11] = [
+static FORMATS: [Known; 16] = [
     entry::<Address>(),
     entry::<Artifact>(),
     entry::<Duration>(),
+    entry::<Endpoint>(),
     entry::<FieldPath>(),
     entry::<FilePath>(),
     entry::<Glob>(),
+    entry::<IndexName>(),
+    entry::<IndexTemplate>(),
     entry::<Label>(),
     entry::<LinePattern>(),
     entry::<Name>(),
     entry::<Pattern>(),
     entry::<Size>(),
+    entry::<UserName>(),
+    entry::<VariableName>(),
 ];
 
 /// The format of this name in the schema.

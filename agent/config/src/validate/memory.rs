@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use super::Context;
-use crate::config::{Plugin, Sink, Source};
+use crate::config::{Buffer, Pipeline, Plugin, Sink, SinkKind, Source, Stage};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::types::{Name, Size};
@@ -15,8 +15,10 @@ const DEFAULT_MEMORY: Size = Size::of_mib(256);
 const DEFAULT_SHARE_PERCENT: u64 = 60;
 /// Batches of one source: the arenas that it keeps for reuse.
 const SOURCE_MEMORY: Size = Size::of_mib(4);
-/// Documents that wait for one sink.
+/// Documents that wait for one sink without a buffer.
 const SINK_MEMORY: Size = Size::of_mib(16);
+/// Dead letters of one pipeline that wait to be written.
+const DEAD_LETTER_MEMORY: Size = Size::of_mib(4);
 
 /// What `memory` and `workers` were given as, if they were.
 pub(super) struct Given {
@@ -71,7 +73,7 @@ fn check_fit(memory: Size, workers: NonZeroUsize, parts: &Parts, context: &mut C
         return;
     }
     let message = format!(
-        "{} is too small: {} for plugins (limits.memory × {workers} workers), {} for sources and {} for sinks make {}",
+        "{} is too small: {} for plugins (limits.memory × uses × {workers} workers), {} for sources and {} for sinks and dead letters make {}",
         shown(memory.bytes()),
         shown(plugins),
         shown(parts.sources),
@@ -97,15 +99,40 @@ impl Parts {
     pub fn of(
         plugins: &BTreeMap<Name, Plugin>,
         sources: &BTreeMap<Name, Source>,
+        pipelines: &BTreeMap<Name, Pipeline>,
         sinks: &BTreeMap<Name, Sink>,
+        buffers: &BTreeMap<Name, Buffer>,
     ) -> Parts {
+        // Each place where a plugin is used has an instance of its own; one that is not used is loaded all the same.
+        let uses = |plugin: &Name| {
+            let stages = pipelines.values().flat_map(|pipeline| &pipeline.stages);
+            stages.filter(|stage| matches!(stage, Stage::Plugin(name) if name == plugin)).count().max(1)
+        };
+        let of = |memory: Size, count: usize| memory.bytes().saturating_mul(count as u64);
+        let buffer = |sink: &Sink| buffers.get(sink.buffer.as_ref()?).map(|buffer| buffer.memory);
+        let sink = |sink: &Sink| buffer(sink).unwrap_or(SINK_MEMORY).bytes();
+        let waiting = sinks.values().fold(0_u64, |sum, each| sum.saturating_add(sink(each)));
         Parts {
             plugins_per_worker: plugins
-                .values()
-                .fold(0, |sum, plugin| sum.saturating_add(plugin.limits.memory.bytes())),
-            sources: SOURCE_MEMORY.bytes().saturating_mul(sources.len() as u64),
-            sinks: SINK_MEMORY.bytes().saturating_mul(sinks.len() as u64),
+                .iter()
+                .fold(0, |sum, (name, plugin)| sum.saturating_add(of(plugin.limits.memory, uses(name)))),
+            sources: of(SOURCE_MEMORY, sources.len()),
+            sinks: waiting
+                .saturating_add(of(DEAD_LETTER_MEMORY, pipelines.len()))
+                .saturating_add(sinks.values().fold(0, |sum, sink| sum.saturating_add(requests(sink)))),
         }
+    }
+}
+
+/// Memory of the requests that a sink has under way, beside the documents that they are made of.
+fn requests(sink: &Sink) -> u64 {
+    match &sink.kind {
+        // No more can be under way than documents fit into the buffer, and each is about as large as they are.
+        SinkKind::OpenSearch(sink) => {
+            let all = sink.max_bytes.bytes().saturating_mul(u64::from(sink.concurrency));
+            all.min(SINK_MEMORY.bytes().max(sink.max_bytes.bytes()))
+        }
+        SinkKind::File(_) | SinkKind::Console | SinkKind::Blackhole => 0,
     }
 }
 

@@ -90,7 +90,7 @@ fn check_plugin(name: &str, at: &KeyPath, context: &mut Context<'_>) {
 }
 
 /// Complains about a name that nothing has.
-fn require(name: &str, noun: &str, at: &KeyPath, context: &mut Context<'_>) {
+pub(super) fn require(name: &str, noun: &str, at: &KeyPath, context: &mut Context<'_>) {
     let section = format!("{noun}s");
     let known = context.names(&section);
     if known.contains(&name) {

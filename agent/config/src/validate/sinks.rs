@@ -1,15 +1,19 @@
 //! Sinks.
 
+mod opensearch;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Context, paths};
-use crate::config::{FileSink, Rotation, Sink, SinkKind, Source, SourceKind};
+use crate::config::{FileSink, OpenSearchDeadLetters, Rotation, Sink, SinkKind, Source, SourceKind};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
 use crate::text::quoted;
 use crate::types::{Name, Size};
+
+pub(super) use opensearch::check_secrets;
 
 const DEFAULT_KEEP: u16 = 5;
 /// Smaller files would be renamed at every few events.
@@ -19,17 +23,27 @@ pub(super) fn sink(raw: raw::Sink, _: &Name, path: &KeyPath, context: &mut Conte
     match raw {
         raw::Sink::File(raw) => Sink {
             best_effort: raw.best_effort.unwrap_or(false),
+            buffer: raw.buffer.map(|name| name.0),
             kind: SinkKind::File(FileSink {
                 path: context.absolute(&raw.path.0.0),
                 rotate: raw.rotate.map(|raw| rotation(&raw, &path.key("rotate"), context)),
             }),
         },
-        raw::Sink::Console(raw) => {
-            Sink { best_effort: raw.best_effort.unwrap_or(false), kind: SinkKind::Console }
-        }
-        raw::Sink::Blackhole(raw) => {
-            Sink { best_effort: raw.best_effort.unwrap_or(false), kind: SinkKind::Blackhole }
-        }
+        raw::Sink::Console(raw) => Sink {
+            best_effort: raw.best_effort.unwrap_or(false),
+            buffer: raw.buffer.map(|name| name.0),
+            kind: SinkKind::Console,
+        },
+        raw::Sink::Blackhole(raw) => Sink {
+            best_effort: raw.best_effort.unwrap_or(false),
+            buffer: raw.buffer.map(|name| name.0),
+            kind: SinkKind::Blackhole,
+        },
+        raw::Sink::Opensearch(raw) => Sink {
+            best_effort: raw.best_effort.unwrap_or(false),
+            buffer: raw.buffer.as_ref().map(|name| name.0.clone()),
+            kind: SinkKind::OpenSearch(Box::new(opensearch::sink(*raw, path, context))),
+        },
     }
 }
 
@@ -49,9 +63,17 @@ pub(super) fn check_paths(
 ) {
     let mut writers: BTreeMap<PathBuf, &Name> = BTreeMap::new();
     for (name, sink) in sinks {
-        let SinkKind::File(file) = &sink.kind else { continue };
-        let at = KeyPath::of(&["sinks", name, "path"]);
-        let path = paths::normal(&file.path);
+        let (at, path) = match &sink.kind {
+            SinkKind::File(file) => (KeyPath::of(&["sinks", name, "path"]), &file.path),
+            SinkKind::OpenSearch(sink) => match &sink.dead_letters {
+                OpenSearchDeadLetters::File(Some(path)) => {
+                    (KeyPath::of(&["sinks", name, "dead_letters", "file"]), path)
+                }
+                OpenSearchDeadLetters::File(None) | OpenSearchDeadLetters::Index(_) => continue,
+            },
+            SinkKind::Console | SinkKind::Blackhole => continue,
+        };
+        let path = paths::normal(path);
         if let Some(reader) = sources.iter().find(|(_, source)| reads(source, &path)) {
             let message =
                 format!("the source {} reads this file, so events would go round for ever", quoted(reader.0));

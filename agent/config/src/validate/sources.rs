@@ -10,7 +10,7 @@ use crate::config::{
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
-use crate::types::{Glob, Name, Size};
+use crate::types::{FieldPath, Glob, Name, Size};
 
 const DEFAULT_LOGS_DIR: &str = "/var/log/pods";
 const DEFAULT_LINGER: Duration = Duration::from_millis(200);
@@ -36,6 +36,7 @@ pub(super) fn source(raw: raw::Source, name: &Name, path: &KeyPath, context: &mu
             read_from: read_from(raw.read_from),
             linger: linger(raw.linger, path, context),
             parser: raw.parse.map_or(Parser::Json, parser),
+            time_field: time_field(raw.time_field, path, context),
             multiline: raw.multiline.and_then(|raw| multiline(raw, name, &path.key("multiline"), context)),
             max_held_bytes: raw.max_held_bytes.map_or(DEFAULT_MAX_HELD_BYTES, |size| size.0),
             max_held_age: raw.max_held_age.map_or(DEFAULT_MAX_HELD_AGE, |age| age.0),
@@ -50,6 +51,7 @@ pub(super) fn source(raw: raw::Source, name: &Name, path: &KeyPath, context: &mu
             read_from: read_from(raw.read_from),
             linger: linger(raw.linger, path, context),
             parser: raw.parse.map_or(Parser::Json, parser),
+            time_field: time_field(raw.time_field, path, context),
             multiline: raw.multiline.and_then(|raw| multiline(raw, name, &path.key("multiline"), context)),
             max_held_bytes: raw.max_held_bytes.map_or(DEFAULT_MAX_HELD_BYTES, |size| size.0),
             max_held_age: raw.max_held_age.map_or(DEFAULT_MAX_HELD_AGE, |age| age.0),
@@ -120,6 +122,19 @@ fn read_from(raw: Option<raw::ReadFrom>) -> ReadFrom {
         Some(raw::ReadFrom::Beginning) | None => ReadFrom::Beginning,
         Some(raw::ReadFrom::End) => ReadFrom::End,
     }
+}
+
+fn time_field(
+    raw: Option<raw::Text<FieldPath>>,
+    path: &KeyPath,
+    context: &mut Context<'_>,
+) -> Option<String> {
+    let field = raw?.0.0;
+    if field == "*" {
+        let complaint = Complaint::new("the whole event is no time").help("name a member, such as `time`");
+        context.error(&path.key("time_field"), complaint);
+    }
+    Some(field)
 }
 
 fn linger(raw: Option<raw::Text<Duration>>, path: &KeyPath, context: &mut Context<'_>) -> Duration {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::common;
 use serde_json::{Value, json};
 use weir_config::{
-    Config, FileFormat, Host, Isolation, Limits, Parser, ReadFrom, SinkKind, SourceKind, Stage, Warning,
+    Config, FileFormat, Host, Isolation, Limits, OpenSearchAuth, Parser, ReadFrom, SinkKind, SourceKind,
+    Stage, Warning,
 };
 
 const MINIMAL: &str = "
@@ -18,9 +19,12 @@ sources:
 plugins:
   sampler: {artifact: 'file:plugins/sampler.wasm'}
 pipelines:
-  all: {from: [apps, files], stages: [sampler], to: [out]}
+  all: {from: [apps, files], stages: [sampler], to: [out, search]}
 sinks:
-  out: {type: file, path: out.ndjson, rotate: {size: 1MiB}}
+  out: {type: file, path: out.ndjson, rotate: {size: 1MiB}, buffer: durable}
+  search: {type: opensearch, endpoints: ['https://search'], index: logs-%Y.%m.%d, best_effort: true}
+buffers:
+  durable: {disk: 1GiB}
 ";
 
 fn load_text(text: &str, host: &Host) -> (Config, Vec<Warning>, tempfile::TempDir) {
@@ -59,7 +63,12 @@ fn what_is_not_given_has_its_default() {
     let SinkKind::File(file) = &config.sinks["out"].kind else { panic!() };
     assert_eq!(file.path, folder.path().join("out.ndjson"));
     assert_eq!(file.rotate.unwrap().keep, 5);
+    let SinkKind::OpenSearch(search) = &config.sinks["search"].kind else { panic!() };
+    assert_eq!((search.max_wait, search.max_events), (Duration::from_secs(1), 10_000));
+    assert_eq!((search.auth.clone(), search.concurrency), (OpenSearchAuth::None, 4));
     assert!(!config.sinks["out"].best_effort);
+    let buffer = config.buffers["durable"];
+    assert_eq!((buffer.memory.to_string(), buffer.disk.to_string()), ("16MiB".into(), "1GiB".into()));
 }
 
 /// The defaults that the schema names are those that are applied: to write one out changes nothing.
@@ -75,6 +84,10 @@ fn a_default_that_is_written_out_changes_nothing() {
         ("/pipelines/all", schema["$defs"]["Pipeline"].clone()),
         ("/sinks/out", variant(&schema, "Sink", "file")),
         ("/sinks/out/rotate", schema["$defs"]["Rotation"].clone()),
+        ("/buffers/durable", schema["$defs"]["Buffer"].clone()),
+        ("/sinks/search", variant(&schema, "Sink", "opensearch")),
+        ("/sinks/search/tls", schema["$defs"]["OpenSearchTls"].clone()),
+        ("/sinks/search/fields", schema["$defs"]["OpenSearchFields"].clone()),
     ];
     let plain = load_text(MINIMAL, &common::host()).0;
     let mut tried = 0;
@@ -97,7 +110,7 @@ fn a_default_that_is_written_out_changes_nothing() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 26);
+    assert_eq!(tried, 41);
 }
 
 /// [`MINIMAL`] as JSON.
@@ -106,8 +119,13 @@ fn minimal_json() -> Value {
         "version": 1, "cluster": "dev",
         "sources": {"apps": {"type": "kubernetes_logs"}, "files": {"type": "file", "include": ["logs/*.log"]}},
         "plugins": {"sampler": {"artifact": "file:plugins/sampler.wasm"}},
-        "pipelines": {"all": {"from": ["apps", "files"], "stages": ["sampler"], "to": ["out"]}},
-        "sinks": {"out": {"type": "file", "path": "out.ndjson", "rotate": {"size": "1MiB"}}},
+        "pipelines": {"all": {"from": ["apps", "files"], "stages": ["sampler"], "to": ["out", "search"]}},
+        "sinks": {
+            "out": {"type": "file", "path": "out.ndjson", "rotate": {"size": "1MiB"}, "buffer": "durable"},
+            "search": {"type": "opensearch", "endpoints": ["https://search"], "index": "logs-%Y.%m.%d",
+                "best_effort": true},
+        },
+        "buffers": {"durable": {"disk": "1GiB"}},
     })
 }
 

@@ -40,13 +40,15 @@ fn the_examples_are_valid() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("weir.yaml");
         std::fs::write(&file, example).unwrap();
-        std::fs::write(folder.path().join("hash.key"), "key").unwrap();
+        for secret in ["hash.key", "ca.pem", "password"] {
+            std::fs::write(folder.path().join(secret), "secret").unwrap();
+        }
         let (_, warnings) =
             weir_config::load_on(&file, &common::host()).unwrap_or_else(|errors| panic!("{errors}"));
         assert_eq!(warnings, []);
         tried += 1;
     }
-    assert_eq!(tried, 1);
+    assert_eq!(tried, 2);
 }
 
 /// What has a table: the top level, the parsers, the formats, and every definition with keys.
@@ -128,11 +130,21 @@ fn value(schema: &Value, property: &Value) -> String {
             format!("[{name}](#{}s)", name.to_lowercase())
         }
         (None, Some(_)) => {
-            let words =
-                definition["oneOf"].as_array().unwrap().iter().filter_map(|choice| choice["const"].as_str());
-            words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+            let choices = definition["oneOf"].as_array().unwrap().iter();
+            choices.map(|choice| form(schema, choice)).collect::<Vec<_>>().join(", ")
         }
         _ => "any value".to_string(),
+    }
+}
+
+/// A word, or a map with one key.
+fn form(schema: &Value, choice: &Value) -> String {
+    match choice["const"].as_str() {
+        Some(word) => format!("`{word}`"),
+        None => {
+            let (key, inner) = choice["properties"].as_object().unwrap().iter().next().unwrap();
+            format!("`{{{key}: `{}`}}`", value(schema, inner))
+        }
     }
 }
 
@@ -143,7 +155,8 @@ fn words(schema: &Value, property: &Value) -> String {
         return meanings;
     }
     for choice in resolve(schema, property)["oneOf"].as_array().into_iter().flatten() {
-        if let Some(word) = choice["const"].as_str() {
+        let key = || choice["properties"].as_object().and_then(|keys| keys.keys().next());
+        if let Some(word) = choice["const"].as_str().or_else(|| key().map(String::as_str)) {
             write!(meanings, "<br>`{word}`: {}", text(choice)).unwrap();
         }
     }

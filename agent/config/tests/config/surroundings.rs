@@ -46,9 +46,9 @@ fn memory_is_a_share_of_the_limit() {
     let errors = memory(&text, 100 << 20).unwrap_err();
     assert_eq!(
         errors,
-        "x.yaml:1:1: memory: 60MiB is too small: 64MiB for plugins (limits.memory × 2 workers), 4MiB for sources and \
-         16MiB for sinks make 84MiB; raise memory or the container's limit, or lower workers or the plugins' \
-         limits.memory"
+        "x.yaml:1:1: memory: 60MiB is too small: 64MiB for plugins (limits.memory × uses × 2 workers), 4MiB for sources and \
+         20MiB for sinks and dead letters make 88MiB; raise memory or the container's limit, or lower workers or \
+         the plugins' limits.memory"
     );
 }
 
@@ -74,11 +74,14 @@ fn workers_are_no_more_than_there_is_memory_for() {
     assert_eq!((config.workers.get(), warnings.len()), (64, 0));
     let errors = load(&(BASE.to_string() + "workers: 8\n"), &cpus).unwrap_err();
     assert!(
-        errors.contains("256MiB is too small: 256MiB for plugins (limits.memory × 8 workers)"),
+        errors.contains("256MiB is too small: 256MiB for plugins (limits.memory × uses × 8 workers)"),
         "{errors}"
     );
     let errors = load(&(BASE.to_string() + "memory: 50MiB\n"), &cpus).unwrap_err();
-    assert!(errors.contains("50MiB is too small: 32MiB for plugins (limits.memory × 1 workers)"), "{errors}");
+    assert!(
+        errors.contains("50MiB is too small: 32MiB for plugins (limits.memory × uses × 1 workers)"),
+        "{errors}"
+    );
 }
 
 #[test]

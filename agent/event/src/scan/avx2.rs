@@ -152,40 +152,45 @@ pub(super) fn apply(
 
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn apply_avx2(shapes: &mut Shapes, text: Text<'_>, hits: &mut Vec<Hit>, values: &mut [Value]) -> Option<Fit> {
-    shapes.apply_with(Avx2Probe, text, hits, values)
+    shapes.apply_with(Avx2Probe { all: _mm256_set1_epi8(0) }, text, hits, values)
 }
 
-/// Only used in [`apply_avx2`], so every method runs on a CPU that has what it needs.
-#[derive(Clone, Copy)]
-struct Avx2Probe;
+/// Only made in [`apply_avx2`], so every method runs on a CPU that has what it needs.
+struct Avx2Probe {
+    /// All bytes at each place of the strings so far, or-ed.
+    all: __m256i,
+}
 
 impl Probe for Avx2Probe {
     #[inline(always)]
-    fn equals(self, block: &Block, chunk: &Chunk) -> bool {
+    fn equals(&self, block: &Block, chunk: &Chunk) -> bool {
         // SAFETY: see Avx2Probe; both loads are of 32 bytes that are there and need no alignment.
         unsafe {
             let text = _mm256_loadu_si256(block.as_ptr().cast::<__m256i>());
             let literal = _mm256_loadu_si256(chunk.bytes.as_ptr().cast::<__m256i>());
             let equal = _mm256_movemask_epi8(_mm256_cmpeq_epi8(text, literal)) as u32;
-            equal & chunk.mask == chunk.mask
+            !equal & chunk.mask == 0
         }
     }
 
     #[inline(always)]
-    fn find_special(self, block: &Block) -> (usize, bool) {
+    fn string(&mut self, block: &Block) -> (u32, u32) {
         // SAFETY: see Avx2Probe; the load is of 32 bytes that are there and needs no alignment.
         unsafe {
             let text = _mm256_loadu_si256(block.as_ptr().cast::<__m256i>());
+            self.all = _mm256_or_si256(self.all, text);
             let quote = _mm256_cmpeq_epi8(text, _mm256_set1_epi8(b'"' as i8));
             let slash = _mm256_cmpeq_epi8(text, _mm256_set1_epi8(b'\\' as i8));
-            let last_control = _mm256_set1_epi8(0x1f);
-            let control = _mm256_cmpeq_epi8(_mm256_min_epu8(text, last_control), text);
-            let special = _mm256_or_si256(_mm256_or_si256(quote, slash), control);
-            let special = _mm256_movemask_epi8(special) as u32;
-            let before = special.wrapping_sub(1) & !special;
-            let non_ascii = _mm256_movemask_epi8(text) as u32 & before;
-            (special.trailing_zeros() as usize, non_ascii != 0)
+            let control = _mm256_cmpeq_epi8(_mm256_min_epu8(text, _mm256_set1_epi8(0x1f)), text);
+            let other = _mm256_or_si256(slash, control);
+            (_mm256_movemask_epi8(quote) as u32, _mm256_movemask_epi8(other) as u32)
         }
+    }
+
+    #[inline(always)]
+    fn non_ascii(&self) -> bool {
+        // SAFETY: see Avx2Probe.
+        unsafe { _mm256_movemask_epi8(self.all) != 0 }
     }
 }
 

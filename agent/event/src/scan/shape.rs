@@ -13,6 +13,7 @@ use super::walk::Gaps;
 use super::{Facts, Hit, Level, Text, Value};
 use crate::column::Kind;
 use crate::path::Node;
+use crate::swar;
 
 /// Streams, hashed, that have shapes of their own.
 const SETS: usize = 64;
@@ -102,12 +103,13 @@ struct Set {
 }
 
 /// How bytes are compared and looked for.
-pub(super) trait Probe: Copy {
+pub(super) trait Probe {
     /// Whether the block is the chunk's, as far as that counts.
-    fn equals(self, block: &Block, chunk: &Chunk) -> bool;
-    /// The place of the first quote, backslash or control character of the block, 32 for none, and whether a byte
-    /// beyond ASCII stands before it.
-    fn find_special(self, block: &Block) -> (usize, bool);
+    fn equals(&self, block: &Block, chunk: &Chunk) -> bool;
+    /// Where the quotes of a block are, and where its backslashes and control characters, as bits.
+    fn string(&mut self, block: &Block) -> (u32, u32);
+    /// Whether a byte beyond ASCII was in any block of a string, also behind the string's end.
+    fn non_ascii(&self) -> bool;
 }
 
 /// A text that fits: its facts and where its braces are.
@@ -132,7 +134,7 @@ impl Shapes {
         values: &mut [Value],
     ) -> Option<Fit> {
         match level {
-            Level::Portable => self.apply_with(Portable, text, hits, values),
+            Level::Portable => self.apply_with(Portable::default(), text, hits, values),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => super::avx2::apply(self, text, hits, values),
         }
@@ -141,7 +143,7 @@ impl Shapes {
     #[inline(always)]
     pub fn apply_with<P: Probe>(
         &mut self,
-        probe: P,
+        mut probe: P,
         text: Text<'_>,
         hits: &mut Vec<Hit>,
         values: &mut [Value],
@@ -150,7 +152,7 @@ impl Shapes {
         let set = self.sets.get_mut(set_of(stream))?;
         for way in 0..set.shapes.len() {
             let Some(shape) = set.shapes.get(way) else { break };
-            let Some(facts) = shape.fit(probe, padded, len, &mut self.starts) else { continue };
+            let Some(facts) = shape.fit(&mut probe, padded, len, &mut self.starts) else { continue };
             shape.fill(padded, &self.starts, hits, values);
             let (open, close) = (shape.open.at(&self.starts), shape.close.at(&self.starts));
             set.misses = 0;
@@ -259,52 +261,53 @@ impl Shape {
     #[inline(always)]
     fn fit<P: Probe>(
         &self,
-        probe: P,
+        probe: &mut P,
         padded: &[u8],
         len: usize,
         starts: &mut [u32; MAX_SLOTS + 1],
     ) -> Option<Facts> {
-        let mut facts = Facts { backslash: false, non_ascii: self.non_ascii, control: self.control };
         let (last, others) = self.literals.split_last()?;
-        let mut at = 0;
+        let (mut at, mut backslash) = (0, false);
         for (literal, start) in others.iter().zip(starts.iter_mut()) {
             *start = at as u32;
             at = self.skip_literal(probe, literal, padded, len, at)?;
-            at = if literal.before_string {
-                skip_string(probe, padded, len, at, &mut facts)?
-            } else {
-                skip_scalar(padded, len, at)?
+            at = match literal.before_string {
+                true => skip_string(probe, padded, len, at, &mut backslash)?,
+                false => skip_scalar(padded, len, at)?,
             };
         }
         *starts.get_mut(others.len())? = at as u32;
-        (self.skip_literal(probe, last, padded, len, at)? == len).then_some(facts)
+        if self.skip_literal(probe, last, padded, len, at)? != len {
+            return None;
+        }
+        let non_ascii = (self.non_ascii || probe.non_ascii()) && !padded.get(..len)?.is_ascii();
+        Some(Facts { backslash, non_ascii, control: self.control })
     }
 
-    /// Behind the literal, if it stands at `at`.
+    /// Behind the literal, if it stands at `at`: at most a chunk behind the text's end, since the padding may go on
+    /// like the literal.
     #[inline(always)]
     fn skip_literal<P: Probe>(
         &self,
-        probe: P,
+        probe: &P,
         literal: &Literal,
         padded: &[u8],
         len: usize,
         at: usize,
     ) -> Option<usize> {
         let end = at + literal.len as usize;
-        if end > len {
-            return None;
-        }
         if !probe.equals(block(padded, at), &literal.first) {
             return None;
         }
-        if literal.len as usize > CHUNK {
-            let behind = self.chunks.get(literal.rest as usize..)?;
-            let blocks = (at + CHUNK..end).step_by(CHUNK);
-            if !blocks.zip(behind).all(|(at, chunk)| probe.equals(block(padded, at), chunk)) {
-                return None;
-            }
+        if literal.len as usize <= CHUNK {
+            return Some(end);
         }
-        Some(end)
+        if end > len {
+            return None;
+        }
+        let behind = self.chunks.get(literal.rest as usize..)?;
+        let blocks = (at + CHUNK..end).step_by(CHUNK);
+        blocks.zip(behind).all(|(at, chunk)| probe.equals(block(padded, at), chunk)).then_some(end)
     }
 
     #[inline(always)]
@@ -375,13 +378,13 @@ fn scalar_kind(padded: &[u8], start: u32) -> Kind {
     }
 }
 
-/// The block at a place inside the text.
+/// The block at a place in the text, or less than a chunk behind its end.
 #[inline(always)]
 #[allow(unsafe_code)]
 fn block(padded: &[u8], at: usize) -> &Block {
     debug_assert!(at + CHUNK <= padded.len());
-    // SAFETY: `at` is below the text's length wherever this is called, or equal to it where a literal is empty, and
-    // `Scanner::scan` makes sure that the text is followed by 64 bytes of padding.
+    // SAFETY: a value is looked for only inside the text, so its end, where a literal begins, is less than a chunk
+    // behind the text's end; and `Scanner::scan` makes sure that the text is followed by 64 bytes of padding.
     unsafe { &*padded.as_ptr().add(at).cast::<Block>() }
 }
 
@@ -393,38 +396,39 @@ fn chunk(part: &[u8]) -> Option<Chunk> {
     Some(Chunk { bytes, mask })
 }
 
-/// The place of the quote behind a string's content that begins at `at`.
+/// The place of the quote behind a string's content that begins at `at`; it may be one of the padding.
 #[inline(always)]
 fn skip_string<P: Probe>(
-    probe: P,
+    probe: &mut P,
     padded: &[u8],
     len: usize,
     mut at: usize,
-    facts: &mut Facts,
+    backslash: &mut bool,
 ) -> Option<usize> {
     loop {
         if at >= len {
             return None;
         }
-        let block = block(padded, at);
-        let (special, non_ascii) = probe.find_special(block);
-        facts.non_ascii |= non_ascii;
-        at += special;
-        match block.get(special) {
-            None => {}
-            Some(b'"') => return (at < len).then_some(at),
-            Some(b'\\') => {
-                facts.backslash = true;
-                at = skip_escape(padded.get(..len)?, at)?;
-            }
-            _ => return None,
+        let (quotes, others) = probe.string(block(padded, at));
+        // Up to and with the first quote.
+        let content = quotes ^ quotes.wrapping_sub(1);
+        if others & content != 0 {
+            at = skip_escape(padded.get(..len)?, at + others.trailing_zeros() as usize)?;
+            *backslash = true;
+        } else if quotes != 0 {
+            return Some(at + quotes.trailing_zeros() as usize);
+        } else {
+            at += CHUNK;
         }
     }
 }
 
-/// Behind an escape (RFC 8259 section 7).
+/// Behind an escape (RFC 8259 section 7); `None` for a control character too.
 #[inline(never)]
 fn skip_escape(text: &[u8], at: usize) -> Option<usize> {
+    if *text.get(at)? != b'\\' {
+        return None;
+    }
     match text.get(at + 1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(at + 2),
         b'u' if text.get(at + 2..at + 6)?.iter().all(u8::is_ascii_hexdigit) => Some(at + 6),
@@ -437,6 +441,9 @@ fn skip_escape(text: &[u8], at: usize) -> Option<usize> {
 fn skip_scalar(padded: &[u8], len: usize, at: usize) -> Option<usize> {
     if at >= len {
         return None;
+    }
+    if let Some(end) = skip_short_number(padded, at) {
+        return (end < len).then_some(end);
     }
     let text = Gaps { padded, len, tokens: &[] };
     let at = at as u32;
@@ -451,19 +458,51 @@ fn skip_scalar(padded: &[u8], len: usize, at: usize) -> Option<usize> {
     Some(end as usize)
 }
 
+/// Behind a number of a few digits without sign and exponent, as most are, without a branch for each digit. `None` for
+/// everything else. May go on into the padding.
+#[inline(always)]
+fn skip_short_number(padded: &[u8], at: usize) -> Option<usize> {
+    let digits = |at: usize| {
+        let word = padded.get(at..)?.first_chunk::<8>()?;
+        let count = swar::lowest(swar::not_digits(u64::from_le_bytes(*word)));
+        (1..8).contains(&count).then_some(count)
+    };
+    let whole = digits(at)?;
+    if whole > 1 && padded.get(at) == Some(&b'0') {
+        return None;
+    }
+    let end = at + whole;
+    let end = match padded.get(end) {
+        Some(b'.') => end + 1 + digits(end + 1)?,
+        _ => end,
+    };
+    padded.get(end).is_none_or(|byte| byte | 0x20 != b'e').then_some(end)
+}
+
 /// Works on every CPU.
-#[derive(Clone, Copy)]
-struct Portable;
+#[derive(Default)]
+struct Portable {
+    /// All bytes of the strings so far, or-ed.
+    all: u8,
+}
 
 impl Probe for Portable {
-    fn equals(self, block: &Block, chunk: &Chunk) -> bool {
+    fn equals(&self, block: &Block, chunk: &Chunk) -> bool {
         let count = chunk.mask.trailing_ones() as usize;
         block.get(..count) == chunk.bytes.get(..count)
     }
 
-    fn find_special(self, block: &Block) -> (usize, bool) {
-        let special = block.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\'));
-        let end = special.unwrap_or(CHUNK);
-        (end, !block.get(..end).unwrap_or(block).is_ascii())
+    fn string(&mut self, block: &Block) -> (u32, u32) {
+        let (mut quotes, mut others) = (0, 0);
+        for (index, byte) in block.iter().enumerate() {
+            self.all |= byte;
+            quotes |= u32::from(*byte == b'"') << index;
+            others |= u32::from(*byte < b' ' || *byte == b'\\') << index;
+        }
+        (quotes, others)
+    }
+
+    fn non_ascii(&self) -> bool {
+        !self.all.is_ascii()
     }
 }

@@ -133,7 +133,7 @@ impl Sheet {
         applied: &Applied,
     ) -> Option<u64> {
         let parent = *self.live.get(new.parent as usize)?;
-        let row = self.events.get(parent as usize)?.row;
+        let Event { row, time, .. } = *self.events.get(parent as usize)?;
         if applied.created.0 as usize >= MAX_NEW_EVENTS {
             return None;
         }
@@ -146,6 +146,7 @@ impl Sheet {
             first_hit: 0,
             hits: 0,
             row,
+            time,
             ordinal: self.children.get(row as usize).copied().unwrap_or_default() + 1,
             made_of: new.document.len() as u32,
             flags: Flags::default(),

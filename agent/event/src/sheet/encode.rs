@@ -73,7 +73,7 @@ impl Sheet {
         let row = batch.rows().get(event.row as usize)?;
         let stream = batch.streams().get(row.stream as usize)?;
         out.extend_from_slice(b"{\"@timestamp\":\"");
-        self.clock.write(out, row.time);
+        self.clock.write(out, event.time);
         out.extend_from_slice(b"\",");
         out.extend_from_slice(stream.envelope());
         write_number(out, row.offset);
@@ -95,7 +95,7 @@ impl Sheet {
         self.scratch = scratch;
         let id = EventId::new(stream.incarnation(), row.offset, batch.raw(row));
         let id = if event.ordinal == 0 { id } else { id.child(event.ordinal - 1) };
-        Some(Finished { id, time: row.time, stream: row.stream, bytes: event.booked(batch) })
+        Some(Finished { id, time: event.time, stream: row.stream, bytes: event.booked(batch) })
     }
 
     /// Applies all passes but those that the encoder's own splice can apply.

@@ -7,6 +7,7 @@ use crate::edit::{Compiled, Ways, one_line};
 use crate::parse::Parser;
 use crate::path::NONE;
 use crate::scan::{Found, Hit, NotAnObject, Text, Value, prefetch};
+use crate::time;
 
 /// The source's thread wrote the batch on another core: so many rows ahead their text is asked for.
 const ROWS_AHEAD: usize = 2;
@@ -18,8 +19,9 @@ const MAX_KEPT_BYTES: usize = 4 * MAX_BATCH_BYTES;
 const OWN_TEXTS: u64 = 0;
 
 impl Sheet {
-    /// Takes a batch up, in place of the one before.
-    pub fn load(&mut self, compiled: &Compiled, parser: &Parser, batch: &Batch) {
+    /// Takes a batch up, in place of the one before. Where there is a time field, an event's time is the one in it: see
+    /// [`time::of_field`].
+    pub fn load(&mut self, compiled: &Compiled, parser: &Parser, time_field: Option<u16>, batch: &Batch) {
         self.clear(compiled);
         for (index, row) in batch.rows().iter().enumerate() {
             let first_hit = self.hits.len();
@@ -38,6 +40,7 @@ impl Sheet {
                 first_hit: first_hit as u32,
                 hits: 0,
                 row: index as u32,
+                time: row.time,
                 ordinal: 0,
                 made_of: 0,
                 flags: row.flags,
@@ -51,7 +54,25 @@ impl Sheet {
                 Ok(found) => self.take_row(compiled, found, batch.content(row), &mut event),
                 Err(NotAnObject) => self.load_text(compiled, parser, batch.content(row), &mut event),
             }
+            if let Some(field) = time_field {
+                self.take_time(compiled, field, batch, &mut event);
+            }
             self.events.push(event);
+        }
+    }
+
+    /// The time that the event itself says, if it may.
+    fn take_time(&self, compiled: &Compiled, field: u16, batch: &Batch, event: &mut Event) {
+        // Its values are the last: it is not among the events yet.
+        let first = self.values.len().saturating_sub(compiled.tree.fields());
+        let value = self.values.get(first + field as usize).copied().unwrap_or_default();
+        if matches!(value.kind, Kind::Absent | Kind::Null) {
+            return;
+        }
+        let text = self.text_of(event, batch).get(value.start as usize..value.end as usize);
+        match time::of_field(text.unwrap_or_default(), event.time) {
+            Some(time) => event.time = time,
+            None => event.flags = event.flags.with(Flags::TIME_IGNORED),
         }
     }
 

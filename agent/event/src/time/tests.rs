@@ -207,3 +207,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_time_of_a_field() {
+    let record = parse_rfc3339(b"2026-11-22T10:00:00Z").unwrap();
+    let hour = 60 * NS_PER_MINUTE;
+    let day = 24 * hour;
+    let cases = [
+        ("2026-11-22T10:00:00.5Z", Some(NS_PER_SECOND / 2)),
+        ("2026-11-22 11:00:00+02:00", Some(-hour)),
+        ("1795341600", Some(0)),
+        ("1795341600.25", Some(NS_PER_SECOND / 4)),
+        ("1795341600123", Some(123_000_000)),
+        ("1795341600123.5", Some(123_500_000)),
+        ("1795341600123456", Some(123_456_000)),
+        ("1795341600123456789", Some(123_456_789)),
+        ("1795341600.1234567891", Some(123_456_789)),
+        ("2026-11-15T10:00:00Z", Some(-7 * day)),
+        ("2026-11-15T09:59:59.999999999Z", None),
+        ("2026-11-22T11:00:00Z", Some(hour)),
+        ("2026-11-22T11:00:00.000000001Z", None),
+        ("", None),
+        (".5", None),
+        ("-1", None),
+        ("1.795341600e9", None),
+        ("99999999999999999999", None),
+        ("yesterday", None),
+        ("true", None),
+        ("{}", None),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(of_field(text.as_bytes(), record), expected.map(|after| record + after), "{text}");
+    }
+}

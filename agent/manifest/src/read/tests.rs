@@ -147,6 +147,17 @@ fn what_is_no_manifest_is_named() {
 }
 
 #[test]
+fn what_is_quoted_has_no_control_characters() {
+    let messages = [
+        error_of(r#"{"name": "p", "wor\u0000lds": ["transform"]}"#),
+        error_of(&SMALL.replace(r#"["transform"]"#, r#"["trans\u001b[2Jform"]"#)),
+    ];
+    for (message, quoted) in messages.iter().zip(["wor\\u{0}lds", "trans\\u{1b}[2Jform"]) {
+        assert!(message.contains(quoted) && !message.contains(char::is_control), "{message:?}");
+    }
+}
+
+#[test]
 fn sizes_are_capped() {
     let long = "x".repeat(MAX_SECTION_BYTES + 1);
     assert!(error_of(&long).contains("more than the 262144 allowed"));

@@ -40,7 +40,7 @@ impl Transform for Second {
 }
 
 fn output(account: Arc<Account>, ledger: &Arc<Ledger>) -> Output {
-    Output { buffer: MemoryTier::new(1 << 20, Arc::clone(ledger)), account, best_effort: false }
+    Output { buffer: MemoryTier::new(1 << 20, Arc::clone(ledger)), account, route: None, best_effort: false }
 }
 
 fn pipeline(stage: Stage, ledger: &Arc<Ledger>) -> Arc<Pipeline> {
@@ -68,8 +68,11 @@ fn documents(output: &Output) -> Vec<i64> {
     output.buffer.close();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut times = Vec::new();
+    // One that is dropped would come again.
+    let mut leases = Vec::new();
     while let Some(lease) = runtime.block_on(output.buffer.take()) {
         times.extend(lease.documents().records.iter().map(|record| record.time));
+        leases.push(lease);
     }
     times
 }

@@ -66,11 +66,14 @@ impl Html {
         self.text += "<span>→</span>";
     }
 
-    /// Opens a table with these headings.
+    /// Opens a table with these headings. One with `#` in front is of a column of numbers.
     pub fn table(&mut self, headings: &[&str]) {
         self.text += "<table><tr>";
         for heading in headings {
-            self.element("th", "", heading);
+            match heading.strip_prefix('#') {
+                Some(heading) => self.element("th", "number", heading),
+                None => self.element("th", "", heading),
+            }
         }
         self.text += "</tr>\n";
     }

@@ -9,7 +9,7 @@ header { display: flex; gap: 1rem; align-items: baseline; flex-wrap: wrap; }
 h1 { margin: 0; } h2 { margin: 1.8rem 0 .5rem; font-size: 1.1rem; } p { margin: 0; }
 table { border-collapse: collapse; width: 100%; margin-bottom: 1rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.number { text-align: right; white-space: nowrap; overflow-wrap: normal; } td { overflow-wrap: anywhere; }
+th.number, td.number { text-align: right; white-space: nowrap; overflow-wrap: normal; } td { overflow-wrap: anywhere; }
 .good { color: var(--good); } .warn { color: var(--warn); } .bad { color: var(--bad); font-weight: 600; }
 .flow { display: flex; gap: .6rem; align-items: center; flex-wrap: wrap; }
 .group { display: flex; flex-direction: column; gap: .3rem; }

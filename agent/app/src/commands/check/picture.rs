@@ -109,12 +109,18 @@ fn describe_sink(sink: &SinkView) -> String {
     if sink.best_effort {
         text += ", best effort: may lose events, holds nobody back";
     }
+    if let Some(buffer) = &sink.buffer {
+        text += &format!(
+            ", buffer {}: {} of memory, {} on disk, when full {}",
+            buffer.name, buffer.memory, buffer.disk, buffer.when_full
+        );
+    }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::view::DropView;
+    use super::super::view::{BufferView, DropView};
     use super::*;
 
     #[test]
@@ -145,6 +151,12 @@ mod tests {
             r#type,
             path: path.map(Into::into),
             best_effort,
+            buffer: path.map(|_| BufferView {
+                name: "durable".into(),
+                memory: "64MiB".into(),
+                disk: "2GiB".into(),
+                when_full: "block",
+            }),
         };
         let pipeline = PipelineView {
             name: "app-logs".into(),
@@ -165,7 +177,7 @@ pipeline app-logs, weight 10
              drops     debug (sampled)
              on error  dead letter, 32 MiB a worker, 100 ms a call
     ↓
-  local    file /out
+  local    file /out, buffer durable: 64MiB of memory, 2GiB on disk, when full block
   screen   console, best effort: may lose events, holds nobody back
 
 ";

@@ -1,7 +1,7 @@
 //! What each pipeline does, as plain data: the configuration together with what its plugins say they do.
 
 use serde::Serialize;
-use weir_config::{Config, FileFormat, Name, Parser, Sink, SinkKind, Source, SourceKind, Stage};
+use weir_config::{Config, FileFormat, Name, Parser, Sink, SinkKind, Source, SourceKind, Stage, WhenFull};
 use weir_event::transform::{Edit, Plan, ReasonClass};
 use weir_host::{OnError, Plugin};
 
@@ -72,6 +72,17 @@ pub struct SinkView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     pub best_effort: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buffer: Option<BufferView>,
+}
+
+/// Where events wait for a sink.
+#[derive(Debug, Serialize)]
+pub struct BufferView {
+    pub name: String,
+    pub memory: String,
+    pub disk: String,
+    pub when_full: &'static str,
 }
 
 /// All pipelines of a valid configuration.
@@ -82,7 +93,8 @@ pub fn pipelines(config: &Config, plugins: &Plugins) -> Vec<PipelineView> {
             sources.map(|(name, source)| source_view(name, source, config.parser(pipeline, source)));
         let stages = pipeline.stages.iter().filter_map(|stage| plugin_of(stage, plugins));
         let stages = stages.map(|(name, plugin)| stage_view(name, plugin));
-        let sinks = pipeline.to.iter().filter_map(|name| Some(sink_view(name, config.sinks.get(name)?)));
+        let sinks =
+            pipeline.to.iter().filter_map(|name| Some(sink_view(name, config.sinks.get(name)?, config)));
         PipelineView {
             name: name.to_string(),
             weight: pipeline.weight,
@@ -173,11 +185,21 @@ fn drops(plan: &Plan) -> Vec<DropView> {
     plan.reasons.iter().map(drop).collect()
 }
 
-fn sink_view(name: &Name, sink: &Sink) -> SinkView {
+fn sink_view(name: &Name, sink: &Sink, config: &Config) -> SinkView {
     let (r#type, path) = match &sink.kind {
         SinkKind::File(file) => ("file", Some(shown(&file.path))),
         SinkKind::Console => ("console", None),
         SinkKind::Blackhole => ("blackhole", None),
+        SinkKind::OpenSearch(sink) => ("opensearch", Some(sink.endpoints.join(", "))),
     };
-    SinkView { name: name.to_string(), r#type, path, best_effort: sink.best_effort }
+    let buffer = sink.buffer.as_ref().and_then(|name| Some((name, config.buffers.get(name)?)));
+    let buffer = buffer.map(|(name, buffer)| BufferView {
+        name: name.to_string(),
+        memory: buffer.memory.to_string(),
+        disk: buffer.disk.to_string(),
+        when_full: match buffer.when_full {
+            WhenFull::Block => "block",
+        },
+    });
+    SinkView { name: name.to_string(), r#type, path, best_effort: sink.best_effort, buffer }
 }

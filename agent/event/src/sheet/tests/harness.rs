@@ -145,7 +145,7 @@ pub(super) fn run_on(sheet: &mut Sheet, batch: &Batch, parser: &Parser, stages: 
     let plans: Vec<Plan> = stages.iter().map(|stage| stage.plan.clone()).collect();
     let compiled = Compiled::new(&plans.iter().collect::<Vec<_>>()).unwrap();
     let mut out = Out::default();
-    sheet.load(&compiled, parser, batch);
+    sheet.load(&compiled, parser, None, batch);
     let mut context = Context::default();
     for (index, stage) in stages.iter_mut().enumerate() {
         Sheet::context(&compiled, index, batch, &mut context);

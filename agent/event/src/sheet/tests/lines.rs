@@ -149,7 +149,7 @@ fn flags_have_names() {
         }
         builder.finish(&pool)
     };
-    sheet.load(&compiled, &Parser::Json, &batch);
+    sheet.load(&compiled, &Parser::Json, None, &batch);
     let mut out = Vec::new();
     sheet.encode(&compiled, &batch, crate::sheet::Encoded::Kept, &mut out, |_, _| ());
     let documents: Vec<&str> = std::str::from_utf8(&out).unwrap().lines().collect();
@@ -278,5 +278,32 @@ fn the_last_of_several_is_read_and_all_are_edited() {
         stage.plan.edits = vec![remove("a")];
         check(line, &mut [stage], edited);
         assert_eq!(values(&seen[0].columns[0])[0].1, read);
+    }
+}
+
+#[test]
+fn an_event_may_say_its_time_itself() {
+    const LINES: [(&str, &str, bool); 7] = [
+        (r#"{"at":"2026-11-22T09:59:58.25Z"}"#, "2026-11-22T09:59:58.250000000Z", false),
+        (r#"{"at":1795341597.5,"a":"\\"}"#, "2026-11-22T09:59:57.500000000Z", false),
+        (r#"{"a":1}"#, "2026-11-22T10:00:00.000000000Z", false),
+        (r#"{"at":null}"#, "2026-11-22T10:00:00.000000000Z", false),
+        (r#"{"at":"2020-01-01T00:00:00Z"}"#, "2026-11-22T10:00:00.000000000Z", true),
+        (r#"{"at":{"b":1}}"#, "2026-11-22T10:00:00.000000000Z", true),
+        ("level=info at=2026-11-22T09:59:59Z msg=x", "2026-11-22T09:59:59.000000000Z", false),
+    ];
+    let plan = crate::transform::Plan { edits: vec![remove("at")], ..Default::default() };
+    let (compiled, fields) = crate::edit::Compiled::with_times(&[&plan], &["at"]).unwrap();
+    let batch = batch(&LINES.map(|(line, ..)| line.as_bytes()));
+    let mut sheet = crate::sheet::Sheet::new();
+    sheet.load(&compiled, &Parser::Auto, Some(fields[0]), &batch);
+    let times = sheet.call(&compiled, 0, &batch).unwrap().times.clone();
+    let (mut out, mut finished) = (Vec::new(), Vec::new());
+    sheet.encode(&compiled, &batch, crate::sheet::Encoded::Kept, &mut out, |one, _| finished.push(one.time));
+    assert_eq!(times, finished);
+    for (document, (line, time, ignored)) in std::str::from_utf8(&out).unwrap().lines().zip(LINES) {
+        assert!(document.starts_with(&format!("{{\"@timestamp\":\"{time}\"")), "{line}: {document}");
+        assert_eq!(flags(document).contains(&"time_ignored".to_owned()), ignored, "{line}: {document}");
+        assert!(!document.contains("\"at\""), "{document}");
     }
 }

@@ -245,7 +245,7 @@ fn ids_and_places_are_those_of_the_rows() {
     let plan = Plan { edits: vec![set("a", "2")], ..Plan::default() };
     let compiled = crate::edit::Compiled::new(&[&plan]).unwrap();
     let mut sheet = crate::sheet::Sheet::new();
-    sheet.load(&compiled, &Parser::Json, &batch);
+    sheet.load(&compiled, &Parser::Json, None, &batch);
     let (mut text, mut finished) = (Vec::new(), Vec::new());
     sheet.encode(&compiled, &batch, crate::sheet::Encoded::Kept, &mut text, |one, _| finished.push(one));
     assert_eq!(

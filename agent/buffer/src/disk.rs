@@ -1,0 +1,502 @@
+//! The disk tier: files of segments in a folder of one sink.
+//!
+//! 1. A file is written under another name, synced, renamed, and its folder synced, before anything that lies in it is
+//!    called safe. A file that is there under its own name is whole.
+//! 2. Which parts of which files hold events is said by the checkpoints alone, in one transaction with positions and
+//!    counts. A file that they do not name is not read: its events are read again where they came from.
+//! 3. A file goes only when no checkpoint that may still be read names it.
+//! 4. The bound is exact: what is there, what is being written, and what was put aside as damaged counts to the byte.
+//! 5. A start lists the folder and reads no file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::Amount;
+
+pub mod filesystem;
+pub mod format;
+
+use filesystem::{FileSystem, Found};
+use format::{Header, HeaderError, Layout, MAX_PARTS, PartContent, PartSource};
+
+/// A file is closed when it has so many bytes, or an eighth of the bound.
+const FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// What is behind the number in a file's name, and in the name of one that is not finished.
+const SUFFIX: &str = ".seg";
+const UNFINISHED_SUFFIX: &str = ".new";
+/// Where files lie that are damaged or that no checkpoint knows, for a person to look at.
+const ASIDE: &str = "aside";
+/// So many of them are kept.
+const MAX_ASIDE: usize = 16;
+
+/// What happened to a store since the start.
+#[derive(Debug, Default)]
+pub struct DiskMetrics {
+    /// Files written.
+    pub files: AtomicU64,
+    /// Files that could not be written.
+    pub write_errors: AtomicU64,
+    /// Reads that failed.
+    pub read_errors: AtomicU64,
+    /// Files in which something was damaged.
+    pub damaged: AtomicU64,
+}
+
+/// The files of one sink.
+pub struct DiskStore {
+    sink: String,
+    folder: PathBuf,
+    file_system: Arc<dyn FileSystem>,
+    bound: u64,
+    state: Mutex<State>,
+    /// What it counts.
+    pub metrics: DiskMetrics,
+}
+
+#[derive(Default)]
+struct State {
+    /// The number of the next file.
+    next: u64,
+    /// Bytes of all files that are there or being written.
+    used: u64,
+    files: u64,
+    /// Files that nobody needs any more and that could not be removed yet, with their bytes.
+    leftover: Vec<(PathBuf, u64)>,
+    /// The header that was read last.
+    header: Option<(u64, Arc<Header>)>,
+}
+
+/// A file with events in it.
+pub struct DiskFile {
+    store: Arc<DiskStore>,
+    number: u64,
+    bytes: u64,
+    written: SystemTime,
+    /// The parts that somebody needs, one bit each.
+    needed: AtomicU64,
+    is_damaged: AtomicBool,
+}
+
+/// What a checkpoint says of a file: which parts hold events, and how many.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredParts {
+    /// The parts, one bit each; hexadecimal where it is text.
+    #[serde(with = "hexadecimal")]
+    pub parts: u64,
+    /// What lies in them, by pipeline.
+    pub accounts: BTreeMap<String, Amount>,
+}
+
+/// What becomes of files that the checkpoints do not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unnamed {
+    /// They are removed: their events are read again.
+    Remove,
+    /// They are put aside: these checkpoints do not know all that was safe.
+    PutAside,
+}
+
+/// What a start found.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<DiskStore>,
+    /// The files that the checkpoints name, oldest first, each with its live parts.
+    pub files: Vec<(Arc<DiskFile>, u64)>,
+    /// Numbers of files that the checkpoints name and that are not there.
+    pub missing: Vec<u64>,
+    /// How many files were there that the checkpoints do not name.
+    pub unnamed: usize,
+}
+
+/// Why segments were not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// They do not fit within the bound.
+    #[error("the disk buffer is full")]
+    Full,
+    /// The file system said no.
+    #[error("cannot {action} {path}: {error}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        error: io::Error,
+    },
+}
+
+/// Why a part could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file system said no.
+    #[error("cannot read {path}: {error}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// The system's answer.
+        error: io::Error,
+    },
+    /// Nothing of the file can be used.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+// === impl DiskStore ===
+
+impl DiskStore {
+    /// Opens the folder of a sink, and makes it where there is none. `named` is what the checkpoints say: live parts by
+    /// file number.
+    pub fn open(
+        sink: &str,
+        folder: &Path,
+        bound: u64,
+        named: &BTreeMap<u64, u64>,
+        unnamed: Unnamed,
+        file_system: Arc<dyn FileSystem>,
+    ) -> Result<Opened, StoreError> {
+        let aside = folder.join(ASIDE);
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |error| StoreError::Io { action, path, error }
+        };
+        file_system.create_folder(folder).map_err(io("make the folder", folder))?;
+        let found = file_system.list(folder).map_err(io("list the folder", folder))?;
+        let put_aside = match file_system.list(&aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            listed => listed.map_err(io("list the folder", &aside))?,
+        };
+        let store = Arc::new(DiskStore {
+            sink: sink.to_owned(),
+            folder: folder.to_owned(),
+            file_system,
+            bound,
+            state: Mutex::default(),
+            metrics: DiskMetrics::default(),
+        });
+        let mut state = State { used: put_aside.iter().map(|found| found.bytes).sum(), ..State::default() };
+        let numbers = put_aside.iter().filter_map(|found| number(&found.name)).chain(named.keys().copied());
+        state.next = numbers.max().map_or(0, |most| most.saturating_add(1));
+        let (mut files, mut aside, mut count) = (Vec::new(), Vec::new(), 0);
+        let mut missing: BTreeSet<u64> = named.keys().copied().collect();
+        for Found { name, bytes, modified } in found {
+            let known = number(&name).and_then(|number| Some((number, *named.get(&number)?)));
+            if let Some((number, needed)) = known {
+                missing.remove(&number);
+                (state.used, state.files) = (state.used + bytes, state.files + 1);
+                files.push((
+                    Arc::new(DiskFile {
+                        store: Arc::clone(&store),
+                        number,
+                        bytes,
+                        written: modified,
+                        needed: AtomicU64::new(needed),
+                        is_damaged: AtomicBool::new(false),
+                    }),
+                    needed,
+                ));
+            } else if name.ends_with(SUFFIX) || name.ends_with(UNFINISHED_SUFFIX) {
+                let number = number(&name);
+                state.next = state.next.max(number.map_or(0, |number| number.saturating_add(1)));
+                state.used += bytes;
+                count += usize::from(name.ends_with(SUFFIX));
+                match number.filter(|_| unnamed == Unnamed::PutAside && name.ends_with(SUFFIX)) {
+                    Some(number) => aside.push((number, bytes)),
+                    None => state.leftover.push((folder.join(&name), bytes)),
+                }
+            }
+        }
+        files.sort_by_key(|(file, _)| file.number);
+        *store.lock() = state;
+        store.tidy();
+        for (number, bytes) in aside {
+            store.take_away(number, bytes, true);
+        }
+        Ok(Opened { store, files, missing: missing.into_iter().collect(), unnamed: count })
+    }
+
+    /// How many of these, from the first on, one file should take: at least one.
+    pub fn fitting(&self, memory: impl Iterator<Item = u64>) -> usize {
+        let most = FILE_BYTES.min(self.bound / 8);
+        let mut sum = 0;
+        let taken = memory.take(MAX_PARTS).take_while(|memory| {
+            sum += memory;
+            sum <= most
+        });
+        taken.count().max(1)
+    }
+
+    /// Writes a file of these parts, at most [`MAX_PARTS`]. It is not safe before [`DiskStore::sync`].
+    pub fn write(self: &Arc<Self>, parts: &[PartSource<'_>]) -> Result<Arc<DiskFile>, StoreError> {
+        let layout = Layout::new(&self.sink, parts).ok_or(StoreError::Full)?;
+        let number = {
+            let mut state = self.lock();
+            if state.used.saturating_add(layout.bytes) > self.bound {
+                return Err(StoreError::Full);
+            }
+            state.used += layout.bytes;
+            state.next += 1;
+            state.next - 1
+        };
+        let unfinished = self.folder.join(format!("{number:016x}{UNFINISHED_SUFFIX}"));
+        match self.write_file(number, &layout, &unfinished) {
+            Ok(()) => {
+                self.lock().files += 1;
+                self.metrics.files.fetch_add(1, Ordering::Relaxed);
+                Ok(Arc::new(DiskFile {
+                    store: Arc::clone(self),
+                    number,
+                    bytes: layout.bytes,
+                    written: SystemTime::now(),
+                    needed: AtomicU64::new(all_parts(parts.len())),
+                    is_damaged: AtomicBool::new(false),
+                }))
+            }
+            Err(error) => {
+                self.metrics.write_errors.fetch_add(1, Ordering::Relaxed);
+                self.remove(&unfinished, layout.bytes);
+                Err(error)
+            }
+        }
+    }
+
+    fn write_file(&self, number: u64, layout: &Layout<'_>, unfinished: &Path) -> Result<(), StoreError> {
+        let io = |action| move |error| StoreError::Io { action, path: unfinished.to_owned(), error };
+        let mut file = self.file_system.create(unfinished).map_err(io("create"))?;
+        layout.write(number, |bytes| file.write(bytes)).map_err(io("write"))?;
+        file.sync().map_err(io("sync"))?;
+        drop(file);
+        self.file_system.rename(unfinished, &self.path(number)).map_err(io("rename"))
+    }
+
+    /// Makes the files that were written safe. Called once for several.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.file_system.sync_folder(&self.folder).map_err(|error| {
+            self.metrics.write_errors.fetch_add(1, Ordering::Relaxed);
+            StoreError::Io { action: "sync the folder", path: self.folder.clone(), error }
+        })
+    }
+
+    /// Tries again to remove what could not be removed.
+    pub fn tidy(&self) {
+        let leftover = std::mem::take(&mut self.lock().leftover);
+        for (path, bytes) in leftover {
+            self.remove(&path, bytes);
+        }
+    }
+
+    /// Bytes of its files.
+    pub fn used(&self) -> u64 {
+        self.lock().used
+    }
+
+    /// Bytes that its files may have.
+    pub fn bound(&self) -> u64 {
+        self.bound
+    }
+
+    /// How many files it has.
+    pub fn files(&self) -> u64 {
+        self.lock().files
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("{number:016x}{SUFFIX}"))
+    }
+
+    /// Removes a file; its bytes count until it is gone.
+    fn remove(&self, path: &Path, bytes: u64) {
+        let removed = match self.file_system.remove(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        let mut state = self.lock();
+        match removed {
+            Ok(()) => state.used = state.used.saturating_sub(bytes),
+            Err(_) => state.leftover.push((path.to_owned(), bytes)),
+        }
+    }
+
+    /// Takes a file away that nobody needs; one that is damaged is kept aside.
+    fn retire(&self, file: &DiskFile) {
+        self.lock().files -= 1;
+        self.take_away(file.number, file.bytes, file.is_damaged.load(Ordering::Relaxed));
+    }
+
+    fn take_away(&self, number: u64, bytes: u64, keep: bool) {
+        let path = self.path(number);
+        if !keep {
+            return self.remove(&path, bytes);
+        }
+        match self.put_aside(number) {
+            Ok(aside) => {
+                tracing::warn!(sink = %self.sink, path = %aside.display(), "a file of the buffer is kept aside, for somebody to look at");
+            }
+            Err(error) => {
+                tracing::warn!(sink = %self.sink, path = %path.display(), %error, "a file of the buffer cannot be kept aside and is removed");
+                self.remove(&path, bytes);
+            }
+        }
+    }
+
+    fn put_aside(&self, number: u64) -> io::Result<PathBuf> {
+        let aside = self.folder.join(ASIDE);
+        self.file_system.create_folder(&aside)?;
+        let mut kept = self.file_system.list(&aside)?;
+        kept.sort_by(|a, b| a.name.cmp(&b.name));
+        let too_many = (kept.len() + 1).saturating_sub(MAX_ASIDE);
+        for Found { name, bytes, .. } in kept.into_iter().take(too_many) {
+            self.remove(&aside.join(name), bytes);
+        }
+        let path = aside.join(format!("{number:016x}{SUFFIX}"));
+        self.file_system.rename(&self.path(number), &path)?;
+        Ok(path)
+    }
+
+    fn header(&self, number: u64) -> Result<Arc<Header>, ReadError> {
+        if let Some((known, header)) = &self.lock().header
+            && *known == number
+        {
+            return Ok(Arc::clone(header));
+        }
+        let path = self.path(number);
+        let read = Header::read(|offset, length| self.file_system.read(&path, offset, length));
+        let header = Arc::new(read.map_err(|error| match error {
+            HeaderError::Io(error) => ReadError::Io { path, error },
+            HeaderError::Damaged(reason) => ReadError::Damaged { path, reason: reason.to_owned() },
+        })?);
+        self.lock().header = Some((number, Arc::clone(&header)));
+        Ok(header)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for DiskStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskStore")
+            .field("folder", &self.folder)
+            .field("bound", &self.bound)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl DiskFile ===
+
+impl DiskFile {
+    /// Its number: later files have higher ones.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Its length.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// When it was written.
+    pub fn written(&self) -> SystemTime {
+        self.written
+    }
+
+    /// What it says of its parts. Blocks.
+    pub fn header(&self) -> Result<Arc<Header>, ReadError> {
+        let header = self.store.header(self.number);
+        self.note(header.as_ref().err());
+        header
+    }
+
+    /// Reads a part; of its documents those whose place is in `which`, where it is given. Blocks.
+    pub fn read(&self, part: u8, which: Option<&[u32]>) -> Result<PartContent, ReadError> {
+        let header = self.header()?;
+        let path = self.store.path(self.number);
+        let read = |offset, length| self.store.file_system.read(&path, offset, length);
+        let content = header.part(self.number, part, which, read);
+        let content = content.map_err(|error| ReadError::Io { path, error });
+        self.note(content.as_ref().err());
+        if content.as_ref().is_ok_and(|content| content.is_damaged) {
+            self.note_damage();
+        }
+        content
+    }
+
+    /// Takes note of parts (one bit each) that no checkpoint names any more; the file goes with the last of them.
+    /// Blocks.
+    pub fn forget(&self, parts: u64) {
+        let before = self.needed.fetch_and(!parts, Ordering::AcqRel);
+        if before != 0 && before & !parts == 0 {
+            self.store.retire(self);
+        }
+    }
+
+    /// Says that nothing of the file can be used, so that it is kept aside.
+    pub fn note_damage(&self) {
+        if !self.is_damaged.swap(true, Ordering::Relaxed) {
+            self.store.metrics.damaged.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn note(&self, error: Option<&ReadError>) {
+        match error {
+            Some(ReadError::Io { .. }) => {
+                self.store.metrics.read_errors.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(ReadError::Damaged { .. }) => self.note_damage(),
+            None => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for DiskFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskFile")
+            .field("number", &self.number)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A number as text, so that every reader of JSON has all of its bits.
+mod hexadecimal {
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{number:x}"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16).map_err(de::Error::custom)
+    }
+}
+
+/// A bit for each of the first parts.
+pub fn all_parts(count: usize) -> u64 {
+    match count {
+        0 => 0,
+        count => u64::MAX >> (MAX_PARTS - count.min(MAX_PARTS)),
+    }
+}
+
+/// The number in a finished or unfinished file's name.
+fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SUFFIX).or_else(|| name.strip_suffix(UNFINISHED_SUFFIX))?;
+    let is_number = digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    is_number.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests;

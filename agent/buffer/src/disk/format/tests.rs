@@ -1,0 +1,285 @@
+//! Files of segments: written and read back, and what damage costs.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NUMBER: u64 = 0x1234_5678_9abc_def0;
+
+/// A part by what is in it.
+#[derive(Clone, Debug)]
+struct Given {
+    pipeline: String,
+    documents: Arc<Documents>,
+    targets: Targets,
+}
+
+impl Given {
+    fn new(pipeline: &str, texts: &[(&str, u32, u16)], streams: &[Arc<Stream>], names: &[&str]) -> Given {
+        let mut documents = Documents { streams: streams.to_vec(), ..Documents::default() };
+        for (index, (text, stream, _)) in texts.iter().enumerate() {
+            documents.ndjson.extend_from_slice(text.as_bytes());
+            documents.records.push(Record {
+                id: EventId([index as u8; 20]),
+                time: -(index as i64),
+                stream: *stream,
+                bytes: 100 + index as u32,
+                end: documents.ndjson.len() as u32,
+            });
+            documents.ndjson.push(b'\n');
+        }
+        let names: Vec<Arc<str>> = names.iter().map(|name| Arc::from(*name)).collect();
+        let of = match names.is_empty() {
+            true => Vec::new(),
+            false => texts.iter().map(|(.., target)| *target % names.len() as u16).collect(),
+        };
+        Given {
+            pipeline: pipeline.to_owned(),
+            documents: Arc::new(documents),
+            targets: Targets { names, of },
+        }
+    }
+
+    fn source(&self) -> PartSource<'_> {
+        PartSource {
+            pipeline: &self.pipeline,
+            amount: self.documents.amount(),
+            documents: &self.documents,
+            targets: &self.targets,
+        }
+    }
+}
+
+fn stream(name: &str, incarnation: u64) -> Arc<Stream> {
+    Stream::new(
+        Attributes { pod: name.to_owned(), path: "/var/ü".into(), ..Attributes::default() },
+        incarnation,
+    )
+}
+
+fn file(number: u64, parts: &[Given]) -> Vec<u8> {
+    let sources: Vec<PartSource<'_>> = parts.iter().map(Given::source).collect();
+    let layout = Layout::new("search", &sources).unwrap();
+    let mut bytes = Vec::new();
+    layout
+        .write(number, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(bytes.len() as u64, layout.bytes, "the length is known before");
+    bytes
+}
+
+fn reader(bytes: &[u8]) -> impl Fn(u64, usize) -> io::Result<Vec<u8>> + Copy + '_ {
+    move |offset, length| {
+        let rest = bytes.get(offset as usize..).unwrap_or_default();
+        Ok(rest[..length.min(rest.len())].to_vec())
+    }
+}
+
+/// Everything that a sink can see of a document.
+type Seen = (u32, EventId, i64, u32, String, Option<String>, String, u64);
+
+fn seen(documents: &Documents, targets: &Targets, places: &[u32]) -> Vec<Seen> {
+    let documents = documents.iter().enumerate().map(|(index, (record, text))| {
+        let stream = documents.streams.get(record.stream as usize).unwrap();
+        (
+            places[index],
+            record.id,
+            record.time,
+            record.bytes,
+            stream.attributes().pod.clone(),
+            targets.name(index).map(|name| name.to_string()),
+            String::from_utf8(text.to_vec()).unwrap(),
+            stream.incarnation(),
+        )
+    });
+    documents.collect()
+}
+
+fn given(part: &Given) -> Vec<Seen> {
+    let places: Vec<u32> = (0..part.documents.records.len() as u32).collect();
+    seen(&part.documents, &part.targets, &places)
+}
+
+fn example() -> Vec<Given> {
+    let streams = [stream("a", 1), stream("b", u64::MAX)];
+    vec![
+        Given::new(
+            "app",
+            &[("{\"n\":1}", 0, 0), ("{\"n\":2,\"t\":\"ü\"}", 1, 1), ("{}", 1, 0)],
+            &streams,
+            &["x-1", "x-2"],
+        ),
+        Given::new("audit", &[("{\"m\":1}", 0, 0)], &streams[1..], &[]),
+        Given::new("app", &[("{\"n\":3}", 0, 0)], &streams[..1], &["x-2"]),
+    ]
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let parts = example();
+    let bytes = file(NUMBER, &parts);
+    let header = Header::read(reader(&bytes)).unwrap();
+    assert_eq!(header.streams.len(), 2, "streams that parts share stand once");
+    assert_eq!(header.targets.len(), 2);
+    for (index, part) in parts.iter().enumerate() {
+        let content = header.part(NUMBER, index as u8, None, reader(&bytes)).unwrap();
+        assert_eq!(seen(&content.documents, &content.targets, &content.places), given(part));
+        assert_eq!(header.parts[index].amount, part.documents.amount());
+        assert_eq!(header.parts[index].pipeline, part.pipeline);
+        assert!(!content.is_damaged);
+    }
+    let some = header.part(NUMBER, 0, Some(&[0, 2]), reader(&bytes)).unwrap();
+    let expected: Vec<Seen> = given(&parts[0]).into_iter().filter(|seen| seen.0 != 1).collect();
+    assert_eq!(seen(&some.documents, &some.targets, &some.places), expected);
+    assert!(!some.is_damaged, "what is not wanted is not missing");
+    assert!(header.part(NUMBER, 3, None, reader(&bytes)).unwrap().is_damaged, "there is no such part");
+}
+
+#[test]
+fn a_damaged_record_costs_itself_only() {
+    let parts = example();
+    let whole = file(NUMBER, &parts);
+    let header = Header::read(reader(&whole)).unwrap();
+    let second = header.records_at as usize + RECORD_BYTES + "{\"n\":1}".len();
+    for broken in [0, 5, 9, 20, RECORD_BYTES + 2] {
+        let mut bytes = whole.clone();
+        bytes[second + broken] ^= 0x10;
+        let content = header.part(NUMBER, 0, None, reader(&bytes)).unwrap();
+        assert!(content.is_damaged);
+        assert_eq!(content.places, [0, 2], "byte {broken}");
+    }
+}
+
+#[test]
+fn a_record_of_another_file_or_part_is_none() {
+    let bytes = file(NUMBER, &example());
+    let header = Header::read(reader(&bytes)).unwrap();
+    let content = header.part(NUMBER + 1, 0, None, reader(&bytes)).unwrap();
+    assert!(content.is_damaged && content.documents.records.is_empty());
+}
+
+#[test]
+fn what_is_no_header_is_refused() {
+    let bytes = file(NUMBER, &example());
+    let damaged = |bytes: &[u8]| matches!(Header::read(reader(bytes)), Err(HeaderError::Damaged(_)));
+    for end in 0..bytes.len().min(60) {
+        assert!(damaged(&bytes[..end]), "cut at {end}");
+    }
+    assert!(damaged(b"hello, this is not a segment at all"));
+    let mut giant = bytes.clone();
+    giant[12..16].copy_from_slice(&u32::MAX.to_be_bytes());
+    assert!(damaged(&giant));
+}
+
+/// The golden file is the documented form; a version that cannot read it any more has changed the format.
+#[test]
+fn the_written_form_is_the_documented_one() {
+    let golden = include_bytes!("../../../tests/golden/segment.01.seg");
+    let bytes = file(7, &example());
+    if std::env::var_os("WEIR_UPDATE").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/segment.01.seg"), &bytes).unwrap();
+    }
+    assert!(bytes == golden, "run with WEIR_UPDATE=1 if the format is meant to change");
+}
+
+fn some_parts() -> impl Strategy<Value = Vec<Given>> {
+    let text = prop_oneof!["[ -~]{0,40}", "\\PC{0,12}", Just("x".repeat(3_000))];
+    let texts = prop::collection::vec((text, 0..3_u32, 0..3_u16), 0..12);
+    let part = (texts, 0..3_usize, 0..2_usize);
+    prop::collection::vec(part, 0..5).prop_map(|parts| {
+        let streams = [stream("a", 1), stream("b", 2), stream("c", 3)];
+        let part = |(texts, names, pipeline): (Vec<(String, u32, u16)>, usize, usize)| {
+            let texts: Vec<_> =
+                texts.iter().map(|(text, stream, target)| (&**text, *stream, *target)).collect();
+            Given::new(["app", "audit"][pipeline], &texts, &streams, &["x", "y", "z"][..names])
+        };
+        parts.into_iter().map(part).collect()
+    })
+}
+
+/// Something that a disk does to a file.
+#[derive(Clone, Debug)]
+enum Damage {
+    Flip(prop::sample::Index, u8),
+    Cut(prop::sample::Index),
+    Zero(prop::sample::Index, usize),
+    /// A stretch of the file in place of another.
+    Copy(prop::sample::Index, prop::sample::Index, usize),
+}
+
+fn some_damage() -> impl Strategy<Value = Damage> {
+    use prop::sample::Index;
+    prop_oneof![
+        (any::<Index>(), 0..8_u8).prop_map(|(at, bit)| Damage::Flip(at, bit)),
+        any::<Index>().prop_map(Damage::Cut),
+        (any::<Index>(), 1..600_usize).prop_map(|(at, length)| Damage::Zero(at, length)),
+        (any::<Index>(), any::<Index>(), 1..600_usize)
+            .prop_map(|(from, to, length)| Damage::Copy(from, to, length)),
+    ]
+}
+
+fn inflict(damage: &Damage, bytes: &mut Vec<u8>) {
+    if bytes.is_empty() {
+        return;
+    }
+    let size = bytes.len();
+    match damage {
+        Damage::Flip(at, bit) => bytes[at.index(size)] ^= 1 << bit,
+        Damage::Cut(at) => bytes.truncate(at.index(size)),
+        Damage::Zero(at, length) => {
+            let at = at.index(size);
+            bytes[at..(at + length).min(size)].fill(0);
+        }
+        Damage::Copy(from, to, length) => {
+            let (from, to) = (from.index(size), to.index(size));
+            let length = (*length).min(size - from).min(size - to);
+            bytes.copy_within(from..from + length, to);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_parts_come_back_as_they_were(parts in some_parts()) {
+        let bytes = file(NUMBER, &parts);
+        let header = Header::read(reader(&bytes)).unwrap();
+        for (index, part) in parts.iter().enumerate() {
+            let content = header.part(NUMBER, index as u8, None, reader(&bytes)).unwrap();
+            prop_assert_eq!(seen(&content.documents, &content.targets, &content.places), given(part));
+            prop_assert!(!content.is_damaged);
+        }
+    }
+
+    /// Whatever a disk does: nothing panics, no document is read that was not written, none comes twice, and what is
+    /// missing is noticed.
+    #[test]
+    fn damage_yields_no_wrong_record(parts in some_parts(), damage in prop::collection::vec(some_damage(), 1..4)) {
+        let whole = file(NUMBER, &parts);
+        let mut bytes = whole.clone();
+        for damage in &damage {
+            inflict(damage, &mut bytes);
+        }
+        let Ok(header) = Header::read(reader(&bytes)) else { return Ok(()) };
+        prop_assert_eq!(header.parts.len(), parts.len());
+        for (index, part) in parts.iter().enumerate() {
+            let content = header.part(NUMBER, index as u8, None, reader(&bytes)).unwrap();
+            let (read, given) = (seen(&content.documents, &content.targets, &content.places), given(part));
+            prop_assert!(read.windows(2).all(|two| two[0].0 < two[1].0));
+            for document in &read {
+                prop_assert_eq!(document, &given[document.0 as usize]);
+            }
+            prop_assert!(content.is_damaged || read.len() == given.len());
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_no_file(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let mut with_magic = MAGIC.to_vec();
+        with_magic.extend_from_slice(&bytes);
+        prop_assert!(Header::read(reader(&bytes)).is_err());
+        prop_assert!(Header::read(reader(&with_magic)).is_err());
+    }
+}

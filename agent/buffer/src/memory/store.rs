@@ -1,0 +1,253 @@
+//! Storing: what the sink does not take goes to disk.
+//!
+//! 1. Files are written, synced, renamed and their folder synced before an ack of theirs is released. What fails on the
+//!    way leaves the segments where they were.
+//! 2. A segment that is settled or divided while it is being written is not safe on disk and not needed there: its part
+//!    is never named by a checkpoint.
+//! 3. A sink that sends a segment goes on sending it; only its ack is another from then on.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use rand::Rng as _;
+
+use super::disk::{Disk, removed};
+use super::{Duty, MemoryTier, OnDisk, STORED_AFTER, Slot, Waiting};
+use crate::ack::Posting;
+use crate::disk::format::PartSource;
+use crate::disk::{DiskFile, StoreError};
+
+/// While one segment is old enough to be stored, so are those of at least this age: fewer and larger files.
+const ALONG_AFTER: Duration = Duration::from_millis(2_500);
+/// When the agent ends, what is older than this is stored.
+const STORED_AFTER_AT_THE_END: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+/// The same trouble is told so often.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+/// A file, and what lies in its parts.
+type Written = (Arc<DiskFile>, Vec<Arc<Slot>>);
+
+/// How storing went so far. Locked while it goes on.
+#[derive(Default)]
+pub(super) struct Storing {
+    not_before: Option<Instant>,
+    pause: Duration,
+    said: Option<Instant>,
+}
+
+impl MemoryTier {
+    /// The disk behind it.
+    pub fn disk(&self) -> Option<&Disk> {
+        self.disk.as_ref()
+    }
+
+    /// Stores what waited for too long. To be called several times a second. Blocks.
+    pub fn store_old(&self) {
+        let (oldest, along) = {
+            let mut state = self.lock();
+            match (std::mem::take(&mut state.is_pressed), state.closed) {
+                (true, _) => (Duration::ZERO, Duration::ZERO),
+                (false, true) => (STORED_AFTER_AT_THE_END, Duration::ZERO),
+                (false, false) => (STORED_AFTER, ALONG_AFTER),
+            }
+        };
+        self.store(oldest, along, false);
+    }
+
+    /// Stores everything: the agent ends. Blocks.
+    pub fn store_all(&self) {
+        self.store(Duration::ZERO, Duration::ZERO, true);
+    }
+
+    pub(super) fn store(&self, oldest: Duration, along: Duration, hurried: bool) {
+        let Some(disk) = &self.disk else { return };
+        let mut storing = disk.storing.lock().unwrap_or_else(PoisonError::into_inner);
+        disk.store.tidy();
+        let now = Instant::now();
+        if !hurried && storing.not_before.is_some_and(|not_before| now < not_before) {
+            return;
+        }
+        let slots = self.unsafe_slots(oldest, along, now);
+        if slots.is_empty() {
+            return;
+        }
+        let (files, trouble) = write(disk, &slots);
+        match &trouble {
+            None => *storing = Storing { said: storing.said, ..Storing::default() },
+            Some(error) => storing.note(disk, error, now),
+        }
+        if !files.is_empty() {
+            self.hand_over(&files);
+            self.let_go(&files);
+        }
+    }
+
+    /// The segments in memory that only their source keeps safe, oldest first, if one of them is old enough.
+    fn unsafe_slots(&self, oldest: Duration, along: Duration, now: Instant) -> Vec<Arc<Slot>> {
+        let state = self.lock();
+        let waiting = state.queue.iter().chain(state.held.values().flatten());
+        let in_memory = waiting.filter_map(|waiting| match waiting {
+            Waiting::Memory(slot) => Some(slot),
+            Waiting::Disk(_) | Waiting::File(_) => None,
+        });
+        let age = |slot: &Slot| now.saturating_duration_since(slot.arrived);
+        let mut is_time = false;
+        let mut slots = Vec::new();
+        for slot in in_memory.chain(state.leased.values()) {
+            if age(slot) >= along && matches!(*slot.duty(), Duty::Source(_)) {
+                is_time |= age(slot) >= oldest;
+                slots.push(Arc::clone(slot));
+            }
+        }
+        drop(state);
+        if !is_time {
+            slots.clear();
+        }
+        slots.sort_by_key(|slot| (slot.place, slot.number));
+        slots
+    }
+
+    /// Releases the acks of what is on disk now.
+    fn hand_over(&self, files: &[Written]) {
+        for (file, slots) in files {
+            let mut needless = 0;
+            for (part, slot) in (0_u8..).zip(slots) {
+                if !self.hand_over_part(file, part, slot) {
+                    needless |= 1 << part;
+                }
+            }
+            if needless != 0 {
+                file.forget(needless);
+            }
+        }
+    }
+
+    fn hand_over_part(&self, file: &Arc<DiskFile>, part: u8, slot: &Slot) -> bool {
+        let moving = self.ledger.moving();
+        let (account, amount) = (&slot.account, slot.amount);
+        let mut duty = slot.duty();
+        let ack = match std::mem::replace(&mut *duty, Duty::Done) {
+            Duty::Source(ack) => ack,
+            other => {
+                *duty = other;
+                return false;
+            }
+        };
+        let late = ack.late();
+        late.post(removed(account, amount, file, part));
+        *duty = Duty::Disk(OnDisk { ack: late, file: Arc::clone(file), part, places: None });
+        drop(duty);
+        account.leave_memory(amount);
+        account.enter_disk(amount);
+        ack.post(Posting::Stored { account: Arc::clone(account), amount, file: file.number(), part });
+        drop(moving);
+        ack.release();
+        true
+    }
+
+    /// Gives the memory back of what is on disk now and not at the sink.
+    fn let_go(&self, files: &[Written]) {
+        let stored: HashSet<u64> =
+            files.iter().flat_map(|(_, slots)| slots).map(|slot| slot.number).collect();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let mut freed = 0;
+        for (waiting, is_held) in (state.queue.iter_mut().map(|waiting| (waiting, false)))
+            .chain(state.held.values_mut().flatten().map(|waiting| (waiting, true)))
+        {
+            let Waiting::Memory(slot) = waiting else { continue };
+            if !stored.contains(&slot.number) {
+                continue;
+            }
+            let Some(stub) = slot.stub() else { continue };
+            let (before, after) = (slot.memory, stub.memory());
+            *waiting = Waiting::Disk(stub);
+            freed += before;
+            state.used = (state.used + after).saturating_sub(before);
+            if is_held {
+                state.held_memory = (state.held_memory + after).saturating_sub(before);
+            }
+        }
+        drop(guard);
+        if freed > 0 {
+            self.tell_room();
+        }
+    }
+}
+
+/// Writes segments into files, as far as they fit, and makes these safe.
+fn write(disk: &Disk, slots: &[Arc<Slot>]) -> (Vec<Written>, Option<StoreError>) {
+    let store = &disk.store;
+    let mut files = Vec::new();
+    let mut trouble = None;
+    let mut rest = slots;
+    while !rest.is_empty() {
+        let mut count = store.fitting(rest.iter().map(|slot| slot.memory));
+        let written = loop {
+            let group = rest.get(..count).unwrap_or(rest);
+            let sources: Vec<PartSource<'_>> = group.iter().map(|slot| slot.source()).collect();
+            match store.write(&sources) {
+                // The last file within the bound takes fewer.
+                Err(StoreError::Full) if count > 1 => count /= 2,
+                Ok(file) => break Ok((file, group.to_vec())),
+                Err(error) => break Err(error),
+            }
+        };
+        match written {
+            Ok(file) => files.push(file),
+            Err(error) => {
+                trouble = Some(error);
+                break;
+            }
+        }
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    if files.is_empty() {
+        return (files, trouble);
+    }
+    if let Err(error) = store.sync() {
+        // Whether they survive a power failure is not known, so they are not there.
+        for (file, _) in &files {
+            file.forget(u64::MAX);
+        }
+        return (Vec::new(), Some(error));
+    }
+    (files, trouble)
+}
+
+// === impl Storing ===
+
+impl Storing {
+    fn note(&mut self, disk: &Disk, error: &StoreError, now: Instant) {
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
+        self.not_before = Some(now + self.pause.mul_f64(rand::rng().random_range(0.5..1.0)));
+        if self.said.is_some_and(|said| now.saturating_duration_since(said) < SAY_EVERY) {
+            return;
+        }
+        self.said = Some(now);
+        let sink = disk.sink();
+        match error {
+            StoreError::Full => {
+                let bound = disk.store.bound();
+                tracing::warn!(%sink, bound, "the sink's disk buffer is full; what waits stays in memory, and reading stops when that is full; see to the sink, or raise disk in its buffer");
+            }
+            StoreError::Io { .. } => {
+                tracing::error!(%sink, %error, "the sink's disk buffer cannot be written; what waits stays in memory and is tried again; free some space or see to the disk");
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn source(&self) -> PartSource<'_> {
+        PartSource {
+            pipeline: self.account.pipeline(),
+            amount: self.amount,
+            documents: &self.documents,
+            targets: &self.targets,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Checkpoints: what is in the file, when it gets there, and what a start makes of it.
+
+use weir_buffer::ack::Ack;
+use weir_buffer::ledger::Account;
+
+use super::*;
+
+fn progress(to: u64) -> Vec<Progress> {
+    let position = FilePosition { position: to, resume_from: to, ..FilePosition::default() };
+    vec![Progress { file: "1:2".into(), position }]
+}
+
+fn position(checkpoints: &Checkpoints) -> Option<u64> {
+    checkpoints.positions("apps").get("1:2").map(|p| p.position)
+}
+
+#[test]
+fn positions_move_over_acked_batches_in_order_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
+    let queue = AckQueue::new("apps", checkpoints.clone());
+    let acks: Vec<Ack> = (1..=4).map(|n| Ack::new(queue.sent(progress(n * 10)), queue.clone())).collect();
+    let mut acks = acks.into_iter();
+    let (first, second, third, fourth) =
+        (acks.next().unwrap(), acks.next().unwrap(), acks.next().unwrap(), acks.next().unwrap());
+    second.release();
+    assert_eq!(position(&checkpoints), None);
+    first.release();
+    assert_eq!(position(&checkpoints), Some(20));
+    drop(third);
+    fourth.release();
+    assert_eq!(position(&checkpoints), Some(20), "an unsafe batch holds everything behind it");
+    assert_eq!(queue.outstanding(), 2);
+}
+
+#[test]
+fn counts_become_durable_with_the_position() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = Account::new("p", "s");
+    {
+        let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
+        let queue = AckQueue::new("apps", checkpoints.clone());
+        for amount in [3, 4] {
+            let ack = Ack::new(queue.sent(progress(amount)), queue.clone());
+            ack.book(&account, Entry::Read, Amount { events: amount, bytes: 1 });
+            if amount == 3 {
+                ack.release();
+            }
+        }
+        checkpoints.save().unwrap();
+    }
+    let checkpoints = Checkpoints::open(dir.path()).unwrap();
+    assert_eq!(position(&checkpoints), Some(3));
+    let counts = checkpoints.counts();
+    assert_eq!(counts[0].2.read, Amount { events: 3, bytes: 1 });
+}
+
+/// A batch of ten events for two sinks, one of which nobody waits for.
+fn two_sinks(queue: &Arc<AckQueue>) -> (Ack, Ack, [Arc<Account>; 2]) {
+    let accounts = [Account::new("p", "awaited"), Account::new("p", "best-effort")];
+    let ack = Ack::new(queue.sent(progress(10)), queue.clone());
+    for account in &accounts {
+        ack.book(account, Entry::Read, Amount { events: 10, bytes: 10 });
+    }
+    let late = ack.late();
+    (ack, late, accounts)
+}
+
+#[test]
+fn a_best_effort_sink_is_counted_with_the_batch_or_after_it_never_before() {
+    let ten = Amount { events: 10, bytes: 10 };
+    for is_first in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
+        let (ack, late, [awaited, best_effort]) = two_sinks(&AckQueue::new("apps", checkpoints.clone()));
+        let deliver = |ack: Ack, account: &Arc<Account>| {
+            ack.book(account, Entry::Delivered, ten);
+            ack.release();
+        };
+        if is_first {
+            deliver(late, &best_effort);
+            assert_eq!(checkpoints.counts(), [], "the batch may yet be read again");
+            deliver(ack, &awaited);
+        } else {
+            deliver(ack, &awaited);
+            deliver(late, &best_effort);
+        }
+        checkpoints.save().unwrap();
+        let counts = Checkpoints::open(dir.path()).unwrap().counts();
+        assert_eq!(counts.len(), 2);
+        assert!(counts.iter().all(|(_, _, counts)| (counts.read, counts.delivered) == (ten, ten)));
+    }
+}
+
+#[test]
+fn what_a_best_effort_sink_had_not_taken_is_lost_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
+    let (ack, late, [awaited, _]) = two_sinks(&AckQueue::new("apps", checkpoints.clone()));
+    ack.book(&awaited, Entry::Delivered, Amount { events: 10, bytes: 10 });
+    ack.release();
+    checkpoints.save().unwrap();
+    drop(late);
+    let lost = |sink: &str| {
+        let counts = Checkpoints::open(dir.path()).unwrap().counts();
+        let (.., counts) = counts.into_iter().find(|(_, name, _)| name == sink).unwrap();
+        assert_eq!(counts.incoming(), counts.settled());
+        counts.lost.get(AGENT_ENDED).map_or(0, |lost| lost.events)
+    };
+    assert_eq!((lost("awaited"), lost("best-effort")), (0, 10));
+}
+
+/// A part of a best-effort sink's segment may be delivered from disk before the rest of the segment is stored.
+#[test]
+fn a_part_that_is_removed_before_it_is_heard_to_be_stored_never_comes_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::open(dir.path()).unwrap();
+    let account = Account::new("p", "s");
+    let five = Amount { events: 5, bytes: 50 };
+    let stored = |part| Posting::Stored { account: Arc::clone(&account), amount: five, file: 7, part };
+    let removed = |parts| {
+        let account = Arc::clone(&account);
+        Posting::Removed { account, amount: five, file: 7, parts, handle: None }
+    };
+    checkpoints.settle_counts(vec![removed(0b10), stored(0)]);
+    checkpoints.settle_counts(vec![stored(1)]);
+    assert_eq!(checkpoints.stored("s")[&7].parts, 0b01);
+    assert_eq!(checkpoints.stored_of("p", "s"), five);
+    checkpoints.settle_counts(vec![removed(0b01)]);
+    assert!(checkpoints.stored("s").is_empty() && checkpoints.sinks_with_stored().is_empty());
+    assert!(checkpoints.lock().early.is_empty(), "nothing is remembered for ever");
+}
+
+#[test]
+fn what_lies_on_disk_is_not_missing_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = Account::new("p", "s");
+    let checkpoints = Checkpoints::open(dir.path()).unwrap();
+    let (ten, four) = (Amount { events: 10, bytes: 100 }, Amount { events: 4, bytes: 40 });
+    let read = Posting::Booked { account: Arc::clone(&account), entry: Entry::Read, amount: ten };
+    checkpoints.settle_counts(vec![read, Posting::Stored { account, amount: four, file: 1, part: 0 }]);
+    checkpoints.save().unwrap();
+    let checkpoints = Checkpoints::open(dir.path()).unwrap();
+    assert_eq!(checkpoints.stored_of("p", "s"), four);
+    let lost = checkpoints.counts()[0].2.lost[AGENT_ENDED];
+    assert_eq!(lost, Amount { events: 6, bytes: 60 });
+}
+
+#[test]
+fn a_damaged_file_falls_back_to_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::open(dir.path()).unwrap();
+    checkpoints.settle("apps", progress(1), Vec::new());
+    checkpoints.save().unwrap();
+    checkpoints.settle("apps", progress(2), Vec::new());
+    checkpoints.save().unwrap();
+    let path = dir.path().join("checkpoint");
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(position(&Checkpoints::open(dir.path()).unwrap()), Some(1));
+    std::fs::remove_file(dir.path().join("checkpoint.previous")).unwrap();
+    assert!(matches!(Checkpoints::open(dir.path()), Err(CheckpointError::Damaged { .. })));
+}
+
+#[test]
+fn the_written_form_is_the_documented_one() {
+    let mut state = State::default();
+    let file = FilePosition { path: "/var/log/a.log".into(), position: 7, ..FilePosition::default() };
+    state.sources.entry("apps".into()).or_default().insert("1:2".into(), file);
+    let accounts = [("all".to_owned(), Amount { events: 5, bytes: 700 })].into();
+    let stored = StoredParts { parts: 0b1011, accounts };
+    state.buffers.entry("search".into()).or_default().insert(file_key(26), stored);
+    if std::env::var_os("WEIR_UPDATE").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/checkpoint.v1");
+        std::fs::write(path, encode(&state)).unwrap();
+    }
+    let golden = include_bytes!("../../tests/golden/checkpoint.v1");
+    assert_eq!(String::from_utf8_lossy(&encode(&state)), String::from_utf8_lossy(golden));
+    assert_eq!(decode(golden).unwrap(), state);
+}

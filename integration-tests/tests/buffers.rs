@@ -1,0 +1,272 @@
+//! Buffers on disk: what a sink has not taken is safe there within seconds, whatever dies, and comes once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use integration_tests::{Agent, Amount, Node, count, numbers, until};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+
+const CONFIG: &str = "
+sources: {pods: {type: kubernetes_logs, path: pods, linger: 50ms}}
+pipelines: {all: {from: [pods], to: [out]}}
+sinks: {out: {type: file, path: out.ndjson, buffer: durable}}
+buffers: {durable: {memory: 16MiB, disk: 128MiB}}
+";
+/// What is unacked for 5 s is stored; the rest is for a slow machine.
+const STORED_WITHIN: Duration = Duration::from_secs(10);
+
+fn events(range: std::ops::Range<u64>) -> impl Iterator<Item = String> {
+    range.map(|n| json!({"n": n, "text": "something that happened"}).to_string())
+}
+
+fn large_events(range: std::ops::Range<u64>) -> impl Iterator<Item = String> {
+    range.map(|n| json!({"n": n, "text": "x".repeat(10_000)}).to_string())
+}
+
+/// Nothing can be written to the output from now on.
+fn break_sink(node: &Node) {
+    let _ = fs::remove_file(node.path("out.ndjson"));
+    symlink("/dev/full", node.path("out.ndjson")).unwrap();
+}
+
+/// The output can be written again, behind what is in it.
+fn heal_sink(node: &Node) {
+    let _ = fs::remove_file(node.path("out.ndjson"));
+    symlink(node.path("real.ndjson"), node.path("out.ndjson")).unwrap();
+}
+
+fn segments(node: &Node) -> Vec<PathBuf> {
+    let Ok(listed) = fs::read_dir(node.path("data/buffer/out")) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = listed.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    paths.sort();
+    paths
+}
+
+/// Events of the sink on disk and in memory, as the agent says.
+fn buffered(agent: &Agent) -> (u64, u64) {
+    let account = agent.admin().ledger().account("all", "out");
+    let events = |tier: &str| account.buffered.get(tier).map_or(0, |amount| amount.events);
+    (events("disk"), events("memory"))
+}
+
+/// Events that the checkpoint on disk knows as read.
+fn durably_read(node: &Node) -> u64 {
+    let text = fs::read_to_string(node.path("data/checkpoint")).unwrap_or_default();
+    let body = text.split_once('\n').map_or("{}", |(_, body)| body);
+    let state: Value = serde_json::from_str(body).unwrap();
+    let accounts = state["ledger"].as_array().cloned().unwrap_or_default();
+    accounts.iter().map(|account| account["counts"]["read"]["events"].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn what_a_dead_sink_has_not_taken_survives_a_kill_and_its_source() {
+    let node = Node::new();
+    node.configure(CONFIG);
+    break_sink(&node);
+    let agent = node.start();
+    let mut log = node.pod("shop_cart_u1");
+    log.lines(events(0..20_000));
+    let written = Instant::now();
+    until("all is on disk", || buffered(&agent) == (20_000, 0));
+    assert!(written.elapsed() < STORED_WITHIN, "{:?}", written.elapsed());
+    let modes: BTreeSet<u32> =
+        segments(&node).iter().map(|path| fs::metadata(path).unwrap().permissions().mode() & 0o777).collect();
+    assert_eq!(modes, [0o600].into(), "buffered events are nobody else's business");
+    until("the checkpoint knows", || durably_read(&node) == 20_000);
+    agent.kill();
+    let account = node.ledger().account("all", "out");
+    assert_eq!(account.buffered["disk"].events, 20_000);
+    assert_eq!((account.delivered, account.lost_events()), (Amount::default(), 0));
+
+    fs::remove_dir_all(node.path("pods")).unwrap();
+    heal_sink(&node);
+    let agent = node.start();
+    let out = node.path("real.ndjson");
+    until("all of it arrives", || count(&out) == 20_000);
+    until("the files go", || segments(&node).is_empty());
+    let labels = [("sink", "out"), ("tier", "disk")];
+    until("its bytes are free", || agent.admin().metrics().count("weir_buffer_used_bytes", &labels) == 0);
+    let ended = agent.terminate();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(numbers(&out), (0..20_000).collect::<Vec<_>>(), "each once, in order");
+    let account = node.ledger().account("all", "out");
+    assert_eq!((account.read.events, account.delivered.events, account.lost_events()), (20_000, 20_000, 0));
+}
+
+/// What is in memory goes to disk at the end, without waiting for its time.
+#[test]
+fn a_stop_with_a_dead_sink_leaves_everything_on_disk() {
+    let node = Node::new();
+    node.configure(CONFIG);
+    break_sink(&node);
+    let agent = node.start();
+    node.pod("shop_cart_u1").lines(events(0..5_000));
+    until("all is read", || buffered(&agent).1 == 5_000);
+    let ended = agent.terminate();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(ended.log.contains("they stay in its disk buffer"), "{ended}");
+    assert_eq!(node.ledger().account("all", "out").buffered["disk"].events, 5_000);
+
+    fs::remove_dir_all(node.path("pods")).unwrap();
+    let ended = node.run_once();
+    assert_eq!(ended.code, Some(1), "the sink takes nothing: {ended}");
+    assert!(ended.log.contains("buffered") && ended.log.contains("disk"), "{ended}");
+    heal_sink(&node);
+    node.run_once_well();
+    assert_eq!(numbers(&node.path("real.ndjson")), (0..5_000).collect::<Vec<_>>());
+    let account = node.ledger().account("all", "out");
+    assert_eq!((account.read.events, account.delivered.events), (5_000, 5_000));
+}
+
+/// A dead sink with a buffer does not hold back the sink beside it, nor its source: the agent forgets what is on disk.
+#[test]
+fn nobody_waits_for_what_is_on_disk() {
+    let node = Node::new();
+    node.configure(
+        "
+sources: {pods: {type: kubernetes_logs, path: pods, linger: 50ms}}
+pipelines: {all: {from: [pods], to: [out, fine]}}
+sinks:
+  out: {type: file, path: out.ndjson, buffer: durable}
+  fine: {type: file, path: fine.ndjson}
+buffers: {durable: {memory: 16MiB, disk: 128MiB}}
+",
+    );
+    break_sink(&node);
+    let agent = node.start();
+    node.pod("shop_cart_u1").lines(events(0..5_000));
+    until("it is on disk", || buffered(&agent) == (5_000, 0));
+    until("the checkpoint knows", || durably_read(&node) == 10_000);
+    agent.kill();
+    fs::remove_dir_all(node.path("pods")).unwrap();
+    heal_sink(&node);
+    node.run_once_well();
+    for out in ["real.ndjson", "fine.ndjson"] {
+        assert_eq!(numbers(&node.path(out)), (0..5_000).collect::<Vec<_>>(), "{out}");
+    }
+    node.ledger().accounts.iter().for_each(|account| {
+        account.check();
+        assert_eq!((account.read.events, account.delivered.events), (5_000, 5_000), "{account:?}");
+    });
+}
+
+/// Kills at random moments while the sink dies and comes back: nothing is lost, and each event is counted once.
+#[test]
+fn kills_while_the_sink_dies_and_comes_back_lose_nothing() {
+    let seed = rand::rng().random();
+    eprintln!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let node = Node::new();
+    node.configure(CONFIG);
+    let mut log = node.pod("shop_cart_u1");
+    let mut written = 0;
+    for round in 0..5 {
+        match round % 2 {
+            0 => break_sink(&node),
+            _ => heal_sink(&node),
+        }
+        let agent = Agent::spawn(node.command(&["run", "-c", "weir.yaml"]), &node.path("data"));
+        let end = Instant::now() + Duration::from_millis(random.random_range(500..8_000));
+        while Instant::now() < end {
+            log.lines(events(written..written + 300));
+            written += 300;
+            if random.random_bool(0.02) {
+                log.rotate();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let ended = agent.kill();
+        assert_eq!(ended.signal, Some(9), "it was to be killed: {ended}");
+        let ledger = node.ledger();
+        ledger.accounts.iter().for_each(integration_tests::Account::check);
+    }
+    heal_sink(&node);
+    let ended = node.run_once_well();
+    let read: BTreeSet<u64> = numbers(&node.path("real.ndjson")).into_iter().collect();
+    assert!(read.iter().copied().eq(0..written), "{} of {written}: {ended}", read.len());
+    let account = node.ledger().account("all", "out");
+    assert_eq!((account.read.events, account.delivered.events, account.lost_events()), (written, written, 0));
+    assert_eq!(segments(&node).len(), 0, "what is delivered goes");
+}
+
+/// A damaged record costs itself: it is counted, its file is kept aside, everything else arrives.
+#[test]
+fn a_damaged_file_costs_what_is_damaged_and_nothing_else() {
+    let node = Node::new();
+    node.configure(CONFIG);
+    break_sink(&node);
+    let agent = node.start();
+    node.pod("shop_cart_u1").lines(events(0..5_000));
+    until("all is read", || buffered(&agent).1 == 5_000);
+    agent.terminate();
+    let files = segments(&node);
+    let mut bytes = fs::read(&files[0]).unwrap();
+    let text = br#""n":7,"#;
+    let at = bytes.windows(text.len()).position(|window| window == text).unwrap();
+    bytes[at + 4] = b'8';
+    fs::write(&files[0], bytes).unwrap();
+
+    fs::remove_dir_all(node.path("pods")).unwrap();
+    heal_sink(&node);
+    let ended = node.run_once();
+    assert_eq!(ended.code, Some(1), "something is lost: {ended}");
+    let expected: Vec<u64> = (0..5_000).filter(|n| *n != 7).collect();
+    assert_eq!(numbers(&node.path("real.ndjson")), expected);
+    let account = node.ledger().account("all", "out");
+    assert_eq!(
+        (account.delivered.events, account.events_for("corrupt"), account.lost_events()),
+        (4_999, 1, 1)
+    );
+    // A single run saves once; the file goes at the next start, or a second later in an agent that lives.
+    let agent = node.start();
+    until("no file is left", || segments(&node).is_empty());
+    agent.terminate();
+    assert_eq!(node.ledger().account("all", "out").lost_events(), 1, "it is lost once");
+}
+
+/// The bound holds to the byte; beyond it reading stops, and goes on when there is room.
+#[test]
+fn a_full_buffer_blocks_and_loses_nothing() {
+    let node = Node::new();
+    node.configure(
+        "
+sources: {pods: {type: kubernetes_logs, path: pods, linger: 50ms}}
+pipelines: {all: {from: [pods], to: [out]}}
+sinks: {out: {type: file, path: out.ndjson, buffer: small}}
+buffers: {small: {memory: 8MiB, disk: 32MiB}}
+",
+    );
+    break_sink(&node);
+    let agent = node.start();
+    let total = 6_000;
+    node.pod("shop_cart_u1").lines(large_events(0..total));
+    let full = || agent.log().contains("the sink's disk buffer is full");
+    let end = Instant::now() + Duration::from_secs(60);
+    while !full() {
+        assert!(Instant::now() < end, "it never fills up: {:?}", buffered(&agent));
+        let bytes: u64 = segments(&node).iter().filter_map(|path| Some(fs::metadata(path).ok()?.len())).sum();
+        assert!(bytes <= 32 << 20, "{bytes} bytes on disk");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let account = agent.admin().ledger().account("all", "out");
+    assert!(account.read.events < total && account.lost_events() == 0, "{account:?}");
+    heal_sink(&node);
+    let out = node.path("real.ndjson");
+    let end = Instant::now() + Duration::from_secs(60);
+    while count(&out) < total {
+        assert!(Instant::now() < end, "{} of {total} arrived", count(&out));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    agent.terminate();
+    assert_eq!(numbers(&out), (0..total).collect::<Vec<_>>());
+    let account = node.ledger().account("all", "out");
+    assert_eq!((account.read.events, account.delivered.events, account.lost_events()), (total, total, 0));
+}

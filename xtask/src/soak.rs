@@ -1,0 +1,159 @@
+//! `cargo xtask soak`: the scenarios of the tests at their full size, with figures.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    arguments::Arguments,
+    cargo,
+    error::{Error, IoContext, Result},
+    repository::Repository,
+    servers,
+    test::{BINARY_VARIABLE, PLUGINS_VARIABLE, SERVERS_VARIABLE, TOOL_VARIABLE},
+    ui::{self, Step},
+};
+
+/// Shown by `cargo xtask soak --help`.
+pub const HELP: &str = "\
+Play a scenario at its full size against real servers; progress on stderr, a report in JSON on stdout.
+
+Usage: cargo xtask soak NAME [OPTIONS]
+
+Scenarios:
+  logs     Twenty containers write into files that rotate; the agent is killed with SIGKILL at random moments,
+           OpenSearch is stopped and started again. Every event must be there once, the ledger must balance
+  latency  One container writes 1,000 events a second into a healthy OpenSearch: how long it takes from a line
+           written to its document found by its id, as percentiles
+
+Options of both:
+      --events N    Events in all [default: 2000000 for logs, 60000 for latency]
+      --rate N      Events a second [default: 8000 for logs, 1000 for latency]
+
+Options of logs:
+      --kills N     Times the agent is killed [default: 50]
+      --stops N     Times OpenSearch is stopped and started again [default: 2]
+      --seed N      Names what chance decides [default: another one each time; the report has it]
+      --faults      Through a proxy that answers 429, 500 and 503 itself, cuts connections before and after
+                    the request was taken, cuts answers short, and delays
+
+  -h, --help        Print this help
+
+Exit codes: 0 as it must be, 1 something was lost, doubled or malformed, or took too long, 2 wrong usage";
+
+/// The scenarios are told apart by the program that plays them; here stands what a person may choose.
+const NAMES: [&str; 2] = ["logs", "latency"];
+const NUMBERS_OF_BOTH: [&str; 2] = ["--events", "--rate"];
+const NUMBERS_OF_LOGS: [&str; 3] = ["--kills", "--stops", "--seed"];
+
+/// The command.
+pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
+    let passed_on = parse(arguments)?;
+    let _hold = repository.hold()?;
+    let step = Step::start("weir", "the agent that is put to the test; the first build takes minutes");
+    let weir = cargo::build_agent(repository, &[])?;
+    step.done(weir.display());
+    let step = Step::start("soak", "the program that plays the scenario");
+    let player = cargo::build_example(repository, "soak")?;
+    step.done(player.display());
+
+    let servers = servers::instance_for("soak", repository);
+    servers::stop_all(&servers, true)?;
+    let played = play(repository, &player, &weir, &servers, &passed_on);
+    // The documents of a failure are worth a look.
+    servers::stop_all(&servers, played.is_ok())?;
+    if played.is_err() {
+        ui::note(format!(
+            "`cargo xtask servers up opensearch --instance {servers}` brings back what was left"
+        ));
+    }
+    played
+}
+
+/// Checks the arguments, and returns them as the player takes them: a name and `KEY=VALUE`.
+fn parse(mut arguments: Arguments) -> Result<Vec<String>> {
+    let names = NAMES.join(", ");
+    let Some(name) = arguments.next()? else {
+        return Err(Error::Usage(format!("which scenario? There are {names}")));
+    };
+    let name = name.positional()?;
+    if !NAMES.contains(&name.as_str()) {
+        return Err(Error::Usage(format!("no scenario `{name}`; there are {names}")));
+    }
+    let logs = name == "logs";
+    let mut passed_on = vec![name];
+    while let Some(argument) = arguments.next()? {
+        let option = argument.as_str();
+        let key = option.trim_start_matches('-').to_owned();
+        if NUMBERS_OF_BOTH.contains(&option) || (logs && NUMBERS_OF_LOGS.contains(&option)) {
+            passed_on.push(format!("{key}={}", arguments.number()?));
+        } else if logs && option == "--faults" {
+            passed_on.push("faults=1".to_owned());
+        } else {
+            return Err(argument.unexpected());
+        }
+    }
+    Ok(passed_on)
+}
+
+fn play(
+    repository: &Repository,
+    player: &Path,
+    weir: &Path,
+    servers: &str,
+    arguments: &[String],
+) -> Result<()> {
+    // The scenarios use no plugin; the folder is looked for all the same.
+    let plugins = repository.plugins();
+    fs::create_dir_all(&plugins).while_doing("create", &plugins)?;
+    let tool = std::env::current_exe().while_doing("find", Path::new("this program"))?;
+    let mut command = Command::new(player);
+    command
+        .args(arguments)
+        .current_dir(repository.root())
+        .env(BINARY_VARIABLE, weir)
+        .env(PLUGINS_VARIABLE, plugins)
+        .env(TOOL_VARIABLE, tool)
+        .env(SERVERS_VARIABLE, servers)
+        .stdin(Stdio::null());
+    let step = Step::start("soak", arguments.join(" "));
+    let status = command.status().map_err(|cause| Error::io("start", player, &cause))?;
+    if status.success() {
+        step.done("as it must be");
+        return Ok(());
+    }
+    step.failed(status);
+    Err(Error::failed("the scenario did not end as it must"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Vec<String>> {
+        parse(Arguments::new(arguments.iter().map(ToString::to_string)))
+    }
+
+    #[test]
+    fn what_is_chosen_is_passed_on() {
+        let passed_on = parsed(&["logs", "--events", "2_000", "--kills=3", "--faults"]).unwrap();
+        assert_eq!(passed_on, ["logs", "events=2000", "kills=3", "faults=1"]);
+        assert_eq!(parsed(&["latency", "--rate", "500"]).unwrap(), ["latency", "rate=500"]);
+    }
+
+    #[test]
+    fn wrong_choices_are_wrong_usage() {
+        for wrong in [
+            &[][..],
+            &["metrics"],
+            &["logs", "again"],
+            &["logs", "--kills", "0"],
+            &["latency", "--kills", "3"],
+            &["latency", "--faults"],
+        ] {
+            assert_eq!(parsed(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+        }
+    }
+}
