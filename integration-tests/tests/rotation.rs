@@ -81,7 +81,8 @@ fn rotate_50_times() {
     log.line(fixed(written));
     until("the last line is there", || last(&out) == Some(written));
     assert_eq!(agent.terminate().code, Some(0));
-    assert!(inodes.len() < ROTATIONS as usize, "inodes are used again: {}", inodes.len());
+    // How many depends on what else makes files on this file system.
+    assert!(inodes.len() < ROTATIONS as usize, "no inode was used again");
     let mut numbers = HashMap::new();
     for document in parse(&out) {
         let known = numbers.insert(place(&document), number(&document));
