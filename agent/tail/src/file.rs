@@ -189,6 +189,18 @@ impl ReadProgress {
         }
     }
 
+    /// Where what waits begins, by output. As long as what was sent before the start is gone through again, it may not
+    /// have been met yet.
+    fn held(&self) -> [Option<u64>; STREAMS] {
+        let mut held = self.held_from;
+        if self.offset < self.sent_until {
+            for (held, needed) in held.iter_mut().zip(self.needed_from) {
+                *held = held.or((needed < self.sent_until).then_some(needed));
+            }
+        }
+        held
+    }
+
     fn resume_from(&self) -> u64 {
         let held = self.held_from.iter().flatten().copied().min();
         let earliest = held.into_iter().chain(self.overlong_from).min();
@@ -279,7 +291,7 @@ impl FollowedFile {
             fingerprint: self.fingerprint.hash,
             fingerprint_len: self.fingerprint.len,
             last_time: self.progress.last_time,
-            held: self.progress.held_from,
+            held: self.progress.held(),
             cuts: self.progress.cuts.clone(),
             chain: if self.chain_path == self.path { String::new() } else { text(&self.chain_path) },
             after_truncation: self.after_truncation,

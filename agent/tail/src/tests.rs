@@ -4,6 +4,7 @@ mod container_logs;
 mod found_files;
 mod gzip;
 mod held;
+mod model;
 mod multiline;
 mod restarts;
 mod rig;

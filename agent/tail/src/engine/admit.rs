@@ -60,13 +60,18 @@ impl Engine {
         Ok(())
     }
 
-    /// A compressed file has the inode that a plain one had, or the other way round: the one before is no more.
+    /// A compressed file has the inode that another had, or the other way round: the one before is no more. Begun
+    /// anew in its place, what is known of the plain file would not be looked for.
     fn forget_other(&mut self, found: &Found) {
         let Some(number) = self.by_id.get(&found.id).copied() else { return };
-        let is_other = |file: &FollowedFile| {
-            file.packing != found.place.packing && file.phase == Phase::Finished && file.handle.is_none()
+        let is_closed = |file: &&FollowedFile| file.phase == Phase::Finished && file.handle.is_none();
+        let Some(file) = self.files.get(&number).filter(is_closed) else { return };
+        let is_other = match found.place.packing {
+            packing if packing != file.packing => true,
+            Packing::Gzip if found.path != file.path => !begins_as(found, file),
+            _ => false,
         };
-        if let Some(file) = self.files.get(&number).filter(|file| is_other(file)) {
+        if is_other {
             self.stale.push((file.key.clone(), file.last_batch));
             self.departed.push(file.position());
             self.by_id.remove(&found.id);
@@ -165,13 +170,13 @@ impl Engine {
         if recalled.is_none() && welcome == Welcome::Known {
             return;
         }
-        let mut place = found.place;
+        let mut place = found.place.clone();
         let mut known = match (recalled, packing) {
             (Some((key, position)), _) => {
                 self.return_to_chain(&mut place, &found.path, &position);
                 resumed(key, &position, size, &place)
             }
-            (None, Packing::Gzip) if self.adopt(&found.path, &place, id, size, &head, now) => return,
+            (None, Packing::Gzip) if self.adopt(&found, id, size, &head, now) => return,
             (None, Packing::Gzip) => match self.twin(&found.path, &head) {
                 Some(position) => {
                     self.return_to_chain(&mut place, &found.path, &position);
@@ -239,7 +244,8 @@ impl Engine {
 
     /// Makes a file that was followed, and is gone, the compressed one that was made of it. Parts of records that wait
     /// in it stay where they are. `false` where there is no such file.
-    fn adopt(&mut self, packed: &Path, place: &Place, id: FileId, size: u64, head: &Head, now: Now) -> bool {
+    fn adopt(&mut self, found: &Found, id: FileId, size: u64, head: &Head, now: Now) -> bool {
+        let (packed, place) = (found.path.as_path(), &found.place);
         for file in self.files.values_mut().filter(|file| file.path.parent() == packed.parent()) {
             file.extend_fingerprint();
         }
@@ -395,6 +401,13 @@ impl Engine {
             self.admit(found, Welcome::Known, now);
         }
     }
+}
+
+/// Whether a file that was found begins as a known one.
+fn begins_as(found: &Found, file: &FollowedFile) -> bool {
+    let Ok((opened, _)) = file::open(&found.path) else { return false };
+    let head = Head::read(&Handle::new(opened, found.place.packing), file.fingerprint.len);
+    head.is_ok_and(|head| file.fingerprint.matches(head.as_slice()))
 }
 
 /// Whether a compressed file lies beside a known one and begins alike. What was read of the known one must be covered

@@ -1,6 +1,8 @@
 //! What a Go program prints when it dies: panics, fatal errors, the stacks of its goroutines, data races.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::{self, Finder};
 
 use super::Step;
 use super::words::{indented, is_blank};
@@ -16,6 +18,9 @@ const RACE_MARK: u8 = 17;
 const RACE: u8 = 18;
 /// And the line behind it.
 const RACE_ENDED: u8 = 19;
+
+/// Made once: making a searcher costs more than the search.
+static SERVED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"http: panic serving "));
 
 pub(super) fn start(line: &[u8]) -> Option<u8> {
     let begins = |text: &[u8]| line.starts_with(text);
@@ -102,7 +107,7 @@ fn is_register(line: &[u8]) -> bool {
     (2..=6).contains(&name) && rest.starts_with(b" ") && rest.trim_ascii_start().starts_with(b"0x")
 }
 
-/// `	/src/main.go:12 +0x1d`
+/// `/src/main.go:12 +0x1d`, behind a tab.
 fn is_place(line: &[u8]) -> bool {
     memmem::find(line, b".go:").is_some() || memmem::find(line, b" +0x").is_some()
 }
@@ -113,5 +118,5 @@ fn is_race_mark(line: &[u8]) -> bool {
 
 /// What the HTTP server says of a handler that panicked, before its stack.
 fn is_served(line: &[u8]) -> bool {
-    memmem::find(line, b"http: panic serving ").is_some()
+    SERVED.find(line).is_some()
 }

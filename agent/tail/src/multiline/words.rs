@@ -1,6 +1,11 @@
 //! What the languages' printers have in common.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+/// Made once: making a searcher costs more than the search.
+static EXCEPTION: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"Exception"));
 
 /// Whether a line looks like a record of its own: it begins with a time, a level, a bracket or a key.
 pub(super) fn is_record(line: &[u8]) -> bool {
@@ -66,7 +71,7 @@ pub(super) fn begins_with_exception(line: &[u8]) -> bool {
 /// Whether an exception's name, and a colon or nothing behind it, stands somewhere in a line.
 pub(super) fn mentions_exception(line: &[u8]) -> bool {
     let mut from = 0;
-    while let Some(at) = line.get(from..).and_then(|rest| memmem::find(rest, b"Exception")) {
+    while let Some(at) = line.get(from..).and_then(|rest| EXCEPTION.find(rest)) {
         from += at + b"Exception".len();
         let rest = line.get(from..).unwrap_or_default();
         if matches!(rest, [] | [b':', ..]) {
