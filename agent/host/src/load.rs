@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, Linker};
@@ -22,6 +22,7 @@ use crate::limiter::State;
 use crate::live::{Live, Program, StartError};
 use crate::metrics::Metrics;
 use crate::plan;
+use crate::quarantine::{Admission, Change, Quarantine, Report, Standing};
 use crate::spec::{Artifact, Isolation, OnError, PluginSpec};
 use crate::world::{TRANSFORMER, missing_transformer, unknown_imports};
 
@@ -44,6 +45,7 @@ pub struct Plugin {
     deadline: Duration,
     program: Program,
     faults: FaultLog,
+    quarantine: Quarantine,
     /// While somebody holds it the cache gives it to the next who asks.
     _code: Arc<Component>,
 }
@@ -90,6 +92,7 @@ impl Plugin {
             deadline,
             program,
             faults: FaultLog::default(),
+            quarantine: Quarantine::default(),
             _code: code,
         }))
     }
@@ -147,6 +150,48 @@ impl Plugin {
     /// Its last fault.
     pub fn last_fault(&self) -> Option<FaultReport> {
         self.faults.last()
+    }
+
+    /// How far it is trusted.
+    pub fn standing(&self) -> Standing {
+        self.quarantine.standing()
+    }
+
+    /// How often it was quarantined.
+    pub fn quarantines(&self) -> u64 {
+        self.quarantine.quarantines()
+    }
+
+    /// Whether it is asked for a batch now. What comes of it must be noted.
+    pub(crate) fn is_asked(&self, now: Instant) -> bool {
+        let (admission, change) = self.quarantine.admit(now);
+        self.tell_change(change);
+        admission == Admission::Ask
+    }
+
+    pub(crate) fn note(&self, report: Report, now: Instant) {
+        self.tell_change(self.quarantine.note(report, now));
+    }
+
+    fn tell_change(&self, change: Option<Change>) {
+        let Some(Change { to, pause }) = change else { return };
+        let plugin = &*self.name;
+        match to {
+            Standing::Healthy => tracing::info!(plugin, "plugin is healthy again"),
+            Standing::Degraded => {
+                tracing::warn!(plugin, "plugin is degraded: it keeps failing, and is still asked")
+            }
+            Standing::HalfOpen => tracing::info!(plugin, "plugin is tried with one batch"),
+            Standing::Quarantined => {
+                let (on_error, seconds) = (self.on_error.name(), pause.as_secs());
+                tracing::error!(
+                    plugin,
+                    on_error,
+                    seconds,
+                    "plugin is quarantined: its on_error is for every event"
+                );
+            }
+        }
     }
 
     pub(crate) fn program(&self) -> &Program {

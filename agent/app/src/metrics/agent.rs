@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use weir_buffer::disk::DiskStore;
 use weir_buffer::ledger::{Amount, Statement};
 use weir_buffer::memory::MemoryTier;
-use weir_host::{Cause, Plugin};
+use weir_host::{Cause, Plugin, Standing};
 use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
@@ -232,10 +232,12 @@ pub fn plugins(out: &mut Exposition, state: &AgentState) {
     };
     add(&f::PLUGIN_RETRIES, |plugin| plugin.metrics().retries());
     add(&f::PLUGIN_SUSPECTS, |plugin| plugin.metrics().suspects());
+    add(&f::PLUGIN_QUARANTINES, |plugin| plugin.quarantines());
     add(&f::PLUGIN_RECYCLES, |plugin| plugin.metrics().recycles());
     add(&f::PLUGIN_MEMORY, |plugin| plugin.metrics().memory_bytes());
     add(&f::PLUGIN_MEMORY_PEAK, |plugin| plugin.metrics().memory_peak_bytes());
     add(&f::PLUGIN_MEMORY_LIMIT, Plugin::memory_limit);
+    out.add(&f::PLUGIN_STATE, state.plugins.iter().flat_map(|plugin| standing(plugin)));
 }
 
 fn info(plugin: &Plugin) -> Sample<'_> {
@@ -247,6 +249,14 @@ fn info(plugin: &Plugin) -> Sample<'_> {
         ("digest", plugin.digest()),
     ];
     Sample::count(labels, 1)
+}
+
+fn standing(plugin: &Plugin) -> impl Iterator<Item = Sample<'_>> {
+    let now = plugin.standing();
+    Standing::ALL.into_iter().map(move |standing| {
+        let labels = [("plugin", plugin.name()), ("state", standing.name())];
+        Sample::count(labels, u64::from(standing == now))
+    })
 }
 
 /// All causes, those that have not happened too: a rate needs a zero to begin with.

@@ -220,6 +220,14 @@ pub const PLUGIN_SUSPECTS: Family = counter(
     "plugin",
     "Events that it could not handle; they met its on_error.",
 );
+pub const PLUGIN_STATE: Family = gauge(
+    "weir_plugin_state",
+    "plugin, state",
+    "1 for the state that the plugin is in: healthy, degraded, half_open or quarantined (every event meets its \
+     on_error).",
+);
+pub const PLUGIN_QUARANTINES: Family =
+    counter("weir_plugin_quarantines_total", "plugin", "How often it was quarantined.");
 pub const PLUGIN_RECYCLES: Family =
     counter("weir_plugin_recycled_instances_total", "plugin", "Instances replaced for their age or size.");
 pub const PLUGIN_MEMORY: Family = gauge("weir_plugin_memory_bytes", "plugin", "Memory of its instances.");
@@ -249,7 +257,7 @@ pub const PROCESS_START: Family =
 
 /// All of them, in the order in which they are rendered.
 #[cfg(test)]
-pub const ALL: [&Family; 61] = [
+pub const ALL: [&Family; 63] = [
     &BUILD,
     &CONFIG,
     &READY,
@@ -299,6 +307,8 @@ pub const ALL: [&Family; 61] = [
     &PLUGIN_ERRORS,
     &PLUGIN_RETRIES,
     &PLUGIN_SUSPECTS,
+    &PLUGIN_STATE,
+    &PLUGIN_QUARANTINES,
     &PLUGIN_RECYCLES,
     &PLUGIN_MEMORY,
     &PLUGIN_MEMORY_PEAK,
