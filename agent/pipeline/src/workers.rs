@@ -8,6 +8,8 @@
 //! 4. Pipelines share the workers by their weights (smooth weighted round robin).
 //! 5. Which pipelines there are and what leads to them changes as a whole, between two batches of every source. A batch
 //!    ends in the pipeline as it was when the batch was sent, unless that one held it.
+//! 6. While a pipeline that was taken away still has batches, none is taken for one that is new: the plugins of both
+//!    never have memory at the same time.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -74,6 +76,8 @@ struct State {
     /// By the pipeline's name.
     lanes: BTreeMap<Arc<str>, Lane>,
     routes: BTreeMap<Arc<str>, Vec<Route>>,
+    /// By source, the number of the last outlet that was made; no other may send.
+    outlets: BTreeMap<Arc<str>, u64>,
     /// Grows whenever a pipeline may have become superfluous.
     version: u64,
     /// How many workers there are to be.
@@ -154,8 +158,8 @@ impl Workers {
             lane.pipeline = None;
         }
         for pipeline in pipelines {
-            let name = Arc::clone(&pipeline.name);
-            state.lanes.entry(name).or_default().pipeline = Some(pipeline);
+            let lane = state.lanes.entry(Arc::clone(&pipeline.name));
+            lane.or_insert_with(Lane::new).pipeline = Some(pipeline);
         }
         state.routes = sources;
         self.shared.try_held_again(&mut state);
@@ -186,13 +190,17 @@ impl Workers {
         state.lanes.values().any(|lane| lane.pipelines().any(leads_there))
     }
 
-    /// The outlet of a source, to wherever the routing says at each batch.
+    /// The outlet of a source, to wherever the routing says at each batch. One that was made before for a source of this
+    /// name takes nothing any more.
     pub fn outlet(&self, source: &str) -> Box<dyn Outlet> {
         let source: Arc<str> = source.into();
         let mut queues = self.shared.acks.lock().unwrap_or_else(PoisonError::into_inner);
         let acks = queues.entry(Arc::clone(&source));
         let acks = acks.or_insert_with(|| AckQueue::new(&source, Arc::clone(&self.shared.checkpoints)));
-        Box::new(PipelineOutlet::new(Arc::clone(&self.shared), Arc::clone(acks), source))
+        let mut state = self.shared.lock();
+        let number = state.outlets.entry(Arc::clone(&source)).or_default();
+        *number += 1;
+        Box::new(PipelineOutlet::new(Arc::clone(&self.shared), Arc::clone(acks), source, *number))
     }
 
     /// What went wrong so far; it outlives the workers.
@@ -287,7 +295,12 @@ impl Shared {
     fn take(&self, state: &mut State) -> Option<Next> {
         let mut waiting: Vec<(i64, Arc<str>)> = Vec::new();
         let mut total = 0;
+        let is_leaving = state.lanes.values().any(|lane| lane.pipeline.is_none());
         for (name, lane) in &mut state.lanes {
+            lane.is_new &= is_leaving;
+            if lane.is_new {
+                continue;
+            }
             let Some(weight) = lane.waiting_weight() else { continue };
             total += weight;
             lane.credit += weight;

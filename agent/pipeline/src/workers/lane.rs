@@ -19,6 +19,8 @@ const NO_WAY: &str = "reload";
 pub(super) struct Lane {
     /// Where new batches go; `None` when there is no pipeline of this name any more.
     pub pipeline: Option<Arc<Pipeline>>,
+    /// Came with others being taken away, which may not be over yet.
+    pub is_new: bool,
     pub inbox: VecDeque<Job>,
     /// Turns that are owed to it, against its weight.
     pub credit: i64,
@@ -57,6 +59,10 @@ pub(super) enum Outcome {
 // === impl Lane ===
 
 impl Lane {
+    pub fn new() -> Lane {
+        Lane { is_new: true, ..Lane::default() }
+    }
+
     /// The weight of what waits here and may be taken, if there is room for it.
     pub fn waiting_weight(&self) -> Option<i64> {
         let first = self.inbox.front().filter(|_| self.held.is_none())?;

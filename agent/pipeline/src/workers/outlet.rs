@@ -16,16 +16,18 @@ pub(super) struct PipelineOutlet {
     shared: Arc<Shared>,
     acks: Arc<AckQueue>,
     source: Arc<str>,
+    number: u64,
 }
 
 impl PipelineOutlet {
-    pub fn new(shared: Arc<Shared>, acks: Arc<AckQueue>, source: Arc<str>) -> PipelineOutlet {
-        PipelineOutlet { shared, acks, source }
+    pub fn new(shared: Arc<Shared>, acks: Arc<AckQueue>, source: Arc<str>, number: u64) -> PipelineOutlet {
+        PipelineOutlet { shared, acks, source, number }
     }
 
     /// Whether this source's batches are taken at all.
     fn is_open(&self, state: &State) -> bool {
-        !state.closed && state.routes.contains_key(&self.source)
+        let is_last = state.outlets.get(&self.source) == Some(&self.number);
+        !state.closed && is_last && state.routes.contains_key(&self.source)
     }
 
     fn routes<'a>(&self, state: &'a State) -> &'a [Route] {
