@@ -54,6 +54,28 @@ const fn gauge(name: &'static str, labels: &'static str, help: &'static str) -> 
 pub const BUILD: Family = gauge("weir_build_info", "version", "1, for the version that runs.");
 pub const CONFIG: Family =
     gauge("weir_config_info", "hash", "1, for the configuration that is live, by the hash of its files.");
+pub const CONFIG_GENERATION: Family = gauge(
+    "weir_config_generation",
+    "",
+    "Number of the configuration that is live: 1 after the start, one more with each reload.",
+);
+pub const CONFIG_RELOAD_SUCCESSFUL: Family = gauge(
+    "weir_config_last_reload_successful",
+    "",
+    "0 while the last reload was rejected and the configuration before it runs on, else 1.",
+);
+pub const CONFIG_RELOAD_SECONDS: Family =
+    gauge("weir_config_last_reload_seconds", "", "How long the last reload took, whatever became of it.");
+pub const CONFIG_RELOAD_SUCCESS_TIME: Family = gauge(
+    "weir_config_last_reload_success_timestamp_seconds",
+    "",
+    "When a reload last succeeded, or the agent started, in seconds since the Unix epoch.",
+);
+pub const CONFIG_RELOADS: Family = counter(
+    "weir_config_reloads_total",
+    "outcome",
+    "Reloads by what became of them: reloaded, unchanged or rejected.",
+);
 pub const READY: Family =
     gauge("weir_ready", "", "1 while the agent does its work, 0 while it starts or drains.");
 
@@ -260,6 +282,11 @@ pub const PROCESS_START: Family =
 pub const ALL: [&Family; 63] = [
     &BUILD,
     &CONFIG,
+    &CONFIG_GENERATION,
+    &CONFIG_RELOAD_SUCCESSFUL,
+    &CONFIG_RELOAD_SECONDS,
+    &CONFIG_RELOAD_SUCCESS_TIME,
+    &CONFIG_RELOADS,
     &READY,
     &PIPELINE_HELD,
     &WORKER_PANICS,
