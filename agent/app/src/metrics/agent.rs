@@ -254,7 +254,7 @@ pub fn plugins(out: &mut Exposition, view: &View) {
     add(&f::PLUGIN_MEMORY, |plugin| plugin.metrics().memory_bytes());
     add(&f::PLUGIN_MEMORY_PEAK, |plugin| plugin.metrics().memory_peak_bytes());
     add(&f::PLUGIN_MEMORY_LIMIT, Plugin::memory_limit);
-    out.add(&f::PLUGIN_STATE, state.plugins.iter().flat_map(|plugin| standing(plugin)));
+    out.add(&f::PLUGIN_STATE, view.plugins.iter().flat_map(|plugin| standing(plugin)));
 }
 
 fn info(plugin: &Plugin) -> Sample<'_> {

@@ -279,7 +279,7 @@ pub const PROCESS_START: Family =
 
 /// All of them, in the order in which they are rendered.
 #[cfg(test)]
-pub const ALL: [&Family; 63] = [
+pub const ALL: &[&Family] = &[
     &BUILD,
     &CONFIG,
     &CONFIG_GENERATION,
