@@ -66,6 +66,7 @@ impl Plugin {
         let manifest = read_manifest(&wasm)?;
         check_manifest(&manifest)?;
         let on_error = on_error(&manifest, spec.on_error)?;
+        check_config(&manifest, &spec.config)?;
         let deadline = limits::deadline(&manifest, &spec)?;
         let (memory, output) = (limits::memory(engine, &manifest, &spec)?, limits::output(&spec)?);
 
@@ -219,6 +220,11 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
+/// SHA-256 of an artefact, in hexadecimal.
+pub fn digest(wasm: &[u8]) -> String {
+    hex(&Sha256::digest(wasm))
+}
+
 fn read_artifact(artifact: &Artifact) -> Result<Arc<[u8]>, LoadError> {
     match artifact {
         Artifact::Bytes(bytes) => Ok(Arc::clone(bytes)),
@@ -245,6 +251,14 @@ fn check_manifest(manifest: &Manifest) -> Result<(), LoadError> {
         Some(capability) => Err(LoadError::Capability { capability: capability.clone() }),
         None => Ok(()),
     }
+}
+
+/// Before anything of the plugin runs. Its own `configure` may know more than its schema.
+fn check_config(manifest: &Manifest, config: &str) -> Result<(), LoadError> {
+    let config = serde_json::from_str(config)
+        .map_err(|error| LoadError::Config { message: format!("it is not JSON: {error}") })?;
+    let problems = weir_manifest::check_config(&manifest.config_schema, &config);
+    if problems.is_empty() { Ok(()) } else { Err(LoadError::Schema { problems }) }
 }
 
 fn on_error(manifest: &Manifest, wanted: Option<OnError>) -> Result<OnError, LoadError> {

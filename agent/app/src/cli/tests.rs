@@ -18,6 +18,13 @@ fn the_help_is_the_one_that_is_kept() {
         &["weir", "ledger"],
         &["weir", "opensearch", "plan"],
         &["weir", "opensearch", "apply"],
+        &["weir", "plugin"],
+        &["weir", "plugin", "new"],
+        &["weir", "plugin", "build"],
+        &["weir", "plugin", "inspect"],
+        &["weir", "plugin", "test"],
+        &["weir", "plugin", "bench"],
+        &["weir", "plugin", "diff"],
         &["weir", "config", "schema"],
     ] {
         let help = Cli::try_parse_from([words, &["--help"]].concat()).unwrap_err().to_string();
