@@ -91,7 +91,8 @@ pub fn find_credential(config: &str, reference: &Reference) -> Result<Option<Cre
         CredentialsError::Malformed(format!("{:?} error in line {}", error.classify(), error.line()))
     })?;
     let registry = reference.registry();
-    let helper = |helper: &String| CredentialsError::Helper { registry: registry.to_owned(), helper: helper.clone() };
+    let helper =
+        |helper: &String| CredentialsError::Helper { registry: registry.to_owned(), helper: helper.clone() };
     if let Some((_, name)) = config.cred_helpers.iter().find(|(key, _)| covers(key, reference).is_some()) {
         return Err(helper(name));
     }
@@ -113,7 +114,8 @@ fn covers(key: &str, reference: &Reference) -> Option<usize> {
     let path = path.trim_end_matches('/');
     let path = if matches!(path, "v1" | "v2") { "" } else { path };
     let is_hub = |host: &str| DOCKER_HUB.contains(&host);
-    let is_host = host.eq_ignore_ascii_case(reference.registry()) || is_hub(host) && is_hub(reference.registry());
+    let is_host =
+        host.eq_ignore_ascii_case(reference.registry()) || is_hub(host) && is_hub(reference.registry());
     if !is_host {
         return None;
     }
@@ -133,9 +135,10 @@ fn credential(key: &str, entry: &Entry) -> Result<Option<Credential>, Credential
         return match (entry.username.as_str(), entry.password.as_str()) {
             ("", "") => Ok(None),
             ("", _) => Err(wrong("has a password and no username")),
-            (username, password) => {
-                Ok(Some(Credential::Password { username: username.to_owned(), password: password.to_owned() }))
-            }
+            (username, password) => Ok(Some(Credential::Password {
+                username: username.to_owned(),
+                password: password.to_owned(),
+            })),
         };
     }
     let decoded = STANDARD.decode(entry.auth.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());

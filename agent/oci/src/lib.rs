@@ -47,10 +47,10 @@ pub use client::{Client, Settings};
 #[cfg(feature = "client")]
 pub use error::Error;
 #[cfg(feature = "client")]
-pub use fetch::{Fetched, Origin, Signing, Wanted, fetch, pull, resolve};
+pub use fetch::{FetchError, Fetched, Origin, Signing, Wanted, fetch, resolve};
 #[cfg(feature = "client")]
 pub use key::{KeyError, PublicKey};
 #[cfg(feature = "client")]
-pub use push::{Pushed, push};
+pub use push::push;
 #[cfg(feature = "client")]
 pub use verify::{Evidence, Verified, VerifyError, verify};

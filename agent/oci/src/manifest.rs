@@ -92,7 +92,9 @@ pub enum ManifestError {
     #[error("the manifest is not one: {0}")]
     NotAManifest(#[from] serde_json::Error),
     /// It is a list of manifests.
-    #[error("it is a list of artefacts for several platforms, and a plugin is one artefact; push the component alone")]
+    #[error(
+        "it is a list of artefacts for several platforms, and a plugin is one artefact; push the component alone"
+    )]
     IsIndex,
     /// It holds something else.
     #[error(
@@ -140,7 +142,11 @@ impl Manifest {
     }
 
     /// The manifest of a component in the standard layout, and the configuration that it points to.
-    pub fn of_component(component: &[u8], config: &Value, annotations: BTreeMap<String, String>) -> (Manifest, Vec<u8>) {
+    pub fn of_component(
+        component: &[u8],
+        config: &Value,
+        annotations: BTreeMap<String, String>,
+    ) -> (Manifest, Vec<u8>) {
         let config = config.to_string().into_bytes();
         let descriptor = |media_type: &str, bytes: &[u8]| Descriptor {
             media_type: media_type.to_owned(),
@@ -186,7 +192,8 @@ fn kinds(layers: &[Descriptor]) -> String {
     if layers.is_empty() {
         return "no layer".to_owned();
     }
-    let kinds: Vec<String> = layers.iter().take(SHOWN).map(|layer| format!("{:.60?}", layer.media_type)).collect();
+    let kinds: Vec<String> =
+        layers.iter().take(SHOWN).map(|layer| format!("{:.60?}", layer.media_type)).collect();
     let more = if layers.len() > SHOWN { ", …" } else { "" };
     format!("{} of type {}{more}", layers.len(), kinds.join(", "))
 }
@@ -232,11 +239,17 @@ mod tests {
 
     #[test]
     fn an_index_says_what_it_is() {
-        for text in [r#"{"schemaVersion": 2, "manifests": []}"#.to_owned(), json!({"mediaType": types::INDEX}).to_string()] {
+        for text in [
+            r#"{"schemaVersion": 2, "manifests": []}"#.to_owned(),
+            json!({"mediaType": types::INDEX}).to_string(),
+        ] {
             assert!(matches!(Manifest::parse(text.as_bytes()), Err(ManifestError::IsIndex)), "{text}");
         }
         for text in ["", "[]", "{}", "{\"config\": 1}", "\u{0}"] {
-            assert!(matches!(Manifest::parse(text.as_bytes()), Err(ManifestError::NotAManifest(_))), "{text}");
+            assert!(
+                matches!(Manifest::parse(text.as_bytes()), Err(ManifestError::NotAManifest(_))),
+                "{text}"
+            );
         }
     }
 }

@@ -228,7 +228,8 @@ fn is_path(path: &str) -> bool {
 fn is_part(part: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = part.as_bytes();
-    let at_ends = bytes.first().is_some_and(|byte| is_word(*byte)) && bytes.last().is_some_and(|byte| is_word(*byte));
+    let at_ends =
+        bytes.first().is_some_and(|byte| is_word(*byte)) && bytes.last().is_some_and(|byte| is_word(*byte));
     let is_separator =
         |run: &str| matches!(run, "" | "." | "_" | "__") || run.bytes().all(|byte| byte == b'-');
     at_ends && part.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(is_separator)
@@ -281,7 +282,8 @@ mod tests {
     #[test]
     fn what_is_no_reference_is_refused_with_its_part() {
         use ReferenceError as E;
-        let cases: [(&str, fn(&E) -> bool); 22] = [
+        type Test = fn(&E) -> bool;
+        let cases: [(&str, Test); 22] = [
             ("", |e| *e == E::Scheme),
             ("registry.example/a:1", |e| *e == E::Scheme),
             ("https://registry.example/a:1", |e| *e == E::Scheme),

@@ -161,7 +161,9 @@ impl Bundle {
                     payload_type: envelope.payload_type,
                 })
             }
-            (None, Some(message)) => Ok(Bundle::Message { signature: decode(&message.signature, "signature")? }),
+            (None, Some(message)) => {
+                Ok(Bundle::Message { signature: decode(&message.signature, "signature")? })
+            }
             _ => Err(StatementError::NoSignature),
         }
     }
@@ -172,7 +174,10 @@ impl Bundle {
         check_type(payload_type.clone(), IN_TOTO)?;
         let statement: Statement = serde_json::from_slice(payload)?;
         if !STATEMENTS.contains(&statement.kind.as_str()) {
-            return Err(StatementError::Type { found: statement.kind, wanted: "https://in-toto.io/Statement/v1" });
+            return Err(StatementError::Type {
+                found: statement.kind,
+                wanted: "https://in-toto.io/Statement/v1",
+            });
         }
         check_type(statement.predicate_type, SIGNATURE_PREDICATE)?;
         let digests: Vec<&String> =
