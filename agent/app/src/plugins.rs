@@ -10,6 +10,8 @@ use weir_host::{Artifact, Cache, ChildCompiler, Compiler, Engine, EngineConfig, 
 use weir_host::{Plugin, PluginSpec};
 use weir_manifest::Grants;
 
+use crate::artifacts;
+
 /// The defaults of the configuration, as docs/CONFIGURATION.md has them.
 const DEFAULT_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
 const DEFAULT_DEADLINE: Duration = Duration::from_millis(100);
@@ -40,10 +42,11 @@ pub fn load(config: &Config, cache_dir: Option<&Path>) -> Result<Plugins, Errors
     let program = std::env::current_exe()
         .map_err(|error| failed(format!("cannot find the agent's own program: {error}")))?;
     let compiler = Compiler::Child(ChildCompiler::new(program, [COMPILE_COMMAND]));
+    let (artifacts, mut errors) = artifacts::resolve(config, cache_dir);
     let mut plugins = Plugins::new();
-    let mut errors = Vec::new();
     for (name, plugin) in &config.plugins {
-        match load_one(config, name, plugin, &engine, &cache, &compiler) {
+        let Some(artifact) = artifacts.get(name) else { continue };
+        match load_one(config, name, plugin, artifact, &engine, &cache, &compiler) {
             Ok(plugin) => drop(plugins.insert(name.clone(), plugin)),
             Err(error) => errors.push(error),
         }
@@ -55,6 +58,7 @@ fn load_one(
     config: &Config,
     name: &Name,
     plugin: &weir_config::Plugin,
+    artifact: &Artifact,
     engine: &Engine,
     cache: &Cache,
     compiler: &Compiler,
@@ -64,7 +68,7 @@ fn load_one(
     let own = secrets.map_err(|error| at("config", error.to_string()))?;
     let spec = PluginSpec {
         name: name.to_string(),
-        artifact: Artifact::File(plugin.artifact.clone()),
+        artifact: artifact.clone(),
         config: own.to_string(),
         limits: limits(plugin.limits),
         grants: Grants { fields: plugin.grants.fields.clone(), write: plugin.grants.write.clone() },

@@ -38,4 +38,4 @@ pub use fault::{Cause, FaultReport};
 pub use instance::Instance;
 pub use load::{LoadError, Plugin};
 pub use metrics::Metrics;
-pub use spec::{Artifact, Isolation, Limits, OnError, PluginSpec};
+pub use spec::{Artifact, Isolation, Limits, OnError, PluginSpec, Provenance};

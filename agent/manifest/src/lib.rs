@@ -4,6 +4,7 @@
 
 mod admit;
 mod check;
+mod interfaces;
 mod manifest;
 mod path;
 mod quantity;
@@ -11,6 +12,7 @@ mod read;
 
 pub use admit::{Access, Authority, Grants, Refusal, written_paths};
 pub use check::{KNOWN_WORLDS, Problem};
+pub use interfaces::{Interfaces, read_interfaces};
 pub use manifest::{Limits, Manifest, Paths};
 pub use path::{EVERYTHING, MAX_PATH_BYTES, PathError, check_path, covers};
 pub use read::{MAX_ARTEFACT_BYTES, MAX_SECTION_BYTES, ManifestError, SECTION_NAME, read_manifest};

@@ -21,7 +21,7 @@ use weir_pipeline::workers::Workers;
 use crate::assemble::{Agent, Driven, Ready, assemble, create_data_dir};
 use crate::buffers::Storer;
 use crate::commands::ledger;
-use crate::{admin, output, plugins};
+use crate::{admin, artifacts, output, plugins};
 
 /// Sent to who writes beyond its file size limit; the number is the same on every Linux but MIPS.
 const SIGXFSZ: i32 = 25;
@@ -141,6 +141,7 @@ async fn live(
     tracing::info!(config_hash = %config.hash, sources = threads.len(), pipelines = config.pipelines.len(), "weir runs");
 
     let saver = tokio::spawn(save_forever(Arc::clone(&checkpoints)));
+    let poller = tokio::spawn(tell_of_moved_tags(config.clone(), state.plugins.clone()));
     let dead_end = DeadEnd { workers: &workers, sinks: &sink_metrics };
     let patience = wait_for_sources(threads, mode, &stop, dead_end).await;
     state.readiness.set_draining();
@@ -156,6 +157,7 @@ async fn live(
     }
     finish_sinks(drivers, patience.sinks, mode, &sink_metrics, &give_up).await;
     saver.abort();
+    poller.abort();
     // What no sink has taken is safe on disk where there is one, then in the checkpoints.
     let saved = tokio::task::spawn_blocking(move || {
         storer.finish();
@@ -269,6 +271,12 @@ async fn stop_signal() {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+}
+
+/// What a tag has moved to runs from the next start on.
+async fn tell_of_moved_tags(config: Config, plugins: Vec<Arc<weir_host::Plugin>>) {
+    let artifacts::Moved { plugin, digest } = artifacts::moved_tag(&config, &plugins).await;
+    tracing::warn!(%plugin, %digest, "the tag of a plugin has moved; the agent uses it after a restart");
 }
 
 async fn save_forever(checkpoints: Arc<Checkpoints>) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use weir_buffer::disk::DiskStore;
 use weir_buffer::ledger::{Amount, Statement};
 use weir_buffer::memory::MemoryTier;
-use weir_host::{Cause, Plugin};
+use weir_host::{Cause, Plugin, Provenance};
 use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
@@ -215,6 +215,12 @@ fn held(state: &AgentState) -> Vec<(String, Arc<str>, u64)> {
 /// The plugins.
 pub fn plugins(out: &mut Exposition, state: &AgentState) {
     out.add(&f::PLUGIN, state.plugins.iter().map(|plugin| info(plugin)));
+    let fetched = || state.plugins.iter().filter_map(|plugin| Some((plugin.name(), plugin.provenance()?)));
+    out.add(&f::PLUGIN_ARTIFACT, fetched().map(|(name, provenance)| artifact(name, provenance)));
+    let stale = |(name, provenance): (_, &Provenance)| {
+        Sample::count([("plugin", name)], u64::from(provenance.stale.is_some()))
+    };
+    out.add(&f::PLUGIN_ARTIFACT_STALE, fetched().map(stale));
     let mut add = |family, number: fn(&Plugin) -> f64| {
         let samples =
             state.plugins.iter().map(|plugin| Sample::new([("plugin", plugin.name())], number(plugin)));
@@ -247,6 +253,15 @@ fn info(plugin: &Plugin) -> Sample<'_> {
         ("digest", plugin.digest()),
     ];
     Sample::count(labels, 1)
+}
+
+fn artifact<'a>(plugin: &'a str, provenance: &'a Provenance) -> Sample<'a> {
+    let Provenance { reference, digest, key, from, .. } = provenance;
+    let key = key.as_deref().unwrap_or_default();
+    Sample::count(
+        [("plugin", plugin), ("reference", reference), ("digest", digest), ("key", key), ("from", from)],
+        1,
+    )
 }
 
 /// All causes, those that have not happened too: a rate needs a zero to begin with.
