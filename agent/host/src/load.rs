@@ -23,7 +23,7 @@ use crate::live::{Live, Program, StartError};
 use crate::metrics::Metrics;
 use crate::plan;
 use crate::quarantine::{Admission, Change, Quarantine, Report, Standing};
-use crate::spec::{Artifact, Isolation, OnError, PluginSpec};
+use crate::spec::{Artifact, Isolation, OnError, PluginSpec, Provenance};
 use crate::world::{TRANSFORMER, missing_transformer, unknown_imports};
 
 mod error;
@@ -38,6 +38,7 @@ const WORLD: &str = "transform";
 pub struct Plugin {
     name: String,
     digest: String,
+    provenance: Option<Arc<Provenance>>,
     manifest: Manifest,
     plan: Plan,
     on_error: OnError,
@@ -86,6 +87,10 @@ impl Plugin {
         Ok(Arc::new(Plugin {
             name: spec.name,
             digest: hex(&digest),
+            provenance: match spec.artifact {
+                Artifact::Fetched { provenance, .. } => Some(provenance),
+                Artifact::File(_) | Artifact::Bytes(_) => None,
+            },
             manifest,
             plan,
             on_error,
@@ -111,6 +116,11 @@ impl Plugin {
     /// SHA-256 of the artefact, in hexadecimal.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Where its artefact was had, if it was not a file.
+    pub fn provenance(&self) -> Option<&Provenance> {
+        self.provenance.as_deref()
     }
 
     /// What the artefact says of itself.
@@ -227,7 +237,7 @@ pub fn digest(wasm: &[u8]) -> String {
 
 fn read_artifact(artifact: &Artifact) -> Result<Arc<[u8]>, LoadError> {
     match artifact {
-        Artifact::Bytes(bytes) => Ok(Arc::clone(bytes)),
+        Artifact::Bytes(bytes) | Artifact::Fetched { component: bytes, .. } => Ok(Arc::clone(bytes)),
         Artifact::File(path) => {
             let read = read_capped(path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
             Ok(read.into())

@@ -28,7 +28,8 @@ mod tests {
 
     #[test]
     fn the_envelope_goes_and_what_it_moved_comes_back() {
-        let document = br#"{"@timestamp":"t","cluster":"c","log":{"offset":7},"a":1,"event":{"log":"mine","event":2}}"#;
+        let document =
+            br#"{"@timestamp":"t","cluster":"c","log":{"offset":7},"a":1,"event":{"log":"mine","event":2}}"#;
         let (own, offset) = own(document).unwrap();
         assert_eq!((own, offset), (json!({"a": 1, "log": "mine", "event": 2}), 7));
     }

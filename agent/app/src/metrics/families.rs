@@ -223,6 +223,16 @@ pub const PLUGIN: Family = gauge(
     "plugin, name, version, digest",
     "1, for each plugin that is loaded, by its own name and version and the SHA-256 of its artefact.",
 );
+pub const PLUGIN_ARTIFACT: Family = gauge(
+    "weir_plugin_artifact_info",
+    "plugin, reference, digest, key, from",
+    "1, for each plugin from a registry: its reference, the digest that this stands for, who signed it, and whether it came from the registry or the cache.",
+);
+pub const PLUGIN_ARTIFACT_STALE: Family = gauge(
+    "weir_plugin_artifact_stale",
+    "plugin",
+    "1 while a tag could not be resolved at the last start or reload, and stands for what it stood for before.",
+);
 pub const PLUGIN_CALLS: Family = counter("weir_plugin_calls_total", "plugin", "Batches handed to it.");
 pub const PLUGIN_EVENTS: Family = counter("weir_plugin_events_total", "plugin", "Events handed to it.");
 pub const PLUGIN_CPU: Family = counter(
