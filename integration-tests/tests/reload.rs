@@ -245,6 +245,22 @@ sinks: {{out: {{type: file, path: out.ndjson}}}}
         assert_eq!((status, &answer["outcome"]), (200, &json!("unchanged")), "{answer:#}");
         assert_eq!(answer["generation"], 2);
         more(written);
+        // More memory than any plugin had before, and another artefact under the same path.
+        let roomy = good.replace("config:", "limits: {memory: 40MiB}, config:");
+        assert_eq!(take(&node, admin, &roomy)["generation"], 3);
+        more(written);
+        fs::copy(integration_tests::plugin("log-sampler"), node.path("own.wasm")).unwrap();
+        let own = good
+            .replace("plugins/log-sampler.wasm", "own.wasm")
+            .replace("config: {rates: {debug: 0}}", "config: {}");
+        assert_eq!(take(&node, admin, &own)["generation"], 4);
+        more(written);
+        fs::copy(integration_tests::plugin("field-filter"), node.path("own.wasm")).unwrap();
+        let (status, answer) = admin.reload();
+        assert_eq!(status, 200, "{answer:#}");
+        assert_eq!(answer["changes"]["plugins"]["changed"], json!(["sampler"]), "{answer:#}");
+        assert_eq!(answer["generation"], 5);
+        more(written);
     });
     is_whole(numbers(&node.path("out.ndjson")), 0, end);
 }
