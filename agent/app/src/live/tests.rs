@@ -99,7 +99,7 @@ fn difference<V: PartialEq>(old: &BTreeMap<&'static str, V>, new: &BTreeMap<&'st
     let names =
         |names: Vec<&&'static str>| names.into_iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let both = |same: bool| {
-        new.iter().filter(|(k, v)| old.get(*k).is_some_and(|o| (o == *v) == same)).map(|(k, _)| k)
+        new.iter().filter(move |(k, v)| old.get(*k).is_some_and(|o| (o == *v) == same)).map(|(k, _)| k)
     };
     Difference {
         kept: names(both(true).collect()),

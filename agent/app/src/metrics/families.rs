@@ -271,7 +271,7 @@ pub const PROCESS_START: Family =
 
 /// All of them, in the order in which they are rendered.
 #[cfg(test)]
-pub const ALL: [&Family; 61] = [
+pub const ALL: [&Family; 66] = [
     &BUILD,
     &CONFIG,
     &CONFIG_GENERATION,
