@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::opensearch::Write;
+use crate::commands::plugin::{self, PluginCommand};
 use crate::commands::{check, ledger, opensearch, run, schema};
 use crate::output::Format;
 use crate::telemetry;
@@ -21,6 +22,8 @@ Examples:
   weir run -c weir.yaml --once     Read what is there, deliver it, print the ledger, end
   weir ledger -c weir.yaml         What became of every event
   weir opensearch apply -c weir.yaml   Write the index templates
+  weir plugin new geo-tags         The folder of a new plugin
+  weir plugin push sampler.wasm oci://registry.example/team-a/sampler:1.0.0
   weir config schema > weir.schema.json
 
 Exit codes:
@@ -126,6 +129,9 @@ enum Command {
     /// The index templates that the documents fit into
     #[command(subcommand)]
     Opensearch(OpenSearchCommand),
+    /// Make, build, test, measure, compare, push, pull and verify plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Show what became of every event: from the running agent, else from its last checkpoint
     #[command(after_help = LEDGER_EXAMPLES)]
     Ledger {
@@ -184,11 +190,12 @@ struct DataPlace {
     data_dir: PathBuf,
 }
 
+/// How a command prints what it found.
 #[derive(Debug, Args)]
-struct Output {
+pub struct Output {
     /// How to print it: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
-    output: Format,
+    pub output: Format,
 }
 
 /// Reads the command line and does what it says.
@@ -215,6 +222,7 @@ pub fn main() -> ExitCode {
             let write = if dry_run { Write::Nothing { must_be_same: false } } else { Write::Changes };
             opensearch::templates(&config.config, write, output.output)
         }
+        Command::Plugin(command) => plugin::run(command),
         Command::Ledger { place: DataPlace { config: Some(config), .. }, output } => {
             ledger::of_config(&config, output.output)
         }

@@ -3,5 +3,6 @@
 pub mod check;
 pub mod ledger;
 pub mod opensearch;
+pub mod plugin;
 pub mod run;
 pub mod schema;

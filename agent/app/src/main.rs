@@ -2,6 +2,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod admin;
+mod artifacts;
 #[cfg(feature = "bench-native")]
 mod bench_w1;
 mod buffers;

@@ -11,6 +11,8 @@ use weir_host::{Artifact, Cache, ChildCompiler, Compiler, Engine, EngineConfig, 
 use weir_host::{Plugin, PluginSpec};
 use weir_manifest::{Grants, MAX_ARTEFACT_BYTES};
 
+use crate::artifacts;
+
 /// The defaults of the configuration, as docs/CONFIGURATION.md has them.
 const DEFAULT_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
 const DEFAULT_DEADLINE: Duration = Duration::from_millis(100);
@@ -35,9 +37,10 @@ pub struct Loaded {
     /// The plugin.
     pub plugin: Arc<Plugin>,
     spec: weir_config::Plugin,
-    /// Its own configuration with its secrets, and the XXH3 of its artefact.
+    /// Its own configuration with its secrets.
     own: Arc<str>,
-    pub(crate) artifact: u128,
+    /// What its artefact is told from others by.
+    content: u128,
 }
 
 /// Where plugins live: the engine with room for so many instances, and the cache of compiled code. It outlives
@@ -48,6 +51,15 @@ pub struct PluginHost {
     compiler: Compiler,
     room: EngineConfig,
     cache_dir: Option<PathBuf>,
+}
+
+// === impl Loaded ===
+
+impl Loaded {
+    /// As [`file_content`] had it when it was loaded.
+    pub fn file_content(&self) -> Option<u128> {
+        matches!(self.spec.artifact, weir_config::Artifact::File(_)).then_some(self.content)
+    }
 }
 
 // === impl PluginHost ===
@@ -86,10 +98,11 @@ impl PluginHost {
             *self = PluginHost::new(config, self.cache_dir.as_deref())?;
             before = &none;
         }
+        let (artifacts, mut errors) = artifacts::resolve(config, self.cache_dir.as_deref());
         let mut plugins = Plugins::new();
-        let mut errors = Vec::new();
         for (name, plugin) in &config.plugins {
-            match self.load_one(config, name, plugin, before.get(name)) {
+            let Some(artifact) = artifacts.get(name) else { continue };
+            match self.load_one(config, name, plugin, artifact, before.get(name)) {
                 Ok(loaded) => drop(plugins.insert(name.clone(), loaded)),
                 Err(error) => errors.push(error),
             }
@@ -102,22 +115,23 @@ impl PluginHost {
         config: &Config,
         name: &Name,
         plugin: &weir_config::Plugin,
+        artifact: &Artifact,
         before: Option<&Loaded>,
     ) -> Result<Loaded, Error> {
         let at = |key: &str, message: String| config.error_at(&["plugins", name, key], message, None);
         let secrets = weir_config::resolve_secrets(&plugin.config, &config.base_dir);
         let own: Arc<str> = secrets.map_err(|error| at("config", error.to_string()))?.to_string().into();
-        let artifact = artifact_hash(plugin);
-        if let (Some(before), Some(artifact)) = (before, artifact)
+        let content = content_of(artifact);
+        if let (Some(before), Some(content)) = (before, content)
             && before.spec == *plugin
             && before.own == own
-            && before.artifact == artifact
+            && before.content == content
         {
             return Ok(before.clone());
         }
         let spec = PluginSpec {
             name: name.to_string(),
-            artifact: Artifact::File(plugin.artifact.clone()),
+            artifact: artifact.clone(),
             config: own.to_string(),
             limits: limits(plugin.limits),
             grants: Grants { fields: plugin.grants.fields.clone(), write: plugin.grants.write.clone() },
@@ -129,7 +143,7 @@ impl PluginHost {
         };
         let loaded = Plugin::load(&self.engine, &self.cache, &self.compiler, spec);
         let loaded = loaded.map_err(|error| at(error.key(), error.to_string()))?;
-        Ok(Loaded { plugin: loaded, spec: plugin.clone(), own, artifact: artifact.unwrap_or_default() })
+        Ok(Loaded { plugin: loaded, spec: plugin.clone(), own, content: content.unwrap_or_default() })
     }
 }
 
@@ -141,11 +155,27 @@ pub fn load(config: &Config, cache_dir: Option<&Path>) -> Result<Plugins, Errors
     PluginHost::new(config, cache_dir)?.load(config, &Plugins::new())
 }
 
-/// XXH3 (128 bits) of a plugin's artefact; `None` where it cannot be read. Tells whether it changed, not whether it is
-/// to be trusted.
-pub fn artifact_hash(plugin: &weir_config::Plugin) -> Option<u128> {
+/// What the file of a plugin is told from others by; `None` where it cannot be read, or is in a registry. Tells whether
+/// it changed, not whether it is to be trusted.
+pub fn file_content(plugin: &weir_config::Plugin) -> Option<u128> {
+    match &plugin.artifact {
+        weir_config::Artifact::File(path) => hash_of(path),
+        weir_config::Artifact::Oci(_) => None,
+    }
+}
+
+fn content_of(artifact: &Artifact) -> Option<u128> {
+    match artifact {
+        Artifact::File(path) => hash_of(path),
+        Artifact::Bytes(bytes) | Artifact::Fetched { component: bytes, .. } => {
+            Some(xxhash_rust::xxh3::xxh3_128(bytes))
+        }
+    }
+}
+
+fn hash_of(path: &Path) -> Option<u128> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(&plugin.artifact).ok()?;
+    let file = std::fs::File::open(path).ok()?;
     file.take(MAX_ARTEFACT_BYTES as u64 + 1).read_to_end(&mut bytes).ok()?;
     Some(xxhash_rust::xxh3::xxh3_128(&bytes))
 }

@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use weir_config::{Config, Error, Errors};
 
 use crate::live::{Changes, Difference, Live, Trial};
-use crate::plugins::{self, PluginHost, Plugins};
+use crate::plugins::{self, Loaded, PluginHost, Plugins};
+use crate::{artifacts, artifacts::Moved};
 
 mod watch;
 
@@ -34,6 +35,8 @@ pub enum Trigger {
     Signal,
     /// `POST /api/reload`.
     Api,
+    /// The tag of a plugin stands for another artefact.
+    Tag,
 }
 
 /// What became of a reload.
@@ -143,6 +146,14 @@ impl Outcome {
     }
 }
 
+// === impl Attempt ===
+
+impl Attempt {
+    fn has_reloaded(&self) -> bool {
+        self.outcome == Outcome::Reloaded
+    }
+}
+
 // === impl Reloads ===
 
 impl Default for Reloads {
@@ -244,9 +255,15 @@ impl Reloader {
         reloader
     }
 
-    /// Serves requests, one after the other, for as long as somebody can ask.
+    /// Serves requests, one after the other, for as long as somebody can ask; and looks at tags now and then.
     pub async fn serve(mut self, mut requests: mpsc::Receiver<Request>) {
-        while let Some(Request { trigger, reply }) = requests.recv().await {
+        let mut moved = Box::pin(self.moved_tag());
+        loop {
+            let request = tokio::select! {
+                request = requests.recv() => request,
+                moved = &mut moved => Some(moved_request(&moved)),
+            };
+            let Some(Request { trigger, reply }) = request else { return };
             let attempted = tokio::task::spawn_blocking(move || {
                 let attempt = self.attempt(trigger);
                 (self, attempt)
@@ -256,10 +273,19 @@ impl Reloader {
                 return;
             };
             self = back;
+            // Other attempts let the intervals between two looks at a tag go on.
+            if trigger == Trigger::Tag || attempt.as_ref().is_some_and(Attempt::has_reloaded) {
+                moved.set(self.moved_tag());
+            }
             if let (Some(reply), Some(attempt)) = (reply, attempt) {
                 let _ = reply.send((attempt, self.reloads.reloads.status()));
             }
         }
+    }
+
+    fn moved_tag(&self) -> impl Future<Output = Moved> + use<> {
+        let (config, plugins) = (self.config.clone(), self.plugins.clone());
+        async move { artifacts::moved_tag(&config, &plugins).await }
     }
 
     /// One reload; `None` where there is nothing that was not seen before. Blocks.
@@ -310,7 +336,7 @@ impl Reloader {
     }
 
     fn loaded_artifacts(&self) -> Vec<Option<u128>> {
-        self.plugins.values().map(|loaded| Some(loaded.artifact)).collect()
+        self.plugins.values().map(Loaded::file_content).collect()
     }
 
     fn tell(&self, attempt: &Attempt) {
@@ -341,13 +367,19 @@ impl Reloader {
     }
 }
 
+fn moved_request(moved: &Moved) -> Request {
+    let Moved { plugin, digest } = moved;
+    tracing::info!(%plugin, %digest, "the tag of a plugin has moved");
+    Request { trigger: Trigger::Tag, reply: None }
+}
+
 // === impl Content ===
 
 impl Content {
     fn of(path: &Path, artifacts: &[weir_config::Plugin]) -> Content {
         Content {
             files: weir_config::hash_of(path),
-            artifacts: artifacts.iter().map(plugins::artifact_hash).collect(),
+            artifacts: artifacts.iter().map(plugins::file_content).collect(),
         }
     }
 }

@@ -87,6 +87,14 @@ pub enum ManifestError {
     Invalid(Vec<Problem>),
 }
 
+// === impl ManifestError ===
+
+impl ManifestError {
+    pub(crate) fn malformed(error: wasmparser::BinaryReaderError) -> ManifestError {
+        ManifestError::Malformed { offset: error.offset(), message: error.message().to_owned() }
+    }
+}
+
 /// Reads and checks the manifest of a component, without running anything of it.
 pub fn read_manifest(wasm: &[u8]) -> Result<Manifest, ManifestError> {
     if wasm.len() > MAX_ARTEFACT_BYTES {
@@ -103,10 +111,7 @@ pub fn read_manifest(wasm: &[u8]) -> Result<Manifest, ManifestError> {
 fn find_section(wasm: &[u8]) -> Result<&[u8], ManifestError> {
     let mut sections = Sections::default();
     for payload in Parser::new(0).parse_all(wasm) {
-        let payload = payload.map_err(|error| ManifestError::Malformed {
-            offset: error.offset(),
-            message: error.message().to_owned(),
-        })?;
+        let payload = payload.map_err(ManifestError::malformed)?;
         sections.see(payload)?;
     }
     let found = match sections.count {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use html::Html;
 use weir_buffer::ledger::{Amount, Statement};
-use weir_host::{Cause, Plugin};
+use weir_host::{Cause, Plugin, Standing};
 use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
 
@@ -280,6 +280,7 @@ fn plugins(html: &mut Html, view: &View) {
     html.table(&[
         "plugin",
         "artefact",
+        "state",
         "#calls",
         "#events",
         "#CPU s",
@@ -300,6 +301,8 @@ fn plugin_row(html: &mut Html, plugin: &Plugin) {
     let digest: String = plugin.digest().chars().take(12).collect();
     html.row(plugin.name());
     html.cell("", &format!("{} {} {digest}", manifest.name, manifest.version));
+    let (class, standing) = standing(plugin.standing());
+    html.cell(class, standing);
     html.number(metrics.calls(), "");
     html.number(metrics.rows(), "");
     html.cell("number", &format!("{:.3}", metrics.cpu().as_secs_f64()));
@@ -312,6 +315,15 @@ fn plugin_row(html: &mut Html, plugin: &Plugin) {
     let fault = plugin.last_fault().map(|fault| format!("{}: {}", fault.cause, fault.detail));
     html.cell("", &fault.unwrap_or_else(|| "none".to_owned()));
     html.end_row();
+}
+
+fn standing(standing: Standing) -> (&'static str, &'static str) {
+    match standing {
+        Standing::Healthy => ("good", "healthy"),
+        Standing::Degraded => ("warn", "degraded, keeps failing"),
+        Standing::HalfOpen => ("bad", "quarantined, is tried"),
+        Standing::Quarantined => ("bad", "quarantined, not asked"),
+    }
 }
 
 /// A time span in its two largest units.

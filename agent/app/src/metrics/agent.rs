@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 use weir_buffer::disk::DiskStore;
 use weir_buffer::ledger::{Amount, Statement};
 use weir_buffer::memory::MemoryTier;
-use weir_host::{Cause, Plugin};
+use weir_host::{Cause, Plugin, Provenance, Standing};
 use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
@@ -232,6 +232,12 @@ fn held(view: &View) -> Vec<(String, Arc<str>, u64)> {
 /// The plugins.
 pub fn plugins(out: &mut Exposition, view: &View) {
     out.add(&f::PLUGIN, view.plugins.iter().map(|plugin| info(plugin)));
+    let fetched = || view.plugins.iter().filter_map(|plugin| Some((plugin.name(), plugin.provenance()?)));
+    out.add(&f::PLUGIN_ARTIFACT, fetched().map(|(name, provenance)| artifact(name, provenance)));
+    let stale = |(name, provenance): (_, &Provenance)| {
+        Sample::count([("plugin", name)], u64::from(provenance.stale.is_some()))
+    };
+    out.add(&f::PLUGIN_ARTIFACT_STALE, fetched().map(stale));
     let mut add = |family, number: fn(&Plugin) -> f64| {
         let samples =
             view.plugins.iter().map(|plugin| Sample::new([("plugin", plugin.name())], number(plugin)));
@@ -249,10 +255,12 @@ pub fn plugins(out: &mut Exposition, view: &View) {
     };
     add(&f::PLUGIN_RETRIES, |plugin| plugin.metrics().retries());
     add(&f::PLUGIN_SUSPECTS, |plugin| plugin.metrics().suspects());
+    add(&f::PLUGIN_QUARANTINES, |plugin| plugin.quarantines());
     add(&f::PLUGIN_RECYCLES, |plugin| plugin.metrics().recycles());
     add(&f::PLUGIN_MEMORY, |plugin| plugin.metrics().memory_bytes());
     add(&f::PLUGIN_MEMORY_PEAK, |plugin| plugin.metrics().memory_peak_bytes());
     add(&f::PLUGIN_MEMORY_LIMIT, Plugin::memory_limit);
+    out.add(&f::PLUGIN_STATE, view.plugins.iter().flat_map(|plugin| standing(plugin)));
 }
 
 fn info(plugin: &Plugin) -> Sample<'_> {
@@ -264,6 +272,23 @@ fn info(plugin: &Plugin) -> Sample<'_> {
         ("digest", plugin.digest()),
     ];
     Sample::count(labels, 1)
+}
+
+fn standing(plugin: &Plugin) -> impl Iterator<Item = Sample<'_>> {
+    let now = plugin.standing();
+    Standing::ALL.into_iter().map(move |standing| {
+        let labels = [("plugin", plugin.name()), ("state", standing.name())];
+        Sample::count(labels, u64::from(standing == now))
+    })
+}
+
+fn artifact<'a>(plugin: &'a str, provenance: &'a Provenance) -> Sample<'a> {
+    let Provenance { reference, digest, key, from, .. } = provenance;
+    let key = key.as_deref().unwrap_or_default();
+    Sample::count(
+        [("plugin", plugin), ("reference", reference), ("digest", digest), ("key", key), ("from", from)],
+        1,
+    )
 }
 
 /// All causes, those that have not happened too: a rate needs a zero to begin with.
