@@ -63,6 +63,12 @@ pub struct Prepared {
 // === impl Pipelines ===
 
 impl Pipelines {
+    /// What tells a pipeline from another of its name.
+    #[cfg(test)]
+    pub fn pipeline(&self, name: &str) -> Option<Arc<Pipeline>> {
+        Some(Arc::clone(&self.running.get(name)?.pipeline))
+    }
+
     /// Makes what is new or changed, and tries it out.
     pub fn prepare(
         &self,
