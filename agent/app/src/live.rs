@@ -29,6 +29,7 @@ mod sinks;
 mod sources;
 
 pub use difference::Difference;
+pub use pipelines::Explainable;
 use pipelines::Pipelines;
 use sinks::Sinks;
 use sources::Sources;
@@ -183,6 +184,9 @@ impl Live {
                 .iter()
                 .map(|(name, pipeline)| pipelines::view(name, pipeline))
                 .collect(),
+            explainable: self.pipelines.explainable(),
+            cluster: config.cluster.clone(),
+            node: config.node.clone(),
         }
     }
 

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use weir_buffer::ledger::Statement;
 
-use super::page;
+use super::{Token, explain, page};
 use crate::metrics;
 use crate::reload::{Attempt, Busy, Outcome, Status, Trigger};
 use crate::state::AgentState;
@@ -53,7 +53,7 @@ struct NoReload {
 }
 
 /// All of it.
-pub fn routes(state: Arc<AgentState>) -> Router {
+pub fn routes(state: Arc<AgentState>, token: Token) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/healthz", get(healthz))
@@ -62,6 +62,7 @@ pub fn routes(state: Arc<AgentState>) -> Router {
         .route("/api/ledger", get(ledger))
         .route("/api/generation", get(generation))
         .route("/api/reload", post(reload))
+        .merge(explain::routes(token))
         .fallback(nothing_here)
         .layer(map_response(protect))
         .with_state(state)
@@ -143,12 +144,12 @@ async fn page(State(state): Shared) -> Response {
 async fn nothing_here() -> (StatusCode, &'static str) {
     (
         StatusCode::NOT_FOUND,
-        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/generation and /api/reload\n",
+        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/generation, /api/reload and /api/explain\n",
     )
 }
 
 /// A snapshot of the ledger waits for the workers to be between two batches.
-async fn off_the_reactor<T: Send + 'static>(
+pub(super) async fn off_the_reactor<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StatusCode> {
     tokio::task::spawn_blocking(work).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
