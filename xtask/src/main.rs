@@ -8,7 +8,6 @@
 
 use std::process::ExitCode;
 
-mod apt;
 mod arguments;
 mod bench;
 mod cargo;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use weir_toolchain::Toolchain;
 
 use crate::{
     arguments::{Arguments, Output},
@@ -15,11 +16,6 @@ use crate::{
     repository::Repository,
     ui::{self, Step},
 };
-
-mod debian;
-mod toolchain;
-
-use toolchain::Toolchain;
 
 /// Shown by `cargo xtask plugins --help`.
 pub const HELP: &str = "\
@@ -104,7 +100,7 @@ pub fn build(repository: &Repository, selection: &Selection) -> Result<Vec<Plugi
 }
 
 fn build_folders(repository: &Repository, folders: &[PathBuf]) -> Result<Vec<Plugin>> {
-    let toolchain = Toolchain::choose(repository)?;
+    let toolchain = choose(repository)?;
     let step = Step::start("plugins", format!("{} to WebAssembly; {}", listed(folders), toolchain.why));
     let mut plugins = Vec::new();
     for folder in folders {
@@ -123,6 +119,13 @@ fn build_folders(repository: &Repository, folders: &[PathBuf]) -> Result<Vec<Plu
         repository.plugins().display()
     ));
     Ok(plugins)
+}
+
+fn choose(repository: &Repository) -> Result<Toolchain> {
+    Toolchain::choose(repository.root(), &ui::Steps).map_err(|error| {
+        let message = error.to_string();
+        if error.is_usage() { Error::Usage(message) } else { Error::Failed(message) }
+    })
 }
 
 fn select(repository: &Repository, selection: &Selection) -> Result<Vec<PathBuf>> {
@@ -145,7 +148,10 @@ fn select(repository: &Repository, selection: &Selection) -> Result<Vec<PathBuf>
 
 fn build_one(repository: &Repository, toolchain: &Toolchain, folder: &Path) -> Result<Plugin> {
     let what = format!("building {}", repository.show(folder));
-    let built = cargo::artefacts(&mut toolchain.build_command(repository, folder), "wasm", &what)?;
+    let cargo = cargo::build_command(repository, "build", &repository.guest_target());
+    let mut command = toolchain.prepare(cargo);
+    command.arg("--manifest-path").arg(folder.join("Cargo.toml"));
+    let built = cargo::artefacts(&mut command, "wasm", &what)?;
     let [artefact] = built.as_slice() else {
         return Err(Error::failed(format!(
             "{what} made {} .wasm files, not one; does its manifest say crate-type = [\"cdylib\"]?",

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_toolchain::Progress;
+
 /// How a piece of text is set off where the stream is a terminal.
 #[derive(Clone, Copy, Debug)]
 pub enum Style {
@@ -93,6 +95,31 @@ impl Step {
         let mark = paint(Stream::Stderr, style, word);
         eprintln!("    {mark} in {}: {outcome}", duration(took));
         Finished { name: self.name, took, outcome: outcome.to_string(), good: matches!(style, Style::Green) }
+    }
+}
+
+/// Tells the steps of `weir-toolchain` as those of this tool.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps;
+
+impl Progress for Steps {
+    fn step(
+        &self,
+        name: &str,
+        why: &str,
+        work: &mut dyn FnMut() -> Result<String, String>,
+    ) -> Result<String, String> {
+        let step = Step::start(name, why);
+        let outcome = work();
+        match &outcome {
+            Ok(done) => step.done(done),
+            Err(cause) => step.failed(cause),
+        };
+        outcome
+    }
+
+    fn note(&self, text: &str) {
+        note(text);
     }
 }
 

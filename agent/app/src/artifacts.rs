@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use rand::Rng as _;
 use weir_config::{Config, Error, Name, Secret, Signing as Wanted};
-use weir_host::{Artifact, Plugin, Provenance};
+use weir_host::{Artifact, Provenance};
 use weir_manifest::MAX_ARTEFACT_BYTES;
 use weir_oci::{Cache, FetchError, Fetched, Origin, PublicKey, Reference, Settings, Signing};
+
+use crate::plugins::Plugins;
 
 /// Of a key, of certificates: no such file is longer.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -87,14 +89,13 @@ pub struct Moved {
 
 /// Looks at the tags of all plugins with `poll`, each as often as it says, and returns when one has moved. Never
 /// returns where there is none. A registry that does not answer is asked again the next time.
-pub async fn moved_tag(config: &Config, plugins: &[Arc<Plugin>]) -> Moved {
+pub async fn moved_tag(config: &Config, plugins: &Plugins) -> Moved {
     let mut polls = tokio::task::JoinSet::new();
     for (name, plugin) in &config.plugins {
         let (weir_config::Artifact::Oci(reference), Some(every)) = (&plugin.artifact, plugin.poll) else {
             continue;
         };
-        let running = plugins.iter().find(|plugin| plugin.name() == &**name);
-        let known = running.and_then(|plugin| Some(plugin.provenance()?.digest.clone()));
+        let known = plugins.get(name).and_then(|loaded| Some(loaded.plugin.provenance()?.digest.clone()));
         let (Some(known), Ok(settings)) = (known, settings(config, reference)) else { continue };
         polls.spawn(poll(name.clone(), reference.clone(), settings, every, known));
     }

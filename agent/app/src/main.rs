@@ -3,15 +3,16 @@
 
 mod admin;
 mod artifacts;
-mod assemble;
 #[cfg(feature = "bench-native")]
 mod bench_w1;
 mod buffers;
 mod cli;
 mod commands;
+mod live;
 mod metrics;
 mod output;
 mod plugins;
+mod reload;
 mod sinks;
 mod state;
 mod telemetry;

@@ -104,6 +104,11 @@ pub fn note(message: &str) {
     to_stderr(&format!("{} {message}", Painter::stderr().paint(Style::Yellow, "note:")));
 }
 
+/// Tells how far something is.
+pub fn tell(line: &str) {
+    to_stderr(line);
+}
+
 /// Tells all errors of a configuration, and how many there are.
 pub fn complain_of_config(errors: &[Error]) {
     for error in errors {

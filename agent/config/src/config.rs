@@ -27,6 +27,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What queues, sinks and plugins may use together.
     pub memory: Size,
+    /// What they may use by this configuration, all of them together.
+    pub planned_memory: Size,
     /// Threads for parsing, plugins and encoding.
     pub workers: NonZeroUsize,
     /// Where events come from.

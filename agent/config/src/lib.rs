@@ -28,6 +28,7 @@ pub use config::{
     Rotation, Secret, Signing, Sink, SinkKind, Source, SourceKind, Stage, TlsIdentity, WhenFull,
 };
 pub use error::{Error, Errors, Warning};
+pub use files::hash_of;
 pub use host::Host;
 pub use load::{load, load_on};
 pub use schema::schema;

@@ -62,7 +62,7 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     let workers = raw.workers.and_then(|count| NonZeroUsize::new(count as usize));
     let given = memory::Given { memory: raw.memory.map(|size| size.0), workers };
     let parts = memory::Parts::of(&plugins, &sources, &pipelines, &sinks, &buffers);
-    let (memory, workers) = memory::share_out(&given, &parts, &mut context);
+    let (memory, workers, planned_memory) = memory::share_out(&given, &parts, &mut context);
     let data_dir = raw.data_dir.map_or_else(|| PathBuf::from(DEFAULT_DATA_DIR), |path| path.0.0);
     let data_dir = context.absolute(&data_dir);
     Config {
@@ -71,6 +71,7 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
         node,
         data_dir,
         memory,
+        planned_memory,
         workers,
         sources,
         plugins,

@@ -25,6 +25,7 @@ mod live;
 mod load;
 mod metrics;
 mod plan;
+mod quarantine;
 mod rows;
 mod search;
 mod spec;
@@ -36,6 +37,8 @@ pub use compile::{ChildCompiler, CompileError, CompileLimits, Compiler, compile_
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use fault::{Cause, FaultReport};
 pub use instance::Instance;
+pub use load::digest;
 pub use load::{LoadError, Plugin};
 pub use metrics::Metrics;
+pub use quarantine::Standing;
 pub use spec::{Artifact, Isolation, Limits, OnError, PluginSpec, Provenance};

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, Linker};
@@ -22,6 +22,7 @@ use crate::limiter::State;
 use crate::live::{Live, Program, StartError};
 use crate::metrics::Metrics;
 use crate::plan;
+use crate::quarantine::{Admission, Change, Quarantine, Report, Standing};
 use crate::spec::{Artifact, Isolation, OnError, PluginSpec, Provenance};
 use crate::world::{TRANSFORMER, missing_transformer, unknown_imports};
 
@@ -45,6 +46,7 @@ pub struct Plugin {
     deadline: Duration,
     program: Program,
     faults: FaultLog,
+    quarantine: Quarantine,
     /// While somebody holds it the cache gives it to the next who asks.
     _code: Arc<Component>,
 }
@@ -65,6 +67,7 @@ impl Plugin {
         let manifest = read_manifest(&wasm)?;
         check_manifest(&manifest)?;
         let on_error = on_error(&manifest, spec.on_error)?;
+        check_config(&manifest, &spec.config)?;
         let deadline = limits::deadline(&manifest, &spec)?;
         let (memory, output) = (limits::memory(engine, &manifest, &spec)?, limits::output(&spec)?);
 
@@ -95,6 +98,7 @@ impl Plugin {
             deadline,
             program,
             faults: FaultLog::default(),
+            quarantine: Quarantine::default(),
             _code: code,
         }))
     }
@@ -159,6 +163,48 @@ impl Plugin {
         self.faults.last()
     }
 
+    /// How far it is trusted.
+    pub fn standing(&self) -> Standing {
+        self.quarantine.standing()
+    }
+
+    /// How often it was quarantined.
+    pub fn quarantines(&self) -> u64 {
+        self.quarantine.quarantines()
+    }
+
+    /// Whether it is asked for a batch now. What comes of it must be noted.
+    pub(crate) fn is_asked(&self, now: Instant) -> bool {
+        let (admission, change) = self.quarantine.admit(now);
+        self.tell_change(change);
+        admission == Admission::Ask
+    }
+
+    pub(crate) fn note(&self, report: Report, now: Instant) {
+        self.tell_change(self.quarantine.note(report, now));
+    }
+
+    fn tell_change(&self, change: Option<Change>) {
+        let Some(Change { to, pause }) = change else { return };
+        let plugin = &*self.name;
+        match to {
+            Standing::Healthy => tracing::info!(plugin, "plugin is healthy again"),
+            Standing::Degraded => {
+                tracing::warn!(plugin, "plugin is degraded: it keeps failing, and is still asked")
+            }
+            Standing::HalfOpen => tracing::info!(plugin, "plugin is tried with one batch"),
+            Standing::Quarantined => {
+                let (on_error, seconds) = (self.on_error.name(), pause.as_secs());
+                tracing::error!(
+                    plugin,
+                    on_error,
+                    seconds,
+                    "plugin is quarantined: its on_error is for every event"
+                );
+            }
+        }
+    }
+
     pub(crate) fn program(&self) -> &Program {
         &self.program
     }
@@ -182,6 +228,11 @@ impl std::fmt::Debug for Plugin {
             .field("digest", &self.digest)
             .finish_non_exhaustive()
     }
+}
+
+/// SHA-256 of an artefact, in hexadecimal.
+pub fn digest(wasm: &[u8]) -> String {
+    hex(&Sha256::digest(wasm))
 }
 
 fn read_artifact(artifact: &Artifact) -> Result<Arc<[u8]>, LoadError> {
@@ -210,6 +261,14 @@ fn check_manifest(manifest: &Manifest) -> Result<(), LoadError> {
         Some(capability) => Err(LoadError::Capability { capability: capability.clone() }),
         None => Ok(()),
     }
+}
+
+/// Before anything of the plugin runs. Its own `configure` may know more than its schema.
+fn check_config(manifest: &Manifest, config: &str) -> Result<(), LoadError> {
+    let config = serde_json::from_str(config)
+        .map_err(|error| LoadError::Config { message: format!("it is not JSON: {error}") })?;
+    let problems = weir_manifest::check_config(&manifest.config_schema, &config);
+    if problems.is_empty() { Ok(()) } else { Err(LoadError::Schema { problems }) }
 }
 
 fn on_error(manifest: &Manifest, wanted: Option<OnError>) -> Result<OnError, LoadError> {

@@ -90,6 +90,18 @@ pub enum OnError {
     Hold,
 }
 
+impl OnError {
+    /// As configurations spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            OnError::Pass => "pass",
+            OnError::Drop => "drop",
+            OnError::DeadLetter => "dead_letter",
+            OnError::Hold => "hold",
+        }
+    }
+}
+
 /// Whether the calls of a worker share an instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Isolation {

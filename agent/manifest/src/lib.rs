@@ -9,6 +9,7 @@ mod manifest;
 mod path;
 mod quantity;
 mod read;
+mod schema;
 
 pub use admit::{Access, Authority, Grants, Refusal, written_paths};
 pub use check::{KNOWN_WORLDS, Problem};
@@ -16,3 +17,4 @@ pub use interfaces::{Interfaces, read_interfaces};
 pub use manifest::{Limits, Manifest, Paths};
 pub use path::{EVERYTHING, MAX_PATH_BYTES, PathError, check_path, covers};
 pub use read::{MAX_ARTEFACT_BYTES, MAX_SECTION_BYTES, ManifestError, SECTION_NAME, read_manifest};
+pub use schema::{SchemaProblem, check_config};

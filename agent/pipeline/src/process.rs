@@ -25,6 +25,10 @@ pub struct Intake {
 /// A batch on its way into one pipeline.
 pub(crate) struct Job {
     pub batch: Arc<Batch>,
+    /// The name of the source that it is of.
+    pub source: Arc<str>,
+    /// What it goes through.
+    pub pipeline: Arc<Pipeline>,
     pub intake: Arc<Intake>,
     pub amount: Amount,
     pub ack: Ack,
@@ -63,6 +67,33 @@ impl Processor {
         let stages = pipeline.stages.iter().map(|stage| (stage.make)()).collect();
         let pipeline = Arc::clone(pipeline);
         Processor { pipeline, stages, sheet: Sheet::new(), context: Context::default(), expected: 0 }
+    }
+
+    /// Whether it is for this pipeline.
+    pub fn is_of(&self, pipeline: &Arc<Pipeline>) -> bool {
+        Arc::ptr_eq(&self.pipeline, pipeline)
+    }
+
+    /// Brings a batch through the stages and throws away what comes of it; the name of the first stage that cannot
+    /// handle it.
+    pub fn try_out(&mut self, batch: &Batch, now: i64) -> Result<(), Arc<str>> {
+        let pipeline = Arc::clone(&self.pipeline);
+        let compiled = &pipeline.compiled;
+        self.context.now = now;
+        self.context.pressure = 0.0;
+        self.sheet.load(compiled, &Parser::default(), None, batch);
+        for (index, stage) in pipeline.stages.iter().enumerate() {
+            Sheet::context(compiled, index, batch, &mut self.context);
+            let Some(transform) = self.stages.get_mut(index) else { continue };
+            let Some(call) = self.sheet.call(compiled, index, batch) else { break };
+            let handled = transform.transform(call, &self.context);
+            if !handled.suspects.is_empty() {
+                return Err(Arc::clone(&stage.name));
+            }
+            self.sheet.apply(compiled, index, batch, &handled, OnFault::Pass);
+        }
+        self.encode(&pipeline, batch, &mut Processed::default());
+        Ok(())
     }
 
     /// Source → **stages → encode** → buffer. `now` in nanoseconds since the Unix epoch.

@@ -57,6 +57,12 @@ pub trait Outlet: Send {
     /// How many batches of this source are not safe yet, in the order of sending: one that is safe counts for as
     /// long as one before it is not.
     fn outstanding(&self) -> usize;
+
+    /// How far the batches that are not safe yet bring their files, in the order of sending. A source that takes the
+    /// place of another of its name goes on behind them.
+    fn under_way(&self) -> Vec<Progress> {
+        Vec::new()
+    }
 }
 
 /// What a source counts of itself.

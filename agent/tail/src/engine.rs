@@ -154,7 +154,8 @@ impl Engine {
         watch: Watch,
     ) -> Engine {
         let SourceContext { name, cluster, node, mode, outlet, arenas, checkpoints, stop, metrics } = context;
-        let positions = checkpoints.positions(&name);
+        // A source of the same name may have been stopped just now, with batches under way.
+        let positions = checkpoints.positions_behind(&name, outlet.under_way());
         let skips_old = options.read_from == ReadFrom::End && positions.is_empty();
         let mut previous: HashMap<FileId, Vec<(FileKey, FilePosition)>> = HashMap::new();
         for (key, position) in positions {

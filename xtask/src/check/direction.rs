@@ -8,7 +8,7 @@ use crate::{cargo, check::Problem, error::Result, repository::Repository};
 
 /// Each crate of the workspace and those of ours that it may depend on. `weir`, the app, knows all of them; a
 /// crate that is not listed here is a problem, so that a new one gets its place in the picture.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("weir-event", &[]),
     ("weir-manifest", &["weir-event"]),
     ("weir-oci", &[]),
@@ -19,10 +19,13 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("weir-tail", &["weir-event", "weir-buffer", "weir-pipeline"]),
     ("weir-opensearch", &["weir-event", "weir-buffer", "weir-pipeline"]),
     ("weir-host", &["weir-event", "weir-manifest"]),
+    // How a compiler is found; the tool builds plugins the way the agent's command does.
+    ("weir-toolchain", &[]),
+    ("weir-plugin-kit", &["weir-event", "weir-manifest", "weir-host", "weir-toolchain"]),
     // Tests run the binary and may use any crate to look at what it wrote.
     ("integration-tests", AGENT),
     // The tool compiles in seconds, and its oracle shares no code with what it judges.
-    ("xtask", &[]),
+    ("xtask", &["weir-toolchain"]),
 ];
 
 const AGENT: &[&str] = &[
@@ -35,6 +38,8 @@ const AGENT: &[&str] = &[
     "weir-tail",
     "weir-opensearch",
     "weir-host",
+    "weir-toolchain",
+    "weir-plugin-kit",
 ];
 
 /// The assembly, which may use every crate of the agent.

@@ -6,9 +6,11 @@ use std::{
     process::{Command, Stdio},
 };
 
+use weir_toolchain::apt;
+
 use crate::{
-    apt,
     error::{Error, Result},
+    ui,
 };
 
 /// OpenSearch 2 asks for 11 or newer and for the security manager, which is gone from 24 on. The lowest that suits
@@ -26,7 +28,7 @@ pub fn java_home() -> Result<PathBuf> {
     }
     let why =
         format!("runs OpenSearch, and no Java of version {} to {} is here", SUITABLE.start(), SUITABLE.end());
-    apt::install(&[JAVA_PACKAGE], &why).map_err(|cause| missing("Java", JAVA_PACKAGE, &cause))?;
+    apt::install(&[JAVA_PACKAGE], &why, &ui::Steps).map_err(|cause| missing("Java", JAVA_PACKAGE, &cause))?;
     find().ok_or_else(|| missing("Java", JAVA_PACKAGE, "it was installed and is not found"))
 }
 
@@ -35,7 +37,7 @@ pub fn ensure_maven() -> Result<()> {
     if has_maven() {
         return Ok(());
     }
-    apt::install(&[MAVEN_PACKAGE], "fetches the parts of OpenSearch, and no mvn is here")
+    apt::install(&[MAVEN_PACKAGE], "fetches the parts of OpenSearch, and no mvn is here", &ui::Steps)
         .map_err(|cause| missing("Maven", MAVEN_PACKAGE, &cause))?;
     if has_maven() {
         return Ok(());

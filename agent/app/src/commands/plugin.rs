@@ -4,14 +4,28 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+mod bench;
+mod build;
+mod diff;
+mod inspect;
+mod new;
+mod progress;
 mod pull;
 mod push;
 mod registry;
+mod sandbox;
+mod test;
 mod verify;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
+    New(new::Arguments),
+    Build(build::Arguments),
+    Inspect(inspect::Arguments),
+    Test(test::Arguments),
+    Bench(bench::Arguments),
+    Diff(diff::Arguments),
     Push(push::Arguments),
     Pull(pull::Arguments),
     Verify(verify::Arguments),
@@ -20,6 +34,12 @@ pub enum PluginCommand {
 /// Does what the command line says.
 pub fn run(command: PluginCommand) -> ExitCode {
     match command {
+        PluginCommand::New(arguments) => new::run(&arguments),
+        PluginCommand::Build(arguments) => build::run(&arguments),
+        PluginCommand::Inspect(arguments) => inspect::run(&arguments),
+        PluginCommand::Test(arguments) => test::run(&arguments),
+        PluginCommand::Bench(arguments) => bench::run(&arguments),
+        PluginCommand::Diff(arguments) => diff::run(&arguments),
         PluginCommand::Push(arguments) => push::run(&arguments),
         PluginCommand::Pull(arguments) => pull::run(&arguments),
         PluginCommand::Verify(arguments) => verify::run(&arguments),

@@ -48,7 +48,13 @@ async fn drive(kind: SinkKind, lines: &[&str]) -> Arc<SinkMetrics> {
     buffer.close();
     let metrics = Arc::<SinkMetrics>::default();
     let give_up = tokio::sync::watch::channel(false).1;
-    let driving = Driving { name: "local".into(), buffer, metrics: Arc::clone(&metrics), give_up };
+    let driving = Driving {
+        name: "local".into(),
+        buffer,
+        metrics: Arc::clone(&metrics),
+        give_up,
+        retire: watch::channel(false).1,
+    };
     built.driver.drive(driving).await;
     metrics
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use weir_manifest::{Authority, ManifestError, Refusal};
+use weir_manifest::{Authority, ManifestError, Refusal, SchemaProblem};
 
 use super::WORLD;
 use crate::compile::CompileError;
@@ -59,6 +59,12 @@ pub enum LoadError {
         /// What it has instead.
         problem: String,
     },
+    /// The configuration does not fit the plugin's schema.
+    #[error("{}", join(problems))]
+    Schema {
+        /// Everything that does not fit.
+        problems: Vec<SchemaProblem>,
+    },
     /// Its `configure` refused the configuration.
     #[error("it refused its config: {message}")]
     Config {
@@ -93,7 +99,7 @@ impl LoadError {
     /// The key of the plugin's configuration that the operator has to look at.
     pub fn key(&self) -> &'static str {
         match self {
-            LoadError::Config { .. } => "config",
+            LoadError::Config { .. } | LoadError::Schema { .. } => "config",
             LoadError::FailClosed => "on_error",
             LoadError::Limit { .. } => "limits",
             LoadError::Refused { refusals } if refusals.iter().all(|one| one.by == Authority::Grants) => {
@@ -104,7 +110,7 @@ impl LoadError {
     }
 }
 
-fn join(refusals: &[Refusal]) -> String {
-    let texts: Vec<String> = refusals.iter().map(Refusal::to_string).collect();
+fn join(parts: &[impl ToString]) -> String {
+    let texts: Vec<String> = parts.iter().map(ToString::to_string).collect();
     texts.join("; ")
 }

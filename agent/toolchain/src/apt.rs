@@ -1,14 +1,10 @@
 //! Debian's packages, for what a command needs beyond cargo: installed when missing, with the reason said first.
 
-use std::{
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::{
-    process,
-    ui::{self, Step},
-};
+use crate::process::run_within;
+use crate::progress::Progress;
 
 /// apt waits this long for another apt, and a whole installation (about 150 MB) may take twice that.
 const LOCK_SECONDS: u64 = 300;
@@ -24,31 +20,25 @@ pub fn has(packages: &[&str]) -> bool {
 }
 
 /// Installs `packages`; `why` completes the announcement. The error completes the sentence "X: …".
-pub fn install(packages: &[&str], why: &str) -> Result<(), String> {
-    let step = Step::start("apt-get install", format!("{} {why}", packages.join(", ")));
-    // A package list that is already there may do, so a failed update is not the end.
-    if let Err(cause) = apt(&["update", "-qq"]) {
-        ui::warning(format!("apt-get update: {cause}"));
-    }
-    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
-    install.extend(packages);
-    match apt(&install) {
-        Ok(()) => {
-            step.done("installed");
-            Ok(())
+pub fn install(packages: &[&str], why: &str, progress: &dyn Progress) -> Result<(), String> {
+    let why = format!("{} {why}", packages.join(", "));
+    let mut work = || {
+        // A package list that is already there may do, so a failed update is not the end.
+        if let Err(cause) = apt(&["update", "-qq"]) {
+            progress.note(&format!("apt-get update: {cause}"));
         }
-        Err(cause) => {
-            step.failed(&cause);
-            Err(cause)
-        }
-    }
+        let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+        install.extend(packages);
+        apt(&install).map(|()| "installed".to_owned())
+    };
+    progress.step("apt-get install", &why, &mut work).map(drop)
 }
 
 fn apt(arguments: &[&str]) -> Result<(), String> {
     let mut command = Command::new("apt-get");
     command.args(["-o", &format!("DPkg::Lock::Timeout={LOCK_SECONDS}")]).args(arguments);
     command.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
-    process::run_within(&mut command, INSTALL_LIMIT)
+    run_within(&mut command, INSTALL_LIMIT)
 }
 
 #[cfg(test)]

@@ -1,51 +1,46 @@
 //! The way to WebAssembly where rustup cannot add the target: Debian's own compiler builds the standard library
 //! from Debian's copy of its source.
 
-use std::{
-    env,
-    ffi::OsString,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::{
-    apt,
-    error::{Error, Result},
-};
+use crate::apt;
+use crate::error::Error;
+use crate::progress::Progress;
 
 /// What is needed: the compiler of Debian's browsers, which follows upstream closely, its cargo, the source of
 /// its standard library, its LLVM, and a linker.
 const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld"];
 
+/// Debian's compiler.
+pub(crate) const RUSTC: &str = "/usr/bin/rustc";
+
 /// Whether every package is installed.
-pub fn is_complete() -> bool {
+pub(crate) fn is_complete() -> bool {
     apt::has(&PACKAGES)
 }
 
 /// Installs what is missing and says how the compiler was come by.
-pub fn ensure() -> Result<String> {
+pub(crate) fn ensure(progress: &dyn Progress) -> Result<String, Error> {
     if is_complete() {
         return Ok("Debian's compiler is installed".to_owned());
     }
-    if let Err(cause) = apt::install(&PACKAGES, "build WebAssembly where rustup cannot add the target") {
-        return Err(Error::failed(format!(
-            "no compiler for WebAssembly: {cause}.\n\
-             Give this toolchain the target (`rustup target add wasm32-unknown-unknown`), or, on Debian and as \
-             root, run: apt-get install --no-install-recommends {}",
-            PACKAGES.join(" ")
-        )));
-    }
+    let why = "build WebAssembly where rustup cannot add the target";
+    apt::install(&PACKAGES, why, progress)
+        .map_err(|problem| Error::NoCompiler { problem, packages: PACKAGES.join(" ") })?;
     Ok("Debian's compiler, installed now".to_owned())
 }
 
-/// Turns a cargo command of the pinned toolchain into one of Debian's.
-pub fn command(pinned: Command) -> Command {
+/// Turns a cargo command of another toolchain into one of Debian's.
+pub(crate) fn command(other: Command) -> Command {
     let mut command = Command::new("/usr/bin/cargo");
-    command.args(pinned.get_args());
-    if let Some(folder) = pinned.get_current_dir() {
+    command.args(other.get_args());
+    if let Some(folder) = other.get_current_dir() {
         command.current_dir(folder);
     }
-    for (name, value) in pinned.get_envs() {
+    for (name, value) in other.get_envs() {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
@@ -56,7 +51,7 @@ pub fn command(pinned: Command) -> Command {
     command
         .args(["-Zbuild-std=std,panic_abort"])
         .env("PATH", path)
-        .env("RUSTC", "/usr/bin/rustc")
+        .env("RUSTC", RUSTC)
         // Building the standard library is an unstable flag; Debian's compiler is a stable one.
         .env("RUSTC_BOOTSTRAP", "1")
         .env_remove("RUSTUP_TOOLCHAIN")
@@ -64,9 +59,9 @@ pub fn command(pinned: Command) -> Command {
     command
 }
 
-/// Debian's wasm-component-ld, which must be of the compiler's own version. `tools` is the pinned toolchain's
-/// folder of programs and ends in `lib/rustlib/HOST/bin`, as Debian's does.
-pub fn linker(tools: &Path) -> PathBuf {
+/// Debian's wasm-component-ld, which must be of the compiler's own version. `tools` is a toolchain's folder of
+/// programs and ends in `lib/rustlib/HOST/bin`, as Debian's does.
+pub(crate) fn linker(tools: &Path) -> PathBuf {
     let host = tools.parent().and_then(Path::file_name).unwrap_or_default();
     Path::new("/usr/lib/rustlib").join(host).join("bin/wasm-component-ld")
 }
