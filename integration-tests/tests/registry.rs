@@ -537,23 +537,40 @@ fn a_tag_stands_for_what_it_is_at_the_start() {
     assert!(ended.log.contains(&second) && !ended.log.contains(&first), "{ended}");
 }
 
+/// What is signed goes to work; what is not leaves the old one running.
 #[test]
-fn a_running_agent_sees_a_tag_move_where_it_is_told_to_look() {
+fn a_running_agent_follows_a_tag_where_it_is_told_to_look() {
     let first = push(&CRANE, "polled", "1", PLUGIN);
     CRANE.sign("polled", &first, &KEYS, SignatureLayout::Tag);
     let reference = format!("oci://{}:1", CRANE.repository("polled"));
     let node = node_with(&reference, &format!("{}, poll: 1s", verified_by(&KEYS.public())), "");
     let agent = node.start();
-    let metrics = agent.admin().metrics();
-    let labels = [
-        ("plugin", "p"),
-        ("digest", first.as_str()),
-        ("reference", reference.as_str()),
-        ("from", "registry"),
-    ];
-    assert_eq!(metrics.value("weir_plugin_artifact_info", &labels), 1.0);
-    assert_eq!(metrics.value("weir_plugin_artifact_stale", &[("plugin", "p")]), 0.0);
+    let labels = |digest: &str, from: &'static str| {
+        let digest = digest.to_owned();
+        [
+            ("plugin", "p".to_owned()),
+            ("digest", digest),
+            ("reference", reference.clone()),
+            ("from", from.to_owned()),
+        ]
+    };
+    let runs = |digest: &str, from: &'static str| {
+        let labels = labels(digest, from);
+        let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
+        agent.admin().metrics().find("weir_plugin_artifact_info", &labels) == Some(1.0)
+    };
+    assert!(runs(&first, "registry"));
+    let stale = agent.admin().metrics().value("weir_plugin_artifact_stale", &[("plugin", "p")]);
+    assert_eq!(stale, 0.0);
     let second = push(&CRANE, "polled", "1", OTHER_PLUGIN);
-    until("the moved tag is told", || agent.log().contains(&second));
+    until("what nobody signed is refused", || agent.log().contains("it is not signed"));
+    assert!(runs(&first, "registry"), "the old one does not run any more");
+    CRANE.sign("polled", &second, &KEYS, SignatureLayout::Bundle);
+    until("what is signed runs", || runs(&second, "registry"));
+    // The same component as another artefact is noted, and is no change.
+    let third = CRANE.push_by_crane("polled:1", &fs::read(plugin(OTHER_PLUGIN)).unwrap());
+    assert_ne!(second, third);
+    CRANE.sign("polled", &third, &KEYS, SignatureLayout::Tag);
+    until("the other name of the same is noted", || runs(&third, "cache"));
     assert_eq!(agent.terminate().code, Some(0));
 }
