@@ -4,6 +4,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -60,9 +62,16 @@ impl Registry {
         self.address.parse().expect("an address and a port")
     }
 
-    /// A repository as crane and cosign name it.
+    /// The name of a repository of this run: the registry may hold what earlier runs pushed.
+    pub fn name(name: &str) -> String {
+        static RUN: LazyLock<u128> =
+            LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_nanos());
+        format!("run-{:x}/{name}", *RUN)
+    }
+
+    /// The same as crane and cosign name it.
     pub fn repository(&self, name: &str) -> String {
-        format!("{}/{name}", self.address)
+        format!("{}/{}", self.address, Registry::name(name))
     }
 
     /// Runs crane and returns what it prints.

@@ -247,7 +247,7 @@ fn a_signature_of_another_artefact_is_none() {
     // crane tags images; an index is tagged by hand.
     let index = CRANE.crane(&["manifest", "--insecure", &format!("{repository}:{}", tag(&signed))]);
     let kind = "application/vnd.oci.image.index.v1+json";
-    let path = format!("/v2/moved-bundle/manifests/{}", tag(&other));
+    let path = format!("/v2/{}/manifests/{}", Registry::name("moved-bundle"), tag(&other));
     assert_eq!(integration_tests::put(CRANE.socket(), &path, kind, &index), 201);
     let node = node_with(&format!("oci://{repository}:2"), &verified_by(&key), "");
     refuses(&node, &["plugins.p.verify", "it is of another artefact", &signed]);
@@ -258,7 +258,7 @@ fn a_signature_of_another_artefact_is_none() {
 fn what_is_altered_on_the_way_is_refused() {
     let digest = push(&CRANE, "altered", "1", PLUGIN);
     CRANE.sign("altered", &digest, &KEYS, SignatureLayout::Tag);
-    for (path, said) in [("/blobs/", "blob altered@"), ("/manifests/", "manifest altered@")] {
+    for (path, said) in [("/blobs/", "blob "), ("/manifests/", "manifest ")] {
         let alter = move |request: &Message, answer: &mut Message| {
             let is_it = request.target().1.contains(path) && !request.target().1.ends_with(".sig");
             if let Some(byte) = answer.body.last_mut().filter(|_| is_it) {
@@ -266,7 +266,7 @@ fn what_is_altered_on_the_way_is_refused() {
             }
         };
         let gate = Gate::start(CRANE.socket(), |_| Verdict::Pass, alter);
-        let reference = format!("oci://{}/altered@{digest}", gate.address());
+        let reference = format!("oci://{}/{}@{digest}", gate.address(), Registry::name("altered"));
         refuses(
             &node_with(&reference, "", ""),
             &["plugins.p.artifact", said, "is not what was asked for", "wanted"],
@@ -283,7 +283,7 @@ fn what_is_altered_on_the_way_is_refused() {
         }
     };
     let gate = Gate::start(CRANE.socket(), |_| Verdict::Pass, alter);
-    let reference = format!("oci://{}/altered:1", gate.address());
+    let reference = format!("oci://{}/{}:1", gate.address(), Registry::name("altered"));
     refuses(
         &node_with(&reference, &verified_by(&KEYS.public()), ""),
         &["plugins.p.verify", "it is not signed"],
@@ -294,11 +294,11 @@ fn what_is_altered_on_the_way_is_refused() {
 fn what_is_no_plugin_or_not_there_is_refused() {
     let reference = |name: &str| format!("oci://{}", CRANE.repository(name));
     push(&CRANE, "kinds", "1", PLUGIN);
-    refuses(&node_with(&reference("kinds:2"), "", ""), &["plugins.p.artifact", "has no kinds:2"]);
+    refuses(&node_with(&reference("kinds:2"), "", ""), &["plugins.p.artifact", "/kinds:2"]);
     let nowhere = format!("kinds@sha256:{}", "0".repeat(64));
     refuses(
         &node_with(&reference(&nowhere), "", ""),
-        &["plugins.p.artifact", "has no manifest kinds@sha256:0"],
+        &["plugins.p.artifact", "has no manifest", "/kinds@sha256:0"],
     );
     let node = Node::new();
     let text = node.write("text.txt", "text");
@@ -325,7 +325,7 @@ fn what_is_too_long_is_not_read_to_its_end() {
         }
     };
     let gate = Gate::start(CRANE.socket(), |_| Verdict::Pass, alter);
-    let reference = format!("oci://{}/long:1", gate.address());
+    let reference = format!("oci://{}/{}:1", gate.address(), Registry::name("long"));
     refuses(&node_with(&reference, "", ""), &["plugins.p.artifact", "is larger than 1048576 bytes"]);
 }
 
@@ -352,13 +352,13 @@ fn a_password_is_given_where_it_is_asked_for() {
     push(&CRANE, "private", "1", PLUGIN);
     let gate = Gate::start(CRANE.socket(), asking_for_password, |_, _| {});
     let registry = gate.address();
-    let reference = format!("oci://{registry}/private:1");
+    let reference = format!("oci://{registry}/{}:1", Registry::name("private"));
     let node = node_with(&reference, "", &with_auth(&registry));
     docker_config(&node, &registry, json!({"auth": STANDARD.encode("agent:right")}));
     runs(&node);
     // By the command too, for pushing as well.
     let file = plugin(PLUGIN);
-    let target = format!("oci://{registry}/private:2");
+    let target = format!("oci://{registry}/{}:2", Registry::name("private"));
     weir(
         &node,
         &["plugin", "push", file.to_str().unwrap(), &target, "--registry-config", "pull-secret.json"],
@@ -391,7 +391,8 @@ fn a_token_is_fetched_and_an_expired_one_is_told() {
         let (method, target) = request.target();
         if target.starts_with("/token") {
             let body = String::from_utf8_lossy(&request.body).into_owned();
-            let scope = "scope=repository%3Atokens%3Apull";
+            let scope = Registry::name("tokens").replace('/', "%2F");
+            let scope = &format!("scope=repository%3A{scope}%3Apull");
             let by_password =
                 request.header("authorization") == Some(&format!("Basic {}", STANDARD.encode("a:b")));
             let is_good = match method {
@@ -410,7 +411,7 @@ fn a_token_is_fetched_and_an_expired_one_is_told() {
     };
     let gate = Gate::start(CRANE.socket(), judge, |_, _| {});
     let registry = gate.address();
-    let reference = format!("oci://{registry}/tokens:1");
+    let reference = format!("oci://{registry}/{}:1", Registry::name("tokens"));
     for entry in [
         json!({"username": "a", "password": "b"}),
         json!({"identitytoken": "fresh"}),
@@ -445,7 +446,7 @@ fn an_authority_of_ones_own_is_trusted_where_it_is_given() {
     let authority = Authority::new();
     let proxy = FaultProxy::with_certificate(0, CRANE.socket(), &authority.valid());
     let registry = format!("127.0.0.1:{}", proxy.port());
-    let reference = format!("oci://{registry}/tls:1");
+    let reference = format!("oci://{registry}/{}:1", Registry::name("tls"));
     let top = format!("registries:\n  '{registry}': {{ca: {{file: ca.pem}}}}\n");
     let with_ca = |pem: &str| {
         let node = Node::with_compiled(&[PLUGIN]);
@@ -468,7 +469,9 @@ fn a_start_needs_no_registry_for_what_is_in_the_cache() {
     CRANE.sign("down", &digest, &KEYS, SignatureLayout::Tag);
     let gate = Gate::open(CRANE.socket());
     let address = gate.address();
-    let (by_tag, by_digest) = (format!("oci://{address}/down:1"), format!("oci://{address}/down@{digest}"));
+    let name = Registry::name("down");
+    let (by_tag, by_digest) =
+        (format!("oci://{address}/{name}:1"), format!("oci://{address}/{name}@{digest}"));
     let verified = verified_by(&KEYS.public());
     let [tagged, pinned, fresh] =
         [&by_tag, &by_digest, &by_tag].map(|artifact| node_with(artifact, &verified, ""));
@@ -497,7 +500,7 @@ fn a_damaged_cache_is_fetched_again() {
     let digest = push(&CRANE, "damaged", "1", PLUGIN);
     CRANE.sign("damaged", &digest, &KEYS, SignatureLayout::Bundle);
     let gate = Gate::open(CRANE.socket());
-    let reference = format!("oci://{}/damaged@{digest}", gate.address());
+    let reference = format!("oci://{}/{}@{digest}", gate.address(), Registry::name("damaged"));
     let node = node_with(&reference, &verified_by(&KEYS.public()), "");
     runs(&node);
     let files = |part: &str| {
@@ -526,7 +529,7 @@ fn a_damaged_cache_is_fetched_again() {
 fn a_tag_stands_for_what_it_is_at_the_start() {
     let first = push(&CRANE, "moving", "1", PLUGIN);
     let gate = Gate::open(CRANE.socket());
-    let reference = format!("oci://{}/moving:1", gate.address());
+    let reference = format!("oci://{}/{}:1", gate.address(), Registry::name("moving"));
     let node = node_with(&reference, "", "");
     assert!(runs(&node).log.contains(&first));
     let second = push(&CRANE, "moving", "1", OTHER_PLUGIN);
