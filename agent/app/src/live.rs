@@ -245,3 +245,6 @@ fn one(config: &Config, path: &[&str], message: String) -> Errors {
 
 /// Every name with what it is compared by.
 type ByName<T> = BTreeMap<String, T>;
+
+#[cfg(test)]
+mod tests;

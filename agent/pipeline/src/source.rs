@@ -26,7 +26,7 @@ impl Stop {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether the end was asked for. A source looks at least every 200 ms.
+    /// Whether the end was asked for. A source looks at least every 200 ms, and at once when its thread is unparked.
     pub fn is_stopped(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }

@@ -158,8 +158,12 @@ impl Workers {
             lane.pipeline = None;
         }
         for pipeline in pipelines {
-            let lane = state.lanes.entry(Arc::clone(&pipeline.name));
-            lane.or_insert_with(Lane::new).pipeline = Some(pipeline);
+            match state.lanes.get_mut(&pipeline.name) {
+                Some(lane) => lane.pipeline = Some(pipeline),
+                None => {
+                    state.lanes.insert(Arc::clone(&pipeline.name), Lane::of(pipeline));
+                }
+            }
         }
         state.routes = sources;
         self.shared.try_held_again(&mut state);

@@ -137,7 +137,8 @@ pub(crate) fn run(layout: Box<dyn Layout>, options: Options, context: SourceCont
     while !stop.is_stopped() {
         match engine.step(clock.now()) {
             Ok(Step::Busy) => {}
-            Ok(Step::Idle(wait)) => std::thread::sleep(wait),
+            // Who stops it wakes it.
+            Ok(Step::Idle(wait)) => std::thread::park_timeout(wait),
             Ok(Step::Done) | Err(Stopped) => return,
         }
     }

@@ -210,6 +210,13 @@ impl Sinks {
         !ended.is_empty()
     }
 
+    /// The buffer of a sink that runs, and what tells its driver from others.
+    #[cfg(test)]
+    pub fn sink(&self, name: &str) -> Option<(Arc<MemoryTier>, tokio::task::Id)> {
+        let running = self.running.get(name)?;
+        Some((Arc::clone(&running.face.buffer), running.driver.id()))
+    }
+
     fn all(&self) -> impl Iterator<Item = (&String, &Running)> {
         self.running.iter().chain(&self.orphans)
     }

@@ -82,8 +82,8 @@ impl Sources {
         let leaving: Vec<(&String, Running)> =
             names.filter_map(|name| Some((name, self.running.remove(name)?))).collect();
         for (name, source) in &leaving {
-            source.stop.stop();
             workers.close_source(name);
+            source.tell_to_end();
         }
         join(leaving.into_iter().map(|(name, source)| (name.clone(), source)).collect());
     }
@@ -134,6 +134,12 @@ impl Sources {
         }
     }
 
+    /// What tells one run of a source from another.
+    #[cfg(test)]
+    pub fn metrics_of(&self, name: &str) -> Option<Arc<SourceMetrics>> {
+        Some(Arc::clone(&self.running.get(name)?.metrics))
+    }
+
     pub fn views(&self) -> Vec<(String, Arc<SourceMetrics>)> {
         self.running.iter().map(|(name, source)| (name.clone(), Arc::clone(&source.metrics))).collect()
     }
@@ -145,7 +151,7 @@ impl Sources {
     /// Tells all to end, and waits a moment.
     pub fn stop_all(&mut self) {
         for source in self.running.values() {
-            source.stop.stop();
+            source.tell_to_end();
         }
         join(std::mem::take(&mut self.running).into_iter().collect());
     }
@@ -177,6 +183,13 @@ fn join(mut leaving: Vec<(String, Running)>) {
 // === impl Running ===
 
 impl Running {
+    fn tell_to_end(&self) {
+        self.stop.stop();
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
+        }
+    }
+
     fn has_ended(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }

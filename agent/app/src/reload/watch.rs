@@ -32,18 +32,26 @@ pub fn watch(path: &Path, state: &Arc<AgentState>) -> std::io::Result<()> {
 fn look_forever(path: &Path, state: &Weak<AgentState>) {
     let (tell, told) = mpsc::sync_channel(1);
     let mut watcher = Watcher { inner: None, folders: Vec::new() };
+    let mut known = None;
+    let mut next_look = Instant::now() + LOOK_EVERY;
     loop {
-        watcher.watch(path, &tell);
-        // Whatever it is that happened, or nothing for long enough.
-        let _ = told.recv_timeout(LOOK_EVERY);
+        // What changed before it was watched nobody heard of.
+        if !watcher.watch(path, &tell) {
+            // Whatever it is that happened, or nothing for long enough.
+            let _ = told.recv_timeout(next_look.saturating_duration_since(Instant::now()));
+        }
         let hash = settle(path);
         let Some(state) = state.upgrade() else { return };
-        // Where nothing can be read just now, a swap may be under way; the next look finds what came of it.
-        if hash.is_some() {
-            state.reloads.hint(Trigger::Files);
+        let is_time = Instant::now() >= next_look;
+        if is_time {
+            next_look = Instant::now() + LOOK_EVERY;
         }
-        drop(state);
-        let _ = told.try_recv();
+        // Where nothing can be read just now, a swap may be under way; the next look finds what came of it. Artefacts
+        // lie elsewhere and are looked at only when it is time.
+        if hash.is_some() && (hash != known || is_time) {
+            state.reloads.hint(Trigger::Files);
+            known = hash;
+        }
     }
 }
 
@@ -68,11 +76,12 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// Watches the folders that matter now: links may lead elsewhere than before, and a watch ends with its folder.
-    fn watch(&mut self, path: &Path, tell: &mpsc::SyncSender<()>) {
+    /// Watches the folders that matter now: links may lead elsewhere than before, and a watch ends with its folder. Says
+    /// whether these are others than before.
+    fn watch(&mut self, path: &Path, tell: &mpsc::SyncSender<()>) -> bool {
         let folders = folders_of(path);
-        if self.inner.is_some() && self.folders == folders {
-            return;
+        if self.folders == folders {
+            return false;
         }
         let tell = tell.clone();
         let handler = move |event: notify::Result<notify::Event>| {
@@ -88,14 +97,16 @@ impl Watcher {
             Ok(watcher)
         });
         match watcher {
-            Ok(watcher) => (self.inner, self.folders) = (Some(watcher), folders),
+            Ok(watcher) => self.inner = Some(watcher),
             Err(error) => {
                 let seconds = LOOK_EVERY.as_secs();
                 tracing::warn!(%error, "cannot watch the configuration; it is looked at every {seconds} s");
-                // Tried again when something else is to be watched.
-                self.folders = folders;
+                self.inner = None;
             }
         }
+        // What cannot be watched is tried again when something else is to be.
+        self.folders = folders;
+        true
     }
 }
 

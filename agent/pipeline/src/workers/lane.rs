@@ -59,8 +59,9 @@ pub(super) enum Outcome {
 // === impl Lane ===
 
 impl Lane {
-    pub fn new() -> Lane {
-        Lane { is_new: true, ..Lane::default() }
+    /// Of a pipeline that there was none of before.
+    pub fn of(pipeline: Arc<Pipeline>) -> Lane {
+        Lane { pipeline: Some(pipeline), is_new: true, ..Lane::default() }
     }
 
     /// The weight of what waits here and may be taken, if there is room for it.
