@@ -570,6 +570,14 @@ fn a_running_agent_follows_a_tag_where_it_is_told_to_look() {
     assert!(runs(&first, "registry"), "the old one does not run any more");
     CRANE.sign("polled", &second, &KEYS, SignatureLayout::Bundle);
     until("what is signed runs", || runs(&second, "registry"));
+    let shown = agent.admin().get("/api/plugins").body;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let shown = &shown["plugins"][0];
+    assert_eq!((&shown["plugin"], &shown["name"]), (&json!("p"), &json!(OTHER_PLUGIN)));
+    let artifact = &shown["artifact"];
+    assert_eq!((&artifact["digest"], &artifact["reference"]), (&json!(second), &json!(reference)));
+    assert!(artifact["key"].as_str().unwrap().starts_with("sha256:"));
+    assert_eq!((&artifact["from"], &artifact["stale"]), (&json!("registry"), &json!(null)));
     // The same component as another artefact is noted, and is no change.
     let third = CRANE.push_by_crane("polled:1", &fs::read(plugin(OTHER_PLUGIN)).unwrap());
     assert_ne!(second, third);

@@ -5,6 +5,7 @@
 pub mod client;
 mod page;
 pub mod place;
+mod plugins;
 mod routes;
 mod server;
 
