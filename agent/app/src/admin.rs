@@ -6,6 +6,7 @@ pub mod client;
 pub mod explain;
 mod page;
 pub mod place;
+mod plugins;
 mod routes;
 mod server;
 

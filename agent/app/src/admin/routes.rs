@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use weir_buffer::ledger::Statement;
 
-use super::{Token, explain, page};
+use super::{Token, explain, page, plugins};
 use crate::metrics;
 use crate::reload::{Attempt, Busy, Outcome, Status, Trigger};
 use crate::state::AgentState;
@@ -61,6 +61,7 @@ pub fn routes(state: Arc<AgentState>, token: Token) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/ledger", get(ledger))
         .route("/api/generation", get(generation))
+        .route("/api/plugins", get(running_plugins))
         .route("/api/reload", post(reload))
         .merge(explain::routes(token))
         .fallback(nothing_here)
@@ -94,6 +95,11 @@ async fn ledger(State(state): Shared) -> Response {
 /// Which generation runs, and what became of the last reload.
 async fn generation(State(state): Shared) -> axum::Json<Status> {
     axum::Json(state.reloads.status())
+}
+
+/// Which plugins run, and where their artefacts were had.
+async fn running_plugins(State(state): Shared) -> axum::Json<plugins::PluginsAnswer> {
+    axum::Json(plugins::answer(&state.view()))
 }
 
 /// Reloads, and says what came of it: 200 where the configuration on disk runs now, 422 with the reasons where it does
@@ -144,7 +150,7 @@ async fn page(State(state): Shared) -> Response {
 async fn nothing_here() -> (StatusCode, &'static str) {
     (
         StatusCode::NOT_FOUND,
-        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/generation, /api/reload and /api/explain\n",
+        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/generation, /api/plugins, /api/reload and /api/explain\n",
     )
 }
 
