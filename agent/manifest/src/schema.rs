@@ -95,7 +95,9 @@ impl<'s> Checker<'s> {
     ) {
         self.steps += 1;
         if self.steps > MAX_STEPS || depth > MAX_DEPTH {
-            self.stop("config_schema of the manifest takes too long to check: it refers to itself in circles");
+            self.stop(
+                "config_schema of the manifest takes too long to check: it refers to itself in circles",
+            );
         }
         if self.stopped.is_some() {
             return;
@@ -107,7 +109,8 @@ impl<'s> Checker<'s> {
             _ => return self.stop("config_schema of the manifest has a subschema that is no object"),
         };
         if let Some(name) = members.keys().find(|name| !is_known(name)) {
-            return self.stop(&format!("config_schema of the manifest says `{name}`, which is not known here"));
+            return self
+                .stop(&format!("config_schema of the manifest says `{name}`, which is not known here"));
         }
         let mut say = |problem: String| tell(problems, place, problem);
         keyword::of_any(members, value, &mut say);
@@ -215,7 +218,8 @@ impl<'s> Checker<'s> {
                 _ => {}
             }
         }
-        for (name, schema) in members.get("dependentSchemas").and_then(Value::as_object).into_iter().flatten() {
+        for (name, schema) in members.get("dependentSchemas").and_then(Value::as_object).into_iter().flatten()
+        {
             if entries.contains_key(name) {
                 self.check(schema, &Value::Object(entries.clone()), place, depth + 1, problems);
             }
@@ -233,20 +237,27 @@ impl<'s> Checker<'s> {
         if let Some(reference) = members.get("$ref") {
             match reference.as_str().and_then(|reference| pointer::find(self.root, reference)) {
                 Some(schema) => self.check(schema, value, place, depth + 1, problems),
-                None => self.stop(&format!("config_schema of the manifest refers to {reference}, which it has not")),
+                None => self
+                    .stop(&format!("config_schema of the manifest refers to {reference}, which it has not")),
             }
         }
         let list = |name: &str| members.get(name).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         for schema in list("allOf") {
             self.check(schema, value, place, depth + 1, problems);
         }
-        if members.contains_key("anyOf") && !list("anyOf").iter().any(|schema| self.fits(schema, value, depth)) {
+        if members.contains_key("anyOf")
+            && !list("anyOf").iter().any(|schema| self.fits(schema, value, depth))
+        {
             tell(problems, place, "is none of the forms that it may have".to_owned());
         }
         if members.contains_key("oneOf") {
             let count = list("oneOf").iter().filter(|schema| self.fits(schema, value, depth)).count();
             if count != 1 {
-                tell(problems, place, format!("must have exactly one of the forms that are asked for, not {count}"));
+                tell(
+                    problems,
+                    place,
+                    format!("must have exactly one of the forms that are asked for, not {count}"),
+                );
             }
         }
         if let Some(schema) = members.get("not")

@@ -83,8 +83,7 @@ pub fn measure(
 
 fn measure_size(runners: &mut [Runner], events: &[Event], effort: Effort) -> Vec<f64> {
     let surroundings = Surroundings { now: NEW_YEAR, pressure: 0.0 };
-    let calls: Vec<_> =
-        runners.iter_mut().map(|runner| runner.replayer.call(events, surroundings)).collect();
+    let calls: Vec<_> = runners.iter_mut().map(|runner| runner.replayer.call(events, surroundings)).collect();
     let mut rounds = vec![Vec::new(); runners.len()];
     let share = effort.time / ROUNDS as u32;
     for round in 0..=ROUNDS {

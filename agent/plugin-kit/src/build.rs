@@ -81,7 +81,8 @@ pub fn build(project: &Project, progress: &dyn Progress) -> Result<Built, BuildE
     };
     if !wasm.starts_with(&COMPONENT_HEADER) {
         return Err(BuildError::Result(
-            "what was built is a core module, not a component; does it call the SDK's export macro?".to_owned(),
+            "what was built is a core module, not a component; does it call the SDK's export macro?"
+                .to_owned(),
         ));
     }
     read_manifest(&wasm)?;

@@ -158,7 +158,10 @@ fn grown(old: &Manifest, new: &Manifest) -> Vec<String> {
     if let Some(allowed) = &old.attributes {
         match &new.attributes {
             Some(wanted) => out.extend(
-                wanted.iter().filter(|name| !allowed.contains(name)).map(|name| format!("sees the attribute {name}")),
+                wanted
+                    .iter()
+                    .filter(|name| !allowed.contains(name))
+                    .map(|name| format!("sees the attribute {name}")),
             ),
             None => out.push("sees any attribute".to_owned()),
         }
@@ -198,7 +201,11 @@ mod tests {
     fn only_what_is_more_has_grown() {
         let cases = [
             (r#""reads":["a"],"writes":[]"#, r#""reads":["a.b"],"writes":[]"#, vec![]),
-            (r#""reads":["a"],"writes":[]"#, r#""reads":["a","b"],"writes":["c"]"#, vec!["reads b", "writes c"]),
+            (
+                r#""reads":["a"],"writes":[]"#,
+                r#""reads":["a","b"],"writes":["c"]"#,
+                vec!["reads b", "writes c"],
+            ),
             (r#""reads":[],"writes":"any""#, r#""reads":"any","writes":"any""#, vec!["reads any field"]),
             (
                 r#""reads":[],"writes":[]"#,

@@ -158,8 +158,7 @@ impl Fixture {
             true => Some(lines(&expected_file)?),
             false => None,
         };
-        let surroundings =
-            Surroundings { now: context.now.unwrap_or(NEW_YEAR), pressure: context.pressure };
+        let surroundings = Surroundings { now: context.now.unwrap_or(NEW_YEAR), pressure: context.pressure };
         Ok(Fixture { name, config, events, surroundings, expected, expected_file })
     }
 
@@ -304,7 +303,10 @@ mod tests {
             told(json!({"keep": {"a": 1, "b": {"c": "x"}}}), json!({"keep": {"b": {"c": "y"}, "d": null}})),
             ["keep.a: 1 is gone", "keep.b.c: \"x\" became \"y\"", "keep.d: null is new"]
         );
-        assert_eq!(told(json!({"keep": {}}), json!({"drop": "r"})), ["keep: {} is gone", "drop: \"r\" is new"]);
+        assert_eq!(
+            told(json!({"keep": {}}), json!({"drop": "r"})),
+            ["keep: {} is gone", "drop: \"r\" is new"]
+        );
     }
 
     #[test]

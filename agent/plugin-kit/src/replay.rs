@@ -126,7 +126,8 @@ impl Sandbox {
             isolation: Isolation::Shared,
         };
         let plugin = Plugin::load(&engine, &self.cache, &self.compiler, spec)?;
-        let compiled = Compiled::new(&[plugin.plan()]).map_err(|error| ReplayError::Plan(error.to_string()))?;
+        let compiled =
+            Compiled::new(&[plugin.plan()]).map_err(|error| ReplayError::Plan(error.to_string()))?;
         let instance = plugin.instance();
         Ok(Replayer { plugin, instance, compiled, sheet: Sheet::new(), arenas: ArenaPool::new() })
     }
@@ -165,9 +166,9 @@ impl Replayer {
         let mut streams: BTreeMap<&BTreeMap<String, String>, u32> = BTreeMap::new();
         for event in events {
             let known = streams.len() as u64;
-            let stream = *streams.entry(&event.attributes).or_insert_with(|| {
-                builder.add_stream(&Stream::new(attributes(&event.attributes), known))
-            });
+            let stream = *streams
+                .entry(&event.attributes)
+                .or_insert_with(|| builder.add_stream(&Stream::new(attributes(&event.attributes), known)));
             let content = builder.arena.append(event.text.as_bytes());
             let later = now.saturating_add((first + builder.rows()) as i64 * STEP);
             builder.push(Row {
@@ -243,7 +244,8 @@ impl Replayer {
             else {
                 continue;
             };
-            let incarnation = batch.streams().get(row.stream as usize).map_or(0, |stream| stream.incarnation());
+            let incarnation =
+                batch.streams().get(row.stream as usize).map_or(0, |stream| stream.incarnation());
             if id == EventId::new(incarnation, row.offset, batch.raw(row)) {
                 treated.fate = Fate::Kept(own);
             } else {

@@ -111,8 +111,11 @@ fn check_empty(folder: &Path) -> Result<(), NewError> {
 
 fn write(path: &Path, text: &str) -> Result<(), NewError> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)
-            .map_err(|source| NewError::Io { action: "create", path: folder.to_owned(), source })?;
+        fs::create_dir_all(folder).map_err(|source| NewError::Io {
+            action: "create",
+            path: folder.to_owned(),
+            source,
+        })?;
     }
     fs::write(path, text).map_err(|source| NewError::Io { action: "write", path: path.to_owned(), source })
 }
@@ -179,7 +182,9 @@ mod tests {
     #[test]
     fn bad_names_are_refused() {
         let long = "a".repeat(MAX_NAME_BYTES + 1);
-        for name in ["", "A", "1a", "-a", "a-", "a_b", "a b", "a/b", "..", "größe", "serde", "weir-sdk", &long] {
+        for name in
+            ["", "A", "1a", "-a", "a-", "a_b", "a b", "a/b", "..", "größe", "serde", "weir-sdk", &long]
+        {
             let folder = tempfile::tempdir().unwrap();
             let error = create(&folder.path().join("x"), name, Language::Rust).unwrap_err();
             assert!(matches!(error, NewError::Name { .. }), "{name}: {error}");
@@ -192,7 +197,9 @@ mod tests {
         let sdk = "version = 4\n\n[[package]]\nname = \"a\"\n\n[[package]]\nname = \"c\"\n";
         let names = |name| {
             let lock = lock_with(sdk, name);
-            lock.lines().filter_map(|line| line.strip_prefix("name = ").map(str::to_owned)).collect::<Vec<_>>()
+            lock.lines()
+                .filter_map(|line| line.strip_prefix("name = ").map(str::to_owned))
+                .collect::<Vec<_>>()
         };
         assert_eq!(names("b"), ["\"a\"", "\"b\"", "\"c\""]);
         assert_eq!(names("d"), ["\"a\"", "\"c\"", "\"d\""]);

@@ -88,12 +88,14 @@ impl Event {
         if recorded.v != VERSION {
             return Err(format!("it is of version {}, and {VERSION} is what is known here", recorded.v));
         }
-        if let Some(name) = recorded.attributes.keys().find(|name| !ATTRIBUTE_NAMES.contains(&name.as_str())) {
+        if let Some(name) = recorded.attributes.keys().find(|name| !ATTRIBUTE_NAMES.contains(&name.as_str()))
+        {
             let known = ATTRIBUTE_NAMES.join(", ");
             return Err(format!("`{name}` is no attribute of a stream; there are {known}"));
         }
-        let time = parse_rfc3339(recorded.time.as_bytes())
-            .ok_or_else(|| "its `time` is not of RFC 3339, as 2026-01-02T03:04:05.000000000Z is".to_owned())?;
+        let time = parse_rfc3339(recorded.time.as_bytes()).ok_or_else(|| {
+            "its `time` is not of RFC 3339, as 2026-01-02T03:04:05.000000000Z is".to_owned()
+        })?;
         Ok(Event { text: recorded.text, attributes: recorded.attributes, time: Some(time) })
     }
 
@@ -118,8 +120,7 @@ impl Event {
 impl Events {
     /// Opens a file of events.
     pub fn open(path: &Path) -> Result<Events, TrafficError> {
-        let file =
-            File::open(path).map_err(|source| TrafficError::Read { path: path.to_owned(), source })?;
+        let file = File::open(path).map_err(|source| TrafficError::Read { path: path.to_owned(), source })?;
         Ok(Events { path: path.to_owned(), lines: BufReader::new(file), line: 0 })
     }
 
@@ -165,7 +166,10 @@ mod tests {
         let mut line = Vec::new();
         event.record(&mut line);
         let line = String::from_utf8(line).unwrap();
-        assert!(line.starts_with("{\"v\":1,\"time\":\"2026-11-22T10:00:00.123456789Z\",\"attributes\":{"), "{line}");
+        assert!(
+            line.starts_with("{\"v\":1,\"time\":\"2026-11-22T10:00:00.123456789Z\",\"attributes\":{"),
+            "{line}"
+        );
         assert_eq!(Event::parse(line.trim_end()), Ok(event));
     }
 

@@ -118,15 +118,15 @@ impl Rustc {
     fn ask(program: OsString, folder: &Path) -> Result<Rustc, Error> {
         let ask = |arguments: &[&str]| {
             let shown = || program.to_string_lossy().into_owned();
-            let failed =
-                |problem| Error::Ask { program: shown(), arguments: arguments.join(" "), problem };
+            let failed = |problem| Error::Ask { program: shown(), arguments: arguments.join(" "), problem };
             let mut command = Command::new(&program);
             command.current_dir(folder).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit());
             let output = command.output().map_err(|source| Error::Start { program: shown(), source })?;
             if !output.status.success() {
                 return Err(failed(format!("it ended with {}", output.status)));
             }
-            String::from_utf8(output.stdout).map_err(|_| failed("it wrote bytes that are not UTF-8".to_owned()))
+            String::from_utf8(output.stdout)
+                .map_err(|_| failed("it wrote bytes that are not UTF-8".to_owned()))
         };
         let sysroot = PathBuf::from(ask(&["--print", "sysroot"])?.trim_end());
         let version = ask(&["-vV"])?;
@@ -176,11 +176,7 @@ fn forced_route(value: Option<&str>) -> Result<Option<Route>, Error> {
     }
 }
 
-fn first_that_works(
-    folder: &Path,
-    rustc: &Rustc,
-    progress: &dyn Progress,
-) -> Result<(Route, String), Error> {
+fn first_that_works(folder: &Path, rustc: &Rustc, progress: &dyn Progress) -> Result<(Route, String), Error> {
     if !rustc.has_target() && debian::is_complete() {
         return Ok((Route::Debian, "Debian's compiler, as rustup lacks the target".to_owned()));
     }

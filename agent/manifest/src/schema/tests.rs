@@ -30,7 +30,10 @@ fn what_fits_is_good() {
         (json!({"if": {"const": 1}, "then": {"type": "number"}, "else": {"type": "string"}}), json!("a")),
         (json!({"$defs": {"a b": {"type": "number"}}, "items": {"$ref": "#/$defs/a%20b"}}), json!([1])),
         (json!({"$defs": {"a": {"$anchor": "here", "type": "number"}}, "$ref": "#here"}), json!(1)),
-        (json!({"properties": {"next": {"$ref": "#"}}, "additionalProperties": false}), json!({"next": {"next": {}}})),
+        (
+            json!({"properties": {"next": {"$ref": "#"}}, "additionalProperties": false}),
+            json!({"next": {"next": {}}}),
+        ),
         (json!({"dependentRequired": {"a": ["b"]}}), json!({"b": 1})),
         (json!({"x-order": 1, "format": "email"}), json!("nobody")),
     ];
@@ -46,7 +49,11 @@ fn what_does_not_fit_is_told_with_its_place() {
     let cases = [
         (properties, json!({"rates": {"info": 2}}), "rates.info: must be at most 1"),
         (json!({"items": {"required": ["field"]}}), json!([{}]), "[0]: the key `field` is missing"),
-        (json!({"properties": {"a": {}}, "additionalProperties": false}), json!({"b": 1}), "b: unknown key; there are a"),
+        (
+            json!({"properties": {"a": {}}, "additionalProperties": false}),
+            json!({"b": 1}),
+            "b: unknown key; there are a",
+        ),
         (json!({"type": "object"}), json!([]), "must be a map"),
         (json!({"type": ["string", "null"]}), json!(1), "must be one of string, null"),
         (json!({"enum": ["a", 1]}), json!("b"), "must be one of \"a\", 1"),
@@ -65,7 +72,11 @@ fn what_does_not_fit_is_told_with_its_place() {
         (json!({"minProperties": 1}), json!({}), "must have at least 1 keys"),
         (json!({"maxProperties": 0}), json!({"a": 1}), "must have at most 0 keys"),
         (json!({"propertyNames": {"maxLength": 1}}), json!({"ab": 1}), "ab: is a name that must not be used"),
-        (json!({"dependentRequired": {"a": ["b"]}}), json!({"a": 1}), "the key `b` is missing, which `a` needs"),
+        (
+            json!({"dependentRequired": {"a": ["b"]}}),
+            json!({"a": 1}),
+            "the key `b` is missing, which `a` needs",
+        ),
         (json!({"dependentSchemas": {"a": {"required": ["b"]}}}), json!({"a": 1}), "the key `b` is missing"),
         (json!({"anyOf": [false, {"type": "null"}]}), json!(1), "is none of the forms"),
         (json!({"oneOf": [true, true]}), json!(1), "exactly one of the forms that are asked for, not 2"),

@@ -21,7 +21,12 @@ pub(super) fn build(project: &Project, progress: &dyn Progress) -> Result<Vec<u8
     ensure("node", &["nodejs"], progress)?;
     ensure("npm", &["npm"], progress)?;
     let tool = tool(FOLDER, "makes components of JavaScript", progress, |folder| {
-        fetch(Command::new("npm").args(["install", "--silent", "--no-fund", "--no-audit", "--prefix"]).arg(folder).arg(PACKAGE))
+        fetch(
+            Command::new("npm")
+                .args(["install", "--silent", "--no-fund", "--no-audit", "--prefix"])
+                .arg(folder)
+                .arg(PACKAGE),
+        )
     })?;
     // The script has to lie beside what it imports.
     let script = tool.join(SCRIPT);

@@ -82,7 +82,9 @@ mod tests {
     #[test]
     fn only_the_plugins_own_component_counts() {
         let line = |reason: &str, path: &str| {
-            format!(r#"{{"reason":"{reason}","manifest_path":"{path}","filenames":["/t/a.wasm","/t/a.rlib"]}}"#)
+            format!(
+                r#"{{"reason":"{reason}","manifest_path":"{path}","filenames":["/t/a.wasm","/t/a.rlib"]}}"#
+            )
         };
         let manifest = Path::new("/p/Cargo.toml");
         let found = |line: &str| components(line, manifest).len();

@@ -78,7 +78,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     let failed: u64 = costs.iter().map(|costs| costs.failed_calls).sum();
     if failed > 0 {
-        output::complain(&format!("{failed} calls failed, so the figures say little; see `weir plugin test`"));
+        output::complain(&format!(
+            "{failed} calls failed, so the figures say little; see `weir plugin test`"
+        ));
     }
     let code = if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     match arguments.output.output {
@@ -145,7 +147,8 @@ fn table(costs: &[Costs], painter: Painter) -> String {
             let cost = costs.batches.get(at).map_or(0.0, |cost| cost.ns_per_event);
             text += &format!("  {:>width$}", format!("{cost:.1} ns"));
         }
-        if let (Some(old), true) = (costs.get(1).and_then(|old| old.batches.get(at)), size.ns_per_event > 0.0) {
+        if let (Some(old), true) = (costs.get(1).and_then(|old| old.batches.get(at)), size.ns_per_event > 0.0)
+        {
             let change = 100.0 * (size.ns_per_event / old.ns_per_event - 1.0);
             text += &format!("  {change:+.0} %");
         }

@@ -23,7 +23,9 @@ impl Progress for Steps {
         let seconds = begun.elapsed().as_secs_f64();
         match &outcome {
             Ok(done) => output::tell(&format!("  {} in {seconds:.1} s", painter.paint(Style::Green, done))),
-            Err(_) => output::tell(&format!("  {} after {seconds:.1} s", painter.paint(Style::Red, "failed"))),
+            Err(_) => {
+                output::tell(&format!("  {} after {seconds:.1} s", painter.paint(Style::Red, "failed")))
+            }
         }
         outcome
     }

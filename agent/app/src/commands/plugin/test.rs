@@ -59,8 +59,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let is_good =
-        |outcome: &Outcome| matches!(outcome, Outcome::Passed { .. } | Outcome::Updated { .. });
+    let is_good = |outcome: &Outcome| matches!(outcome, Outcome::Passed { .. } | Outcome::Updated { .. });
     let all_good = outcomes.iter().all(|(_, outcome)| is_good(outcome));
     let code = if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     match arguments.output.output {
@@ -105,8 +104,7 @@ fn tell(name: &str, outcome: &Outcome, painter: Painter) -> String {
         Outcome::NotRun(why) => head(Style::Red, "failed ", why),
         Outcome::Differs(differences) => {
             let count = differences.len();
-            let mut text =
-                head(Style::Red, "failed ", &format!("{} came out differently", events(count)));
+            let mut text = head(Style::Red, "failed ", &format!("{} came out differently", events(count)));
             for difference in differences.iter().take(MAX_SHOWN) {
                 text += &tell_difference(difference, painter);
             }
