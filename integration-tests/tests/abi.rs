@@ -24,7 +24,9 @@ fn a_component_of_every_version_runs() {
         let node = Node::new();
         node.write("old.wasm", wat::parse_file(&path).unwrap());
         node.configure(CONFIG);
-        node.pod("shop_cart_u1").line("{\"level\":\"info\"}").line("plain text");
+        let mut log = node.pod("shop_cart_u1");
+        log.line("{\"level\":\"info\"}");
+        log.line("plain text");
         let ended = node.run_once_well();
         assert_eq!(lines(&node.path("out.ndjson")).len(), 2, "{}: {ended}", path.display());
         let inspected = node.weir(&["plugin", "inspect", "old.wasm"]);
