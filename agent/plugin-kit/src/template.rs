@@ -71,8 +71,8 @@ pub fn create(folder: &Path, name: &str, language: Language) -> Result<Vec<&'sta
 fn limits(language: Language) -> &'static str {
     match language {
         Language::Rust => r#"{"memory": "32MiB", "deadline": "100ms"}"#,
-        Language::JavaScript => r#"{"memory": "128MiB", "deadline": "1s"}"#,
-        Language::Python => r#"{"memory": "256MiB", "deadline": "5s"}"#,
+        Language::JavaScript => r#"{"memory": "96MiB", "deadline": "500ms"}"#,
+        Language::Python => r#"{"memory": "64MiB", "deadline": "500ms"}"#,
     }
 }
 
