@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use integration_tests::{Latency, OpenSearch, Scenario};
+use integration_tests::{Latency, OpenSearch, ReloadScenario, Scenario};
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -21,7 +21,6 @@ fn main() -> ExitCode {
     let chosen: BTreeMap<String, u64> = rest.iter().map(pair).collect();
     let choice = |key: &str, default: u64| chosen.get(key).copied().unwrap_or(default);
 
-    let server = OpenSearch::shared();
     let started = Instant::now();
     let progress = |text: String| eprintln!("    {:7.1} s  {text}", started.elapsed().as_secs_f64());
     let (report, problems): (Value, Vec<String>) = match name.as_str() {
@@ -40,13 +39,22 @@ fn main() -> ExitCode {
                 stops: choice("stops", 2) as usize,
                 faults: choice("faults", 0) == 1,
             };
-            let report = scenario.play(&server, &progress);
+            let report = scenario.play(&OpenSearch::shared(), &progress);
             (report.to_json(), report.problems())
         }
         "latency" => {
             let latency = Latency { events: choice("events", 60_000), rate: choice("rate", 1_000) };
-            let report = latency.measure(&server, &progress);
+            let report = latency.measure(&OpenSearch::shared(), &progress);
             (report.to_json(), report.problems())
+        }
+        "reload" => {
+            let scenario = ReloadScenario {
+                reloads: choice("reloads", 100),
+                rate: choice("rate", 50_000),
+                pause: Duration::from_millis(400),
+            };
+            let report = scenario.play(&progress);
+            (report.to_json(), report.problems(true))
         }
         other => panic!("no scenario {other}"),
     };

@@ -6,11 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// A reload may compile a plugin.
+const TIMEOUT: Duration = Duration::from_secs(70);
 
 /// Where an agent answers.
 #[derive(Clone, Debug)]
@@ -56,10 +58,33 @@ impl Admin {
         self.try_get(path).unwrap_or_else(|error| panic!("GET http://{}{path}: {error}", self.address))
     }
 
+    /// Posts nothing to a path, with these headers besides.
+    pub fn post(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!("POST {path} HTTP/1.1\r\nContent-Length: 0\r\n{headers}");
+        self.ask(&head).unwrap_or_else(|error| panic!("POST http://{}{path}: {error}", self.address))
+    }
+
+    /// Asks for a reload: the status and the answer.
+    pub fn reload(&self) -> (u16, Value) {
+        let answer = self.post("/api/reload", &[]);
+        let body = serde_json::from_str(&answer.body);
+        (answer.status, body.unwrap_or_else(|error| panic!("{error}: {answer:?}")))
+    }
+
+    /// Which generation runs.
+    pub fn generation(&self) -> Value {
+        serde_json::from_str(&self.get("/api/generation").body).expect("JSON")
+    }
+
     fn try_get(&self, path: &str) -> std::io::Result<Answer> {
+        self.ask(&format!("GET {path} HTTP/1.1\r\n"))
+    }
+
+    fn ask(&self, head: &str) -> std::io::Result<Answer> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address)?;
+        write!(stream, "{head}Host: {}\r\nConnection: close\r\n\r\n", self.address)?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");

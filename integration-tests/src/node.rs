@@ -146,7 +146,13 @@ impl Node {
     /// What `weir ledger` says.
     #[track_caller]
     pub fn ledger(&self) -> Ledger {
-        let ended = self.weir(&["ledger", "-c", "weir.yaml", "--output", "json"]);
+        self.ledger_of("weir.yaml")
+    }
+
+    /// The same with another configuration than the usual.
+    #[track_caller]
+    pub fn ledger_of(&self, config: &str) -> Ledger {
+        let ended = self.weir(&["ledger", "-c", config, "--output", "json"]);
         assert_eq!(ended.code, Some(0), "{ended}");
         Ledger::parse(&ended.stdout)
     }

@@ -10,6 +10,7 @@ use crate::{
     arguments::Arguments,
     cargo,
     error::{Error, IoContext, Result},
+    plugins::{self, Selection},
     repository::Repository,
     servers,
     test::{BINARY_VARIABLE, PLUGINS_VARIABLE, SERVERS_VARIABLE, TOOL_VARIABLE},
@@ -27,10 +28,18 @@ Scenarios:
            OpenSearch is stopped and started again. Every event must be there once, the ledger must balance
   latency  One container writes 1,000 events a second into a healthy OpenSearch: how long it takes from a line
            written to its document found by its id, as percentiles
+  reload   A container writes 50,000 events a second while the agent's ConfigMap is swapped again and again: sinks,
+           pipelines and a plugin change, every tenth configuration and every tenth plugin is broken, the sink takes
+           nothing for a while. Every event must be there once, and each reload take 250 ms at the most
 
-Options of both:
+Options of all:
+      --rate N      Events a second [default: 8000 for logs, 1000 for latency, 50000 for reload]
+
+Options of logs and latency:
       --events N    Events in all [default: 2000000 for logs, 60000 for latency]
-      --rate N      Events a second [default: 8000 for logs, 1000 for latency]
+
+Options of reload:
+      --reloads N   Times the ConfigMap is swapped [default: 100]
 
 Options of logs:
       --kills N     Times the agent is killed [default: 50]
@@ -44,9 +53,10 @@ Options of logs:
 Exit codes: 0 as it must be, 1 something was lost, doubled or malformed, or took too long, 2 wrong usage";
 
 /// The scenarios are told apart by the program that plays them; here stands what a person may choose.
-const NAMES: [&str; 2] = ["logs", "latency"];
-const NUMBERS_OF_BOTH: [&str; 2] = ["--events", "--rate"];
-const NUMBERS_OF_LOGS: [&str; 3] = ["--kills", "--stops", "--seed"];
+const NAMES: [&str; 3] = ["logs", "latency", "reload"];
+const NUMBERS_OF_LOGS: &[&str] = &["--rate", "--events", "--kills", "--stops", "--seed"];
+const NUMBERS_OF_LATENCY: &[&str] = &["--rate", "--events"];
+const NUMBERS_OF_RELOAD: &[&str] = &["--rate", "--reloads"];
 
 /// The command.
 pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
@@ -55,6 +65,12 @@ pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
     let step = Step::start("weir", "the agent that is put to the test; the first build takes minutes");
     let weir = cargo::build_agent(repository, &[])?;
     step.done(weir.display());
+    if passed_on.first().is_some_and(|name| name == "reload") {
+        plugins::build(repository, &Selection::All)?;
+    }
+    // The other scenarios use no plugin; the folder is looked for all the same.
+    let folder = repository.plugins();
+    fs::create_dir_all(&folder).while_doing("create", &folder)?;
     let step = Step::start("soak", "the program that plays the scenario");
     let player = cargo::build_example(repository, "soak")?;
     step.done(player.display());
@@ -83,11 +99,16 @@ fn parse(mut arguments: Arguments) -> Result<Vec<String>> {
         return Err(Error::Usage(format!("no scenario `{name}`; there are {names}")));
     }
     let logs = name == "logs";
+    let numbers = match name.as_str() {
+        "logs" => NUMBERS_OF_LOGS,
+        "latency" => NUMBERS_OF_LATENCY,
+        _ => NUMBERS_OF_RELOAD,
+    };
     let mut passed_on = vec![name];
     while let Some(argument) = arguments.next()? {
         let option = argument.as_str();
         let key = option.trim_start_matches('-').to_owned();
-        if NUMBERS_OF_BOTH.contains(&option) || (logs && NUMBERS_OF_LOGS.contains(&option)) {
+        if numbers.contains(&option) {
             passed_on.push(format!("{key}={}", arguments.number()?));
         } else if logs && option == "--faults" {
             passed_on.push("faults=1".to_owned());
@@ -105,9 +126,7 @@ fn play(
     servers: &str,
     arguments: &[String],
 ) -> Result<()> {
-    // The scenarios use no plugin; the folder is looked for all the same.
     let plugins = repository.plugins();
-    fs::create_dir_all(&plugins).while_doing("create", &plugins)?;
     let tool = std::env::current_exe().while_doing("find", Path::new("this program"))?;
     let mut command = Command::new(player);
     command
@@ -141,6 +160,7 @@ mod tests {
         let passed_on = parsed(&["logs", "--events", "2_000", "--kills=3", "--faults"]).unwrap();
         assert_eq!(passed_on, ["logs", "events=2000", "kills=3", "faults=1"]);
         assert_eq!(parsed(&["latency", "--rate", "500"]).unwrap(), ["latency", "rate=500"]);
+        assert_eq!(parsed(&["reload", "--reloads", "20"]).unwrap(), ["reload", "reloads=20"]);
     }
 
     #[test]
@@ -152,6 +172,7 @@ mod tests {
             &["logs", "--kills", "0"],
             &["latency", "--kills", "3"],
             &["latency", "--faults"],
+            &["reload", "--events", "3"],
         ] {
             assert_eq!(parsed(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
         }

@@ -1,6 +1,6 @@
 //! The admin address: health, readiness, metrics, the ledger and a page for people, over HTTP.
 //!
-//! It only shows; nothing can be changed through it. `data_dir/admin.json` says where it is.
+//! It shows; all that can be done through it is to ask for a reload of the configuration on disk. `data_dir/admin.json` says where it is.
 
 pub mod client;
 mod page;

@@ -1,9 +1,11 @@
-//! The buffers in front of the sinks: made at the start, with what lies on their disks, and kept safe while the agent
-//! runs.
+//! The buffers in front of the sinks: each is made when its sink is first configured, with what lies on its disk, and
+//! kept safe while the agent runs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -11,89 +13,207 @@ use weir_buffer::disk::filesystem::OperatingSystem;
 use weir_buffer::disk::{StoreError, Unnamed};
 use weir_buffer::ledger::Ledger;
 use weir_buffer::memory::{DEFAULT_BOUND, Disk, DiskSettings, MemoryTier};
-use weir_config::{Config, Name, Sink, WhenFull};
+use weir_config::{Config, Sink, WhenFull};
 use weir_pipeline::checkpoint::Checkpoints;
 
 /// How often to look for what waited too long.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// The buffer of a sink. One that is configured without a disk has one all the same while events of it lie there.
-pub fn build(
-    config: &Config,
-    name: &Name,
-    sink: &Sink,
-    checkpoints: &Arc<Checkpoints>,
-    ledger: &Arc<Ledger>,
-) -> Result<Arc<MemoryTier>, StoreError> {
+/// What a sink's buffer may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Bytes in memory.
+    pub memory: u64,
+    /// Bytes on disk; `None` without one.
+    pub disk: Option<u64>,
+}
+
+/// What the buffer of a sink may hold by the configuration.
+pub fn wanted(config: &Config, sink: &Sink) -> Wanted {
     let configured = sink.buffer.as_ref().and_then(|buffer| config.buffers.get(buffer));
-    let stored = checkpoints.stored(name);
     // A buffer that is full holds its pipelines back by itself.
     debug_assert!(configured.is_none_or(|buffer| buffer.when_full == WhenFull::Block));
-    if configured.is_none() && stored.is_empty() {
-        return Ok(MemoryTier::new(DEFAULT_BOUND, Arc::clone(ledger)));
+    Wanted {
+        memory: configured.map_or(DEFAULT_BOUND, |buffer| buffer.memory.bytes()),
+        disk: configured.map(|buffer| buffer.disk.bytes()),
     }
-    let settings = DiskSettings {
-        sink: name.to_string(),
-        folder: config.data_dir.join("buffer").join(&**name),
-        bound: configured.map_or(0, |buffer| buffer.disk.bytes()),
-        unnamed: if checkpoints.is_complete() { Unnamed::Remove } else { Unnamed::PutAside },
-    };
-    let direct = Arc::clone(checkpoints) as Arc<dyn weir_buffer::ack::Acknowledge>;
-    let disk = Disk::open(&settings, stored, ledger, direct, Arc::new(OperatingSystem))?;
-    let memory = configured.map_or(DEFAULT_BOUND, |buffer| buffer.memory.bytes());
-    Ok(MemoryTier::with_disk(memory, Arc::clone(ledger), Some(disk)))
 }
 
-/// Keeps the accounts right of what lies on disk for sinks that there are no more.
-pub fn keep_orphans(config: &Config, checkpoints: &Checkpoints, ledger: &Ledger) {
-    for sink in checkpoints.sinks_with_stored() {
-        if config.sinks.contains_key(sink.as_str()) {
-            continue;
-        }
-        let mut events = 0;
-        for stored in checkpoints.stored(&sink).values() {
-            for (pipeline, amount) in &stored.accounts {
-                ledger.account(pipeline, &sink).enter_disk(*amount);
-                events += amount.events;
+/// All buffers, by the names of their sinks.
+pub struct Buffers {
+    checkpoints: Arc<Checkpoints>,
+    ledger: Arc<Ledger>,
+    open: BTreeMap<String, Arc<MemoryTier>>,
+    /// Sinks without a buffer here for which events lie on disk all the same; they are in the accounts.
+    orphans: BTreeSet<String>,
+    /// Whether the disk was looked through for them.
+    has_looked: bool,
+    storer: Option<Storer>,
+}
+
+// === impl Buffers ===
+
+impl Buffers {
+    /// Starts to keep buffers safe; there is none yet.
+    pub fn start(checkpoints: Arc<Checkpoints>, ledger: Arc<Ledger>) -> io::Result<Buffers> {
+        let storer = Some(Storer::start()?);
+        let (open, orphans) = Default::default();
+        Ok(Buffers { checkpoints, ledger, open, orphans, has_looked: false, storer })
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The buffer of this name. Once made it is kept: a disk that was opened has an owner.
+    pub fn get(
+        &mut self,
+        config: &Config,
+        name: &str,
+        wanted: &Wanted,
+    ) -> Result<Arc<MemoryTier>, StoreError> {
+        let tier = match self.open.get(name) {
+            Some(tier) => Arc::clone(tier),
+            None => MemoryTier::new(wanted.memory, Arc::clone(&self.ledger)),
+        };
+        if tier.disk().is_none() {
+            // One that is configured without a disk has one all the same while events of it lie there.
+            let stored = self.checkpoints.stored(name);
+            if wanted.disk.is_some() || !stored.is_empty() {
+                tier.put_disk(self.open_disk(config, name, wanted.disk.unwrap_or(0))?);
             }
         }
-        let folder = config.data_dir.join("buffer").join(&sink);
-        tracing::warn!(%sink, events, folder = %folder.display(), "events lie on disk for a sink that is not configured any more; they are delivered when there is a sink of this name again");
+        self.open.insert(name.to_owned(), Arc::clone(&tier));
+        self.storer.iter().for_each(|storer| storer.look_after(&self.open));
+        Ok(tier)
     }
-}
 
-/// Stores what waits for too long, on a thread of its own, since disks block.
-pub struct Storer {
-    buffers: Vec<Arc<MemoryTier>>,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-}
+    fn open_disk(&mut self, config: &Config, name: &str, bound: u64) -> Result<Disk, StoreError> {
+        let settings = DiskSettings {
+            sink: name.to_owned(),
+            folder: folder(config, name),
+            bound,
+            unnamed: if self.checkpoints.is_complete() { Unnamed::Remove } else { Unnamed::PutAside },
+        };
+        let stored = self.checkpoints.stored(name);
+        let direct = Arc::clone(&self.checkpoints) as Arc<dyn weir_buffer::ack::Acknowledge>;
+        let disk = Disk::open(&settings, stored.clone(), &self.ledger, direct, Arc::new(OperatingSystem))?;
+        // What lies there is in the accounts for the second time now.
+        if self.orphans.remove(name) {
+            for (pipeline, amount) in stored.values().flat_map(|stored| &stored.accounts) {
+                self.ledger.account(pipeline, name).leave_disk(*amount);
+            }
+        }
+        Ok(disk)
+    }
 
-impl Storer {
-    /// Starts to look after the buffers with a disk.
-    pub fn start(buffers: &[Arc<MemoryTier>]) -> io::Result<Storer> {
-        let with_disk = buffers.iter().filter(|buffer| buffer.disk().is_some());
-        let buffers: Vec<_> = with_disk.map(Arc::clone).collect();
-        let stop = Arc::new(AtomicBool::new(false));
-        let (looked_after, stopped) = (buffers.clone(), Arc::clone(&stop));
-        let thread = thread::Builder::new().name("storer".to_owned()).spawn(move || {
-            while !looked_after.is_empty() && !stopped.load(Ordering::Acquire) {
-                for buffer in &looked_after {
-                    buffer.store_old();
+    /// Gives a buffer the bounds that it is to have from now on.
+    pub fn set_bounds(&self, name: &str, wanted: &Wanted) {
+        let Some(tier) = self.open.get(name) else { return };
+        if tier.bound() != wanted.memory {
+            tier.set_bound(wanted.memory);
+        }
+        if let Some(disk) = tier.disk() {
+            disk.store().set_bound(wanted.disk.unwrap_or(0));
+        }
+    }
+
+    /// Lets go of a buffer that is empty and without a sink.
+    pub fn forget(&mut self, name: &str) {
+        // One with a disk goes on with it should its sink come back: a folder has one owner.
+        if self.open.get(name).is_some_and(|tier| tier.disk().is_none()) {
+            self.open.remove(name);
+            self.storer.iter().for_each(|storer| storer.look_after(&self.open));
+        }
+    }
+
+    /// Keeps the accounts right of what lies on disk for sinks that there were none of at the start.
+    pub fn note_orphans(&mut self, config: &Config) {
+        if std::mem::replace(&mut self.has_looked, true) {
+            return;
+        }
+        for sink in self.checkpoints.sinks_with_stored() {
+            if config.sinks.contains_key(sink.as_str()) {
+                continue;
+            }
+            let mut events = 0;
+            for stored in self.checkpoints.stored(&sink).values() {
+                for (pipeline, amount) in &stored.accounts {
+                    self.ledger.account(pipeline, &sink).enter_disk(*amount);
+                    events += amount.events;
                 }
-                thread::park_timeout(LOOK_EVERY);
             }
-        })?;
-        Ok(Storer { buffers, stop, thread })
+            let folder = folder(config, &sink);
+            tracing::warn!(%sink, events, folder = %folder.display(), "events lie on disk for a sink that is not configured any more; they are delivered when there is a sink of this name again");
+            self.orphans.insert(sink);
+        }
     }
 
     /// Stores what is left when nobody works on it any more. Blocks.
-    pub fn finish(self) {
-        self.stop.store(true, Ordering::Release);
+    pub fn finish(&mut self) {
+        if let Some(storer) = self.storer.take() {
+            storer.finish();
+        }
+    }
+}
+
+fn folder(config: &Config, sink: &str) -> std::path::PathBuf {
+    Path::new(&config.data_dir).join("buffer").join(sink)
+}
+
+/// Stores what waits for too long, on a thread of its own, since disks block.
+struct Storer {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    buffers: Mutex<Vec<Arc<MemoryTier>>>,
+    is_over: AtomicBool,
+}
+
+// === impl Storer ===
+
+impl Storer {
+    fn start() -> io::Result<Storer> {
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("storer".to_owned()).spawn(move || {
+            while !of_thread.is_over.load(Ordering::Acquire) {
+                let buffers = of_thread.buffers().clone();
+                if buffers.is_empty() {
+                    thread::park();
+                    continue;
+                }
+                buffers.iter().for_each(|buffer| buffer.store_old());
+                drop(buffers);
+                thread::park_timeout(LOOK_EVERY);
+            }
+        })?;
+        Ok(Storer { shared, thread })
+    }
+
+    /// From now on it looks after these, as far as they have a disk.
+    fn look_after(&self, open: &BTreeMap<String, Arc<MemoryTier>>) {
+        *self.shared.buffers() = open.values().filter(|tier| tier.disk().is_some()).cloned().collect();
+        self.thread.thread().unpark();
+    }
+
+    fn finish(self) {
+        self.shared.is_over.store(true, Ordering::Release);
         self.thread.thread().unpark();
         let _ = self.thread.join();
-        for buffer in &self.buffers {
+        for buffer in self.shared.buffers().iter() {
             buffer.store_all();
         }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn buffers(&self) -> MutexGuard<'_, Vec<Arc<MemoryTier>>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

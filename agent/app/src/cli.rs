@@ -23,6 +23,7 @@ Examples:
   weir ledger -c weir.yaml         What became of every event
   weir opensearch apply -c weir.yaml   Write the index templates
   weir plugin new geo-tags         The folder of a new plugin
+  weir plugin push sampler.wasm oci://registry.example/team-a/sampler:1.0.0
   weir config schema > weir.schema.json
 
 Exit codes:
@@ -128,7 +129,7 @@ enum Command {
     /// The index templates that the documents fit into
     #[command(subcommand)]
     Opensearch(OpenSearchCommand),
-    /// Make, build, test, measure and compare plugins
+    /// Make, build, test, measure, compare, push, pull and verify plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Show what became of every event: from the running agent, else from its last checkpoint

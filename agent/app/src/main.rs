@@ -2,15 +2,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod admin;
-mod assemble;
+mod artifacts;
 #[cfg(feature = "bench-native")]
 mod bench_w1;
 mod buffers;
 mod cli;
 mod commands;
+mod live;
 mod metrics;
 mod output;
 mod plugins;
+mod reload;
 mod sinks;
 mod state;
 mod telemetry;

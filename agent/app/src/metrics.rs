@@ -16,13 +16,15 @@ use crate::state::AgentState;
 /// Everything, as one scrape sees it.
 pub fn render(state: &AgentState) -> String {
     let mut out = Exposition::default();
-    agent::agent(&mut out, state);
-    agent::pipelines(&mut out, state);
-    agent::sources(&mut out, state);
+    let view = state.view();
+    agent::agent(&mut out, state, &view);
+    agent::generation(&mut out, &state.reloads.status());
+    agent::pipelines(&mut out, state, &view);
+    agent::sources(&mut out, &view);
     agent::ledger(&mut out, &state.ledger.statements());
-    agent::sinks(&mut out, state);
-    agent::opensearch(&mut out, state);
-    agent::plugins(&mut out, state);
+    agent::sinks(&mut out, &view);
+    agent::opensearch(&mut out, &view);
+    agent::plugins(&mut out, &view);
     process::process(&mut out, state.started);
     out.into_text()
 }

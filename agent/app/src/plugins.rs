@@ -1,6 +1,7 @@
 //! The plugins of a configuration: compiled, configured and held to their grants.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,16 @@ use std::time::Duration;
 use weir_config::{Config, Error, Errors, Name};
 use weir_host::{Artifact, Cache, ChildCompiler, Compiler, Engine, EngineConfig, Isolation, Limits, OnError};
 use weir_host::{Plugin, PluginSpec};
-use weir_manifest::Grants;
+use weir_manifest::{Grants, MAX_ARTEFACT_BYTES};
+
+use crate::artifacts;
 
 /// The defaults of the configuration, as docs/CONFIGURATION.md has them.
 const DEFAULT_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
 const DEFAULT_DEADLINE: Duration = Duration::from_millis(100);
+
+/// Room for instances costs addresses, not memory.
+const LEAST_INSTANCES: u32 = 64;
 
 /// The hidden subcommand under which this program compiles one artefact as a child with limits.
 pub const COMPILE_COMMAND: &str = "__compile-plugin";
@@ -23,58 +29,155 @@ pub fn cache_folder(data_dir: &Path) -> PathBuf {
 }
 
 /// All plugins of a configuration.
-pub type Plugins = BTreeMap<Name, Arc<Plugin>>;
+pub type Plugins = BTreeMap<Name, Loaded>;
 
-/// Loads every plugin of the configuration, through the compiled cache in `cache_dir` or without one. Says of every
-/// plugin that cannot be loaded why.
+/// A plugin, and what it was made of.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The plugin.
+    pub plugin: Arc<Plugin>,
+    spec: weir_config::Plugin,
+    /// Its own configuration with its secrets.
+    own: Arc<str>,
+    /// What its artefact is told from others by.
+    content: u128,
+}
+
+/// Where plugins live: the engine with room for so many instances, and the cache of compiled code. It outlives
+/// generations, so that a plugin that does not change is not touched.
+pub struct PluginHost {
+    engine: Engine,
+    cache: Cache,
+    compiler: Compiler,
+    room: EngineConfig,
+    cache_dir: Option<PathBuf>,
+}
+
+// === impl Loaded ===
+
+impl Loaded {
+    /// As [`file_content`] had it when it was loaded.
+    pub fn file_content(&self) -> Option<u128> {
+        matches!(self.spec.artifact, weir_config::Artifact::File(_)).then_some(self.content)
+    }
+}
+
+// === impl PluginHost ===
+
+impl PluginHost {
+    /// With room for this configuration, and for as much again: the next may have more plugins.
+    pub fn new(config: &Config, cache_dir: Option<&Path>) -> Result<PluginHost, Errors> {
+        let failed = |message: String| Errors(vec![config.error_at(&["plugins"], message, None)]);
+        let wanted = engine_config(config);
+        let room = EngineConfig {
+            instances: wanted.instances.saturating_mul(2).max(LEAST_INSTANCES),
+            memory: wanted.memory.max(DEFAULT_MEMORY_BYTES),
+        };
+        let engine = Engine::new(room).map_err(|error| failed(error.to_string()))?;
+        let cache = match cache_dir {
+            Some(dir) => Cache::open(dir).map_err(|error| failed(error.to_string()))?,
+            None => Cache::in_memory(),
+        };
+        let program = std::env::current_exe()
+            .map_err(|error| failed(format!("cannot find the agent's own program: {error}")))?;
+        let compiler = Compiler::Child(ChildCompiler::new(program, [COMPILE_COMMAND]));
+        Ok(PluginHost { engine, cache, compiler, room, cache_dir: cache_dir.map(Path::to_owned) })
+    }
+
+    /// Loads every plugin of the configuration; one that is among those `before` and the same is taken from there. Says
+    /// of every plugin that cannot be loaded why.
+    pub fn load(&mut self, config: &Config, before: &Plugins) -> Result<Plugins, Errors> {
+        if config.plugins.is_empty() {
+            return Ok(Plugins::new());
+        }
+        let wanted = engine_config(config);
+        let none = Plugins::new();
+        let mut before = before;
+        if wanted.instances > self.room.instances || wanted.memory > self.room.memory {
+            // What lives in the old engine goes with its pipelines.
+            *self = PluginHost::new(config, self.cache_dir.as_deref())?;
+            before = &none;
+        }
+        let (artifacts, mut errors) = artifacts::resolve(config, self.cache_dir.as_deref());
+        let mut plugins = Plugins::new();
+        for (name, plugin) in &config.plugins {
+            let Some(artifact) = artifacts.get(name) else { continue };
+            match self.load_one(config, name, plugin, artifact, before.get(name)) {
+                Ok(loaded) => drop(plugins.insert(name.clone(), loaded)),
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() { Ok(plugins) } else { Err(Errors(errors)) }
+    }
+
+    fn load_one(
+        &self,
+        config: &Config,
+        name: &Name,
+        plugin: &weir_config::Plugin,
+        artifact: &Artifact,
+        before: Option<&Loaded>,
+    ) -> Result<Loaded, Error> {
+        let at = |key: &str, message: String| config.error_at(&["plugins", name, key], message, None);
+        let secrets = weir_config::resolve_secrets(&plugin.config, &config.base_dir);
+        let own: Arc<str> = secrets.map_err(|error| at("config", error.to_string()))?.to_string().into();
+        let content = content_of(artifact);
+        if let (Some(before), Some(content)) = (before, content)
+            && before.spec == *plugin
+            && before.own == own
+            && before.content == content
+        {
+            return Ok(before.clone());
+        }
+        let spec = PluginSpec {
+            name: name.to_string(),
+            artifact: artifact.clone(),
+            config: own.to_string(),
+            limits: limits(plugin.limits),
+            grants: Grants { fields: plugin.grants.fields.clone(), write: plugin.grants.write.clone() },
+            on_error: plugin.on_error.map(on_error),
+            isolation: match plugin.isolation {
+                weir_config::Isolation::Shared => Isolation::Shared,
+                weir_config::Isolation::Fresh => Isolation::Fresh,
+            },
+        };
+        let loaded = Plugin::load(&self.engine, &self.cache, &self.compiler, spec);
+        let loaded = loaded.map_err(|error| at(error.key(), error.to_string()))?;
+        Ok(Loaded { plugin: loaded, spec: plugin.clone(), own, content: content.unwrap_or_default() })
+    }
+}
+
+/// Loads every plugin of the configuration, through the compiled cache in `cache_dir` or without one.
 pub fn load(config: &Config, cache_dir: Option<&Path>) -> Result<Plugins, Errors> {
     if config.plugins.is_empty() {
         return Ok(Plugins::new());
     }
-    let failed = |message: String| Errors(vec![config.error_at(&["plugins"], message, None)]);
-    let engine = Engine::new(engine_config(config)).map_err(|error| failed(error.to_string()))?;
-    let cache = match cache_dir {
-        Some(dir) => Cache::open(dir).map_err(|error| failed(error.to_string()))?,
-        None => Cache::in_memory(),
-    };
-    let program = std::env::current_exe()
-        .map_err(|error| failed(format!("cannot find the agent's own program: {error}")))?;
-    let compiler = Compiler::Child(ChildCompiler::new(program, [COMPILE_COMMAND]));
-    let mut plugins = Plugins::new();
-    let mut errors = Vec::new();
-    for (name, plugin) in &config.plugins {
-        match load_one(config, name, plugin, &engine, &cache, &compiler) {
-            Ok(plugin) => drop(plugins.insert(name.clone(), plugin)),
-            Err(error) => errors.push(error),
-        }
-    }
-    if errors.is_empty() { Ok(plugins) } else { Err(Errors(errors)) }
+    PluginHost::new(config, cache_dir)?.load(config, &Plugins::new())
 }
 
-fn load_one(
-    config: &Config,
-    name: &Name,
-    plugin: &weir_config::Plugin,
-    engine: &Engine,
-    cache: &Cache,
-    compiler: &Compiler,
-) -> Result<Arc<Plugin>, Error> {
-    let at = |key: &str, message: String| config.error_at(&["plugins", name, key], message, None);
-    let secrets = weir_config::resolve_secrets(&plugin.config, &config.base_dir);
-    let own = secrets.map_err(|error| at("config", error.to_string()))?;
-    let spec = PluginSpec {
-        name: name.to_string(),
-        artifact: Artifact::File(plugin.artifact.clone()),
-        config: own.to_string(),
-        limits: limits(plugin.limits),
-        grants: Grants { fields: plugin.grants.fields.clone(), write: plugin.grants.write.clone() },
-        on_error: plugin.on_error.map(on_error),
-        isolation: match plugin.isolation {
-            weir_config::Isolation::Shared => Isolation::Shared,
-            weir_config::Isolation::Fresh => Isolation::Fresh,
-        },
-    };
-    Plugin::load(engine, cache, compiler, spec).map_err(|error| at(error.key(), error.to_string()))
+/// What the file of a plugin is told from others by; `None` where it cannot be read, or is in a registry. Tells whether
+/// it changed, not whether it is to be trusted.
+pub fn file_content(plugin: &weir_config::Plugin) -> Option<u128> {
+    match &plugin.artifact {
+        weir_config::Artifact::File(path) => hash_of(path),
+        weir_config::Artifact::Oci(_) => None,
+    }
+}
+
+fn content_of(artifact: &Artifact) -> Option<u128> {
+    match artifact {
+        Artifact::File(path) => hash_of(path),
+        Artifact::Bytes(bytes) | Artifact::Fetched { component: bytes, .. } => {
+            Some(xxhash_rust::xxh3::xxh3_128(bytes))
+        }
+    }
+}
+
+fn hash_of(path: &Path) -> Option<u128> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).ok()?;
+    file.take(MAX_ARTEFACT_BYTES as u64 + 1).read_to_end(&mut bytes).ok()?;
+    Some(xxhash_rust::xxh3::xxh3_128(&bytes))
 }
 
 /// A limit that is at its default leaves the word to the plugin's manifest, which may want less.

@@ -43,8 +43,8 @@ pub enum BuildError {
 
 /// Makes the sink that a configuration describes. Nothing is opened before the first documents come: what is missing
 /// now may be there by then, and a sink that fails is tried again. What can never work is an error now.
-pub fn build(name: &str, sink: &weir_config::Sink, data_dir: &Path) -> Result<Built, BuildError> {
-    Ok(match &sink.kind {
+pub fn build(name: &str, kind: &SinkKind, data_dir: &Path) -> Result<Built, BuildError> {
+    Ok(match kind {
         SinkKind::File(settings) => simple(Background::new(File::new(settings)?)),
         SinkKind::Console => simple(Background::new(Console::default())),
         SinkKind::Blackhole => simple(Blackhole::new(name)),

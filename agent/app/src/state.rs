@@ -1,7 +1,7 @@
 //! What the admin address shows of a running agent.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use weir_buffer::ledger::Ledger;
@@ -11,16 +11,29 @@ use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
 use weir_pipeline::workers::Health;
 
+use crate::reload::Reloads;
 use crate::sinks::OpenSearchView;
 
 /// What the admin address shows.
 pub struct AgentState {
     /// When the agent started.
     pub started: SystemTime,
-    /// The configuration's hash.
-    pub config_hash: String,
     /// The accounts.
     pub ledger: Arc<Ledger>,
+    /// What went wrong with pipelines.
+    pub health: Arc<Health>,
+    /// Whether it does its work.
+    pub readiness: Readiness,
+    /// Which configuration runs, and what became of others.
+    pub reloads: Reloads,
+    view: RwLock<Arc<View>>,
+}
+
+/// The parts of the generation that runs, and what is left of those before.
+#[derive(Clone, Default)]
+pub struct View {
+    /// The configuration's hash.
+    pub config_hash: String,
     /// By name.
     pub sources: Vec<(String, Arc<SourceMetrics>)>,
     /// By name; with the buffer in front of each.
@@ -31,10 +44,6 @@ pub struct AgentState {
     pub plugins: Vec<Arc<Plugin>>,
     /// How they hang together.
     pub pipelines: Vec<PipelineView>,
-    /// What went wrong with pipelines.
-    pub health: Arc<Health>,
-    /// Whether it does its work.
-    pub readiness: Readiness,
 }
 
 /// A pipeline by the names of its parts.
@@ -48,6 +57,32 @@ pub struct PipelineView {
     pub stages: Vec<String>,
     /// Where it leads.
     pub sinks: Vec<String>,
+}
+
+// === impl AgentState ===
+
+impl AgentState {
+    /// Of an agent that does nothing yet.
+    pub fn new(ledger: Arc<Ledger>, health: Arc<Health>) -> AgentState {
+        AgentState {
+            started: SystemTime::now(),
+            ledger,
+            health,
+            readiness: Readiness::default(),
+            reloads: Reloads::default(),
+            view: RwLock::default(),
+        }
+    }
+
+    /// The parts as they are now.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Shows other parts from now on.
+    pub fn show(&self, view: View) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
 }
 
 /// Whether the agent does its work.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
 
 use weir_buffer::ack::{Ack, Acknowledge, Posting};
 use weir_buffer::ledger::{Account, Amount, Counts, Ledger};
@@ -17,7 +16,7 @@ use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
 
 use crate::sinks::OpenSearchView;
-use crate::state::{AgentState, PipelineView, Readiness};
+use crate::state::{AgentState, PipelineView, View};
 
 #[path = "../../host/tests/host/guest.rs"]
 #[allow(dead_code)]
@@ -32,15 +31,14 @@ pub fn state() -> AgentState {
     let sources = SourceMetrics::default();
     sources.errors.store(3, Ordering::Relaxed);
     let name = |name: &str| vec![name.to_owned()];
-    AgentState {
-        started: SystemTime::now(),
-        config_hash: "0123456789abcdef0123456789abcdef".to_owned(),
+    let hash = "0123456789abcdef0123456789abcdef";
+    let view = View {
+        config_hash: hash.to_owned(),
         sources: vec![("pods".to_owned(), Arc::new(sources))],
         sinks: vec![
             ("local".to_owned(), Arc::<SinkMetrics>::default(), MemoryTier::new(1024, Arc::clone(&ledger))),
             ("search".to_owned(), Arc::<SinkMetrics>::default(), holding(&ledger)),
         ],
-        ledger,
         opensearch: vec![("search".to_owned(), opensearch())],
         plugins: vec![plugin()],
         pipelines: vec![PipelineView {
@@ -49,9 +47,11 @@ pub fn state() -> AgentState {
             stages: name("sampler"),
             sinks: name("local"),
         }],
-        health: Arc::default(),
-        readiness: Readiness::default(),
-    }
+    };
+    let state = AgentState::new(ledger, Arc::default());
+    state.reloads.set_generation(hash);
+    state.show(view);
+    state
 }
 
 /// A buffer with two events that wait for an index.

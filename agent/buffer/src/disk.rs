@@ -53,7 +53,7 @@ pub struct DiskStore {
     sink: String,
     folder: PathBuf,
     file_system: Arc<dyn FileSystem>,
-    bound: u64,
+    bound: AtomicU64,
     state: Mutex<State>,
     /// What it counts.
     pub metrics: DiskMetrics,
@@ -181,7 +181,7 @@ impl DiskStore {
             sink: sink.to_owned(),
             folder: folder.to_owned(),
             file_system,
-            bound,
+            bound: AtomicU64::new(bound),
             state: Mutex::default(),
             metrics: DiskMetrics::default(),
         });
@@ -228,7 +228,7 @@ impl DiskStore {
 
     /// How many of these, from the first on, one file should take: at least one.
     pub fn fitting(&self, memory: impl Iterator<Item = u64>) -> usize {
-        let most = FILE_BYTES.min(self.bound / 8);
+        let most = FILE_BYTES.min(self.bound() / 8);
         let mut sum = 0;
         let taken = memory.take(MAX_PARTS).take_while(|memory| {
             sum += memory;
@@ -242,7 +242,7 @@ impl DiskStore {
         let layout = Layout::new(&self.sink, parts).ok_or(StoreError::Full)?;
         let number = {
             let mut state = self.lock();
-            if state.used.saturating_add(layout.bytes) > self.bound {
+            if state.used.saturating_add(layout.bytes) > self.bound() {
                 return Err(StoreError::Full);
             }
             state.used += layout.bytes;
@@ -303,7 +303,12 @@ impl DiskStore {
 
     /// Bytes that its files may have.
     pub fn bound(&self) -> u64 {
-        self.bound
+        self.bound.load(Ordering::Relaxed)
+    }
+
+    /// Sets another bound. Files beyond it stay until nobody needs them.
+    pub fn set_bound(&self, bound: u64) {
+        self.bound.store(bound, Ordering::Relaxed);
     }
 
     /// How many files it has.
@@ -389,7 +394,7 @@ impl std::fmt::Debug for DiskStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DiskStore")
             .field("folder", &self.folder)
-            .field("bound", &self.bound)
+            .field("bound", &self.bound())
             .finish_non_exhaustive()
     }
 }

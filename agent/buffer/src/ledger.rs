@@ -218,7 +218,8 @@ impl Account {
         *lock(&self.disk) += amount;
     }
 
-    pub(crate) fn leave_disk(&self, amount: Amount) {
+    /// Events that are not on disk any more, or that somebody else is about to find there.
+    pub fn leave_disk(&self, amount: Amount) {
         *lock(&self.disk) -= amount;
     }
 

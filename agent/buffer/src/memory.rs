@@ -13,7 +13,8 @@
 //! 6. Reading back waits for room in memory, of which a part is kept free for it, unless nothing else is out.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
@@ -43,9 +44,10 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The queue of segments in front of one sink, with the accounts of all pipelines that lead there.
 pub struct MemoryTier {
-    bound: u64,
+    bound: AtomicU64,
     ledger: Arc<Ledger>,
-    disk: Option<Disk>,
+    /// Once there is one, it stays.
+    disk: OnceLock<Disk>,
     state: Mutex<State>,
     arrived: Notify,
     /// For who reads from disk.
@@ -149,30 +151,43 @@ impl MemoryTier {
 
     /// A buffer with what an earlier run left on its disk.
     pub fn with_disk(bound: u64, ledger: Arc<Ledger>, disk: Option<Disk>) -> Arc<MemoryTier> {
-        let mut state = State::default();
-        let (disk, adopted) = match disk {
-            Some(mut disk) => {
-                let adopted = std::mem::take(&mut disk.adopted);
-                (Some(disk), adopted)
-            }
-            None => (None, Vec::new()),
+        let tier = MemoryTier {
+            bound: AtomicU64::new(bound),
+            ledger,
+            disk: OnceLock::new(),
+            state: Mutex::default(),
+            arrived: Notify::new(),
+            room_made: Notify::new(),
+            reading: tokio::sync::Mutex::default(),
+            room: Mutex::default(),
         };
+        if let Some(disk) = disk {
+            tier.put_disk(disk);
+        }
+        Arc::new(tier)
+    }
+
+    /// Puts a disk behind it, with what an earlier run left there. One that has a disk keeps that.
+    pub fn put_disk(&self, mut disk: Disk) {
+        let adopted = std::mem::take(&mut disk.adopted);
+        if self.disk.set(disk).is_err() {
+            return;
+        }
+        let mut state = self.lock();
         for mut file in adopted {
             (file.number, file.place) = (state.next, state.next);
             state.next += 1;
             state.used += STUB_BYTES;
             state.queue.push_back(Waiting::File(file));
         }
-        Arc::new(MemoryTier {
-            bound,
-            ledger,
-            disk,
-            state: Mutex::new(state),
-            arrived: Notify::new(),
-            room_made: Notify::new(),
-            reading: tokio::sync::Mutex::default(),
-            room: Mutex::default(),
-        })
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// Gives the memory another bound. What lies beyond it leaves in its turn.
+    pub fn set_bound(&self, bound: u64) {
+        self.bound.store(bound, Ordering::Relaxed);
+        self.tell_room();
     }
 
     /// Sets who is told when room was made.
@@ -185,14 +200,19 @@ impl MemoryTier {
         let mut state = self.lock();
         // While segments wait on disk a quarter is theirs to be read into.
         let bound = match state.queue.front() {
-            Some(Waiting::Disk(_) | Waiting::File(_)) => self.bound / 4 * 3,
-            _ => self.bound,
+            Some(Waiting::Disk(_) | Waiting::File(_)) => self.bound() / 4 * 3,
+            _ => self.bound(),
         };
         if state.used > 0 && state.used + bytes > bound {
             return false;
         }
         state.used += bytes;
         true
+    }
+
+    /// Sets `bytes` aside, whether they fit or not: for what must not wait, and is bounded elsewhere.
+    pub fn reserve_beyond(&self, bytes: u64) {
+        self.lock().used += bytes;
     }
 
     /// Gives a reservation back, without telling anybody: for who looks for room itself.
@@ -205,7 +225,7 @@ impl MemoryTier {
     /// itself where the segment is smaller than the reservation.
     pub fn push(&self, segment: Segment, account: &Arc<Account>, reserved: u64) {
         account.enter_memory(segment.amount);
-        if self.disk.is_some() {
+        if self.disk.get().is_some() {
             // So that the account has a line for the disk before anything lies there.
             account.enter_disk(Amount::default());
         }
@@ -248,7 +268,7 @@ impl MemoryTier {
             Some(Waiting::Disk(stub)) => (stub.number, stub.wanted),
             Some(Waiting::File(file)) => (file.number, 0),
         };
-        if state.leased_memory > 0 && state.used + wanted > self.bound {
+        if state.leased_memory > 0 && state.used + wanted > self.bound() {
             return Next::WaitForRoom;
         }
         Next::Read(number)
@@ -269,7 +289,7 @@ impl MemoryTier {
         state.held_memory += waiting.memory();
         state.held.entry(key).or_default().push_back(waiting);
         // What is held is not under way: on disk it takes no memory from the others.
-        state.is_pressed |= self.disk.is_some() && state.held_memory > self.bound / 4;
+        state.is_pressed |= self.disk.get().is_some() && state.held_memory > self.bound() / 4;
     }
 
     /// The oldest of what is held under this key, read back where it lies on disk. Cancel-safe.
@@ -330,6 +350,11 @@ impl MemoryTier {
         self.room_made.notify_one();
     }
 
+    /// What is pushed from now on is waited for again, after a [`MemoryTier::close`].
+    pub fn open_again(&self) {
+        self.lock().closed = false;
+    }
+
     /// Bytes of memory in use, reservations included.
     pub fn used(&self) -> u64 {
         self.lock().used
@@ -337,12 +362,12 @@ impl MemoryTier {
 
     /// Bytes of memory that it may hold.
     pub fn bound(&self) -> u64 {
-        self.bound
+        self.bound.load(Ordering::Relaxed)
     }
 
     /// How full the memory is, from 0 to 1.
     pub fn pressure(&self) -> f32 {
-        (self.used() as f32 / self.bound as f32).min(1.0)
+        (self.used() as f32 / self.bound() as f32).min(1.0)
     }
 
     /// Since when the oldest segment waits, wherever it is.
@@ -382,7 +407,7 @@ impl std::fmt::Debug for MemoryTier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = self.lock();
         f.debug_struct("MemoryTier")
-            .field("bound", &self.bound)
+            .field("bound", &self.bound())
             .field("used", &state.used)
             .field("segments", &state.queue.len())
             .finish_non_exhaustive()

@@ -13,7 +13,7 @@ use crate::error::{Complaint, Report};
 use crate::key_path::{KeyPath, Step};
 use crate::suggest;
 use crate::text::quoted;
-use crate::types::{Format, Known, Name, known};
+use crate::types::{Known, known, of_keys};
 use crate::yaml::{Entry, Node, Position, Value};
 
 /// What is valid of a tree. The top level is kept even if required keys are missing.
@@ -69,8 +69,8 @@ impl<'a> Checker<'a> {
             self.wrong_type(node, "a map", at);
             return None;
         }
-        if let Some(values) = names_schema(schema) {
-            return Some(Json::Object(self.named(node, values)));
+        if let Some((pattern, values)) = names_schema(schema) {
+            return Some(Json::Object(self.named(node, pattern, values)));
         }
         let checked = self.object(node, schema, at);
         checked.is_complete.then_some(Json::Object(checked.members))
@@ -104,10 +104,11 @@ impl<'a> Checker<'a> {
     }
 
     /// A map from names that the configuration chooses. Entries with errors are left out.
-    fn named(&mut self, node: &Node, values: &'a Json) -> Map<String, Json> {
+    fn named(&mut self, node: &Node, pattern: &str, values: &'a Json) -> Map<String, Json> {
         let mut members = Map::new();
+        let keys = of_keys(pattern);
         for entry in node.entries() {
-            let name = Name::parse(&entry.key);
+            let name = keys.map_or(Ok(()), |keys| (keys.check)(&entry.key));
             let value = self.at_key(&entry.key, |checker| checker.value(&entry.value, values, entry.at()));
             match (name, value) {
                 (Ok(_), Some(value)) => drop(members.insert(entry.key.clone(), value)),
@@ -248,9 +249,9 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// What the values of a map from names are, if the schema is of one.
-pub(crate) fn names_schema(schema: &Json) -> Option<&Json> {
-    schema.get("patternProperties")?.as_object()?.values().next()
+/// The pattern of the names and what the values are, if the schema is of a map from names.
+pub(crate) fn names_schema(schema: &Json) -> Option<(&String, &Json)> {
+    schema.get("patternProperties")?.as_object()?.iter().next()
 }
 
 fn required(schema: &Json) -> impl Iterator<Item = &str> {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use weir_event::name_template::NameTemplate;
+use weir_oci::{Reference, ReferencePrefix};
 
 use crate::error::{Complaint, Error};
 use crate::types::{Glob, LinePattern, Name, Pattern, Size};
@@ -26,12 +27,16 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What queues, sinks and plugins may use together.
     pub memory: Size,
+    /// What they may use by this configuration, all of them together.
+    pub planned_memory: Size,
     /// Threads for parsing, plugins and encoding.
     pub workers: NonZeroUsize,
     /// Where events come from.
     pub sources: BTreeMap<Name, Source>,
     /// Sandboxed stages.
     pub plugins: BTreeMap<Name, Plugin>,
+    /// How registries are spoken to; see [`Config::registry`].
+    pub registries: BTreeMap<ReferencePrefix, Registry>,
     /// The ways from sources to sinks. Every name in them is one of `sources`, `plugins` or `sinks`.
     pub pipelines: BTreeMap<Name, Pipeline>,
     /// Where events go.
@@ -175,8 +180,14 @@ pub enum Parser {
 /// A sandboxed stage.
 #[derive(Clone, PartialEq)]
 pub struct Plugin {
-    /// The component's file.
-    pub artifact: PathBuf,
+    /// Where the component is.
+    pub artifact: Artifact,
+    /// The file of the keys of which one must have signed it.
+    pub verify: Option<PathBuf>,
+    /// Whether it is taken unsigned where nobody asks for a signature.
+    pub allow_unsigned: bool,
+    /// How often its tag is looked at again.
+    pub poll: Option<Duration>,
     /// What the plugin is configured with; `{}` where nothing is given. References to secrets stand in it
     /// unresolved: see [`crate::resolve_secrets`].
     pub config: serde_json::Value,
@@ -188,6 +199,41 @@ pub struct Plugin {
     pub on_error: Option<OnError>,
     /// Whether an instance serves many batches.
     pub isolation: Isolation,
+}
+
+/// Where a plugin's component is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Artifact {
+    /// In a file.
+    File(PathBuf),
+    /// In a registry.
+    Oci(Reference),
+}
+
+/// How a registry is spoken to, and whose signatures count there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registry {
+    /// Where the docker configuration with its credentials is.
+    pub auth: Option<Secret>,
+    /// Certificates that are trusted beside the system's.
+    pub ca: Option<PathBuf>,
+    /// Whether plain HTTP is spoken.
+    pub insecure: bool,
+    /// The file of the keys whose signatures count.
+    pub verify: Option<PathBuf>,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// Whether an artefact must be signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signing {
+    /// By one of the keys in this file.
+    By(PathBuf),
+    /// It is taken as it is.
+    Unsigned,
+    /// Nobody said who has to sign it, nor that nobody has to.
+    Refused,
 }
 
 /// What one instance of a plugin may use.
@@ -438,11 +484,37 @@ impl Config {
         pipeline.parser.as_ref().unwrap_or(&source.parser)
     }
 
+    /// What holds for a reference: the longest entry that it begins with.
+    pub fn registry(&self, reference: &Reference) -> Option<&Registry> {
+        registry_of(&self.registries, reference)
+    }
+
+    /// Whether a plugin's artefact must be signed, and by whom.
+    pub fn signing(&self, plugin: &Plugin, reference: &Reference) -> Signing {
+        signing(plugin, reference, self.registry(reference))
+    }
+
     /// An error about one of this configuration's values that is found only when it is put to use, in the shape and
     /// with the place of those that [`crate::load`] finds. `keys` leads to the value: `["plugins", "sampler",
     /// "artifact"]`; for a value that was not given, the place is that of the nearest one around it.
     pub fn error_at(&self, keys: &[&str], message: impl Into<String>, help: Option<String>) -> Error {
         self.places.error(keys, Complaint { message: message.into(), help })
+    }
+}
+
+pub(crate) fn registry_of<'a>(
+    registries: &'a BTreeMap<ReferencePrefix, Registry>,
+    reference: &Reference,
+) -> Option<&'a Registry> {
+    let fitting = registries.iter().filter(|(prefix, _)| prefix.covers(reference));
+    fitting.max_by_key(|(prefix, _)| prefix.length()).map(|(_, registry)| registry)
+}
+
+pub(crate) fn signing(plugin: &Plugin, reference: &Reference, registry: Option<&Registry>) -> Signing {
+    match plugin.verify.as_ref().or_else(|| registry?.verify.as_ref()) {
+        Some(keys) => Signing::By(keys.clone()),
+        None if plugin.allow_unsigned || reference.is_loopback() => Signing::Unsigned,
+        None => Signing::Refused,
     }
 }
 
@@ -453,6 +525,9 @@ impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plugin")
             .field("artifact", &self.artifact)
+            .field("verify", &self.verify)
+            .field("allow_unsigned", &self.allow_unsigned)
+            .field("poll", &self.poll)
             .field("config", &format_args!("…"))
             .field("limits", &self.limits)
             .field("grants", &self.grants)

@@ -57,6 +57,11 @@ pub(crate) fn read(path: &Path, schema: &Json, report: &mut Report) -> Option<Fi
     Some(Files { tree: merge(trees, at, schema, report), hash, base_dir })
 }
 
+/// The hash that a configuration read now would have, see [`crate::Config::hash`]; `None` where nothing can be read.
+pub fn hash_of(path: &Path) -> Option<String> {
+    read_texts(path).ok().map(|(texts, _)| hash(&texts))
+}
+
 fn read_texts(path: &Path) -> Result<(Vec<Text>, PathBuf), Complaint> {
     let cannot_read = |error: io::Error| Complaint::new(format!("cannot read: {error}"));
     let absolute = std::path::absolute(path).map_err(cannot_read)?;

@@ -22,12 +22,13 @@ mod validate;
 mod yaml;
 
 pub use config::{
-    Admin, Buffer, Config, FileFormat, FileSink, FileSource, Grants, Isolation, Joining, KubernetesLogs,
-    Limits, Multiline, OnError, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters,
-    OpenSearchFields, OpenSearchSink, OpenSearchTls, Parser, Pipeline, Plugin, Preset, ReadFrom, Rotation,
-    Secret, Sink, SinkKind, Source, SourceKind, Stage, TlsIdentity, WhenFull,
+    Admin, Artifact, Buffer, Config, FileFormat, FileSink, FileSource, Grants, Isolation, Joining,
+    KubernetesLogs, Limits, Multiline, OnError, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters,
+    OpenSearchFields, OpenSearchSink, OpenSearchTls, Parser, Pipeline, Plugin, Preset, ReadFrom, Registry,
+    Rotation, Secret, Signing, Sink, SinkKind, Source, SourceKind, Stage, TlsIdentity, WhenFull,
 };
 pub use error::{Error, Errors, Warning};
+pub use files::hash_of;
 pub use host::Host;
 pub use load::{load, load_on};
 pub use schema::schema;

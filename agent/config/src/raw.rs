@@ -6,6 +6,7 @@
 mod buffer;
 mod pipeline;
 mod plugin;
+mod registry;
 mod sink;
 mod source;
 mod text;
@@ -18,6 +19,7 @@ use serde::Deserialize;
 pub(crate) use buffer::{Buffer, WhenFull};
 pub(crate) use pipeline::{NativeStage, Parser, Pipeline, Stage};
 pub(crate) use plugin::{Isolation, Limits, OnError, Plugin};
+pub(crate) use registry::Registry;
 pub(crate) use sink::{
     FileReference, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters, OpenSearchSink,
     OpenSearchTls, Rotation, SecretReference, Sink,
@@ -25,7 +27,7 @@ pub(crate) use sink::{
 pub(crate) use source::{FileFormat, Multiline, Preset, ReadFrom, Source};
 pub(crate) use text::Text;
 
-use crate::types::{Address, FilePath, Label, Name, Size};
+use crate::types::{Address, FilePath, Label, Name, RegistryPrefix, Size};
 
 /// The configuration of a Weir agent.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -60,6 +62,11 @@ pub(crate) struct Config {
     #[serde(default)]
     #[schemars(extend("default" = {}))]
     pub plugins: BTreeMap<Text<Name>, Plugin>,
+    /// How registries of plugins are spoken to and whose signatures count there, by the beginning of references. Of
+    /// several that fit, the longest holds, alone.
+    #[serde(default)]
+    #[schemars(extend("default" = {}))]
+    pub registries: BTreeMap<Text<RegistryPrefix>, Registry>,
     /// What is done with the events of which sources, by name.
     #[serde(default)]
     #[schemars(extend("default" = {}))]

@@ -1,7 +1,7 @@
 //! "Did you mean": the known word that a misspelt one is closest to, and lists of the known ones.
 
 /// Longer lists of known words are left out of messages.
-const MAX_LISTED: usize = 12;
+const MAX_LISTED: usize = 14;
 /// Longer words are not compared: nobody misspells a key that long, and comparing costs length × length.
 const MAX_COMPARED_BYTES: usize = 64;
 

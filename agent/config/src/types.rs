@@ -11,11 +11,11 @@ mod pattern;
 mod place;
 mod quantity;
 
-pub(crate) use format::{Format, Known, known};
+pub(crate) use format::{Format, Known, known, of_keys};
 pub use glob::Glob;
 pub(crate) use index::{Endpoint, IndexName, IndexTemplate, UserName, VariableName};
 pub use name::Name;
 pub(crate) use name::{FieldPath, Label};
 pub use pattern::{LinePattern, Pattern};
-pub(crate) use place::{Address, Artifact, FilePath};
+pub(crate) use place::{Address, Artifact, FilePath, RegistryPrefix};
 pub use quantity::Size;

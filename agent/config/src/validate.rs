@@ -9,6 +9,7 @@ mod paths;
 mod pipelines;
 mod places;
 mod plugins;
+mod registries;
 mod sinks;
 mod sources;
 
@@ -45,11 +46,14 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     let node = raw.node.map(|node| node.0.0).or_else(|| host.node()).unwrap_or_else(|| context.no_node());
     let sources = context.named(raw.sources, "sources", sources::source);
     let plugins = context.named(raw.plugins, "plugins", plugins::plugin);
+    let registries = registries::registries(raw.registries, &mut context);
+    plugins::check_artifacts(&plugins, &registries, &mut context);
     let sinks = context.named(raw.sinks, "sinks", sinks::sink);
     let pipelines = context.named(raw.pipelines, "pipelines", pipelines::pipeline);
     let buffers = context.named(raw.buffers, "buffers", buffers::buffer);
     sinks::check_paths(&sinks, &sources, &mut context);
     plugins::check_secrets(&mut context);
+    registries::check_secrets(&mut context);
     sinks::check_secrets(&mut context);
     pipelines::check_references(&mut context);
     buffers::check_references(&mut context);
@@ -58,7 +62,7 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     let workers = raw.workers.and_then(|count| NonZeroUsize::new(count as usize));
     let given = memory::Given { memory: raw.memory.map(|size| size.0), workers };
     let parts = memory::Parts::of(&plugins, &sources, &pipelines, &sinks, &buffers);
-    let (memory, workers) = memory::share_out(&given, &parts, &mut context);
+    let (memory, workers, planned_memory) = memory::share_out(&given, &parts, &mut context);
     let data_dir = raw.data_dir.map_or_else(|| PathBuf::from(DEFAULT_DATA_DIR), |path| path.0.0);
     let data_dir = context.absolute(&data_dir);
     Config {
@@ -67,9 +71,11 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
         node,
         data_dir,
         memory,
+        planned_memory,
         workers,
         sources,
         plugins,
+        registries,
         pipelines,
         sinks,
         buffers,
@@ -107,6 +113,14 @@ impl<'a> Context<'a> {
     /// A path relative to the configuration's folder.
     fn absolute(&self, path: &Path) -> PathBuf {
         self.base_dir.join(path).components().collect()
+    }
+
+    /// Complains about a time that is not within these bounds.
+    fn within(&mut self, value: Duration, bounds: [(Duration, &str); 2], path: &KeyPath) {
+        let [(least, least_shown), (most, most_shown)] = bounds;
+        if !(least..=most).contains(&value) {
+            self.error(path, Complaint::new(format!("must be from {least_shown} to {most_shown}")));
+        }
     }
 
     fn at_most(&mut self, value: Duration, most: Duration, shown: &str, path: &KeyPath) {

@@ -1,7 +1,7 @@
 //! A plugin as a stage: the instance of one worker, replaced when it fails, grows old or grows large.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_event::transform::{Call, Context, Handled, Outcome, Plan, Transform};
 
@@ -10,6 +10,7 @@ use crate::deadline::{Budget, Deadline, Moment};
 use crate::fault::{Cause, Fault};
 use crate::live::Live;
 use crate::load::Plugin;
+use crate::quarantine::Report;
 use crate::search;
 use crate::spec::Isolation;
 
@@ -24,6 +25,7 @@ const CALLS_BEFORE_SIZE_COUNTS: u64 = 16;
 /// it. The store behind it is made at the first call.
 pub struct Instance {
     plugin: Arc<Plugin>,
+    on_trial: bool,
     live: Option<Live>,
     /// CPU time that a row takes at most in a healthy call, lately.
     usual: Option<Duration>,
@@ -41,23 +43,42 @@ impl Transform for Instance {
             return Handled::default();
         }
         let begun = Moment::now();
+        if !self.on_trial && !self.plugin.is_asked(begun.wall) {
+            self.live = None;
+            return self.refuse(call);
+        }
         let (handled, is_healthy) = self.handle(call, context, begun);
         let cpu = self.plugin.metrics().called(call.rows, begun);
         if is_healthy {
             self.remember_usual(cpu / call.rows);
         }
+        if self.on_trial {
+            return handled;
+        }
+        let report = Report { faulty: !is_healthy, rows: call.rows, suspects: handled.suspects.len() as u32 };
+        self.plugin.note(report, Instant::now());
         handled
     }
 }
 
 impl Instance {
     pub(crate) fn new(plugin: Arc<Plugin>) -> Instance {
-        Instance { plugin, live: None, usual: None }
+        Instance { plugin, on_trial: false, live: None, usual: None }
+    }
+
+    pub(crate) fn on_trial(plugin: Arc<Plugin>) -> Instance {
+        Instance { on_trial: true, ..Instance::new(plugin) }
     }
 
     /// The plugin that it belongs to.
     pub fn plugin(&self) -> &Arc<Plugin> {
         &self.plugin
+    }
+
+    /// Every row meets `on_error`.
+    fn refuse(&self, call: &Call) -> Handled {
+        self.plugin.metrics().suspected(u64::from(call.rows));
+        Handled { outcome: Outcome::default(), suspects: (0..call.rows).collect() }
     }
 
     fn handle(&mut self, call: &Call, context: &Context, begun: Moment) -> (Handled, bool) {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, Linker};
@@ -22,7 +22,8 @@ use crate::limiter::State;
 use crate::live::{Live, Program, StartError};
 use crate::metrics::Metrics;
 use crate::plan;
-use crate::spec::{Artifact, Isolation, OnError, PluginSpec};
+use crate::quarantine::{Admission, Change, Quarantine, Report, Standing};
+use crate::spec::{Artifact, Isolation, OnError, PluginSpec, Provenance};
 use crate::world::{TRANSFORMER, missing_transformer, unknown_imports};
 
 mod error;
@@ -37,6 +38,7 @@ const WORLD: &str = "transform";
 pub struct Plugin {
     name: String,
     digest: String,
+    provenance: Option<Arc<Provenance>>,
     manifest: Manifest,
     plan: Plan,
     on_error: OnError,
@@ -44,6 +46,7 @@ pub struct Plugin {
     deadline: Duration,
     program: Program,
     faults: FaultLog,
+    quarantine: Quarantine,
     /// While somebody holds it the cache gives it to the next who asks.
     _code: Arc<Component>,
 }
@@ -84,6 +87,10 @@ impl Plugin {
         Ok(Arc::new(Plugin {
             name: spec.name,
             digest: hex(&digest),
+            provenance: match spec.artifact {
+                Artifact::Fetched { provenance, .. } => Some(provenance),
+                Artifact::File(_) | Artifact::Bytes(_) => None,
+            },
             manifest,
             plan,
             on_error,
@@ -91,6 +98,7 @@ impl Plugin {
             deadline,
             program,
             faults: FaultLog::default(),
+            quarantine: Quarantine::default(),
             _code: code,
         }))
     }
@@ -98,6 +106,12 @@ impl Plugin {
     /// The instance for one worker. Costs nothing until its first call.
     pub fn instance(self: &Arc<Self>) -> Instance {
         Instance::new(Arc::clone(self))
+    }
+
+    /// An instance for events that are not on their way to a sink: it is asked even in quarantine, and its faults are
+    /// not held against the plugin, though they count in its metrics.
+    pub fn instance_on_trial(self: &Arc<Self>) -> Instance {
+        Instance::on_trial(Arc::clone(self))
     }
 
     /// Its name in the configuration.
@@ -108,6 +122,11 @@ impl Plugin {
     /// SHA-256 of the artefact, in hexadecimal.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Where its artefact was had, if it was not a file.
+    pub fn provenance(&self) -> Option<&Provenance> {
+        self.provenance.as_deref()
     }
 
     /// What the artefact says of itself.
@@ -150,6 +169,48 @@ impl Plugin {
         self.faults.last()
     }
 
+    /// How far it is trusted.
+    pub fn standing(&self) -> Standing {
+        self.quarantine.standing()
+    }
+
+    /// How often it was quarantined.
+    pub fn quarantines(&self) -> u64 {
+        self.quarantine.quarantines()
+    }
+
+    /// Whether it is asked for a batch now. What comes of it must be noted.
+    pub(crate) fn is_asked(&self, now: Instant) -> bool {
+        let (admission, change) = self.quarantine.admit(now);
+        self.tell_change(change);
+        admission == Admission::Ask
+    }
+
+    pub(crate) fn note(&self, report: Report, now: Instant) {
+        self.tell_change(self.quarantine.note(report, now));
+    }
+
+    fn tell_change(&self, change: Option<Change>) {
+        let Some(Change { to, pause }) = change else { return };
+        let plugin = &*self.name;
+        match to {
+            Standing::Healthy => tracing::info!(plugin, "plugin is healthy again"),
+            Standing::Degraded => {
+                tracing::warn!(plugin, "plugin is degraded: it keeps failing, and is still asked")
+            }
+            Standing::HalfOpen => tracing::info!(plugin, "plugin is tried with one batch"),
+            Standing::Quarantined => {
+                let (on_error, seconds) = (self.on_error.name(), pause.as_secs());
+                tracing::error!(
+                    plugin,
+                    on_error,
+                    seconds,
+                    "plugin is quarantined: its on_error is for every event"
+                );
+            }
+        }
+    }
+
     pub(crate) fn program(&self) -> &Program {
         &self.program
     }
@@ -182,7 +243,7 @@ pub fn digest(wasm: &[u8]) -> String {
 
 fn read_artifact(artifact: &Artifact) -> Result<Arc<[u8]>, LoadError> {
     match artifact {
-        Artifact::Bytes(bytes) => Ok(Arc::clone(bytes)),
+        Artifact::Bytes(bytes) | Artifact::Fetched { component: bytes, .. } => Ok(Arc::clone(bytes)),
         Artifact::File(path) => {
             let read = read_capped(path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
             Ok(read.into())

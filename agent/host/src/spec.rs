@@ -42,6 +42,28 @@ pub enum Artifact {
     File(PathBuf),
     /// Its bytes, as an OCI layer holds them.
     Bytes(Arc<[u8]>),
+    /// Its bytes, and where they were had.
+    Fetched {
+        /// The bytes.
+        component: Arc<[u8]>,
+        /// Where they were had.
+        provenance: Arc<Provenance>,
+    },
+}
+
+/// Where an artefact was had. It is kept to be shown; nothing is decided by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provenance {
+    /// The reference as the configuration has it.
+    pub reference: String,
+    /// The digest that it stands for, as `sha256:…`.
+    pub digest: String,
+    /// The fingerprint of the key that signed it; `None` where no signature was asked for.
+    pub key: Option<String>,
+    /// Whether the bytes came from the `registry` or the `cache`.
+    pub from: &'static str,
+    /// Why the tag was not resolved anew; it then stands for what it stood for last.
+    pub stale: Option<String>,
 }
 
 /// What a plugin may use. `None` = what its manifest asks for, up to the default.
@@ -66,6 +88,18 @@ pub enum OnError {
     DeadLetter,
     /// The pipeline keeps the batch and stops reading until a reload.
     Hold,
+}
+
+impl OnError {
+    /// As configurations spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            OnError::Pass => "pass",
+            OnError::Drop => "drop",
+            OnError::DeadLetter => "dead_letter",
+            OnError::Hold => "hold",
+        }
+    }
 }
 
 /// Whether the calls of a worker share an instance.

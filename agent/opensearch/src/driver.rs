@@ -58,6 +58,7 @@ pub(crate) struct Driver {
     buffer: Arc<MemoryTier>,
     totals: Arc<SinkMetrics>,
     give_up: watch::Receiver<bool>,
+    retire: watch::Receiver<bool>,
     /// Not sent yet, oldest first.
     collecting: Vec<Parcel>,
     /// To be sent as they are.
@@ -110,7 +111,7 @@ impl Driver {
         metrics: Arc<Metrics>,
         driving: Driving,
     ) -> Driver {
-        let Driving { name, buffer, metrics: totals, give_up } = driving;
+        let Driving { name, buffer, metrics: totals, give_up, retire } = driving;
         Driver {
             exchange,
             letters: Arc::new(LetterFile::new(settings.dead_letters.file().clone())),
@@ -120,6 +121,7 @@ impl Driver {
             buffer,
             totals,
             give_up,
+            retire,
             collecting: Vec::new(),
             waiting: Vec::new(),
             letters_waiting: Vec::new(),
@@ -138,7 +140,8 @@ impl Driver {
         }
     }
 
-    /// Until the buffer is closed and everything has its end, or until the agent gives up.
+    /// Until the buffer is closed and everything has its end, until the agent gives up, or until another driver is to go
+    /// on.
     pub async fn run(mut self) {
         loop {
             let now = Instant::now();
@@ -154,7 +157,7 @@ impl Driver {
                 Some(finished) = self.tasks.join_next(), if !self.tasks.is_empty() => {
                     self.finish(finished.unwrap_or(Finished::Broken), Instant::now());
                 }
-                () = stopped(&mut self.give_up), if self.ends.is_none() => {
+                () = stopped(&mut self.give_up, &mut self.retire), if self.ends.is_none() => {
                     self.ends = Some(Instant::now() + LAST_ANSWERS);
                 }
                 lease = self.buffer.take(), if wants_more => match lease {
@@ -164,10 +167,24 @@ impl Driver {
                 () = tokio::time::sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
             }
         }
+        if *self.retire.borrow() {
+            self.hand_over();
+            return;
+        }
         if !self.is_empty() {
             self.totals.abandoned.store(1, Ordering::Relaxed);
             tracing::error!(sink = %self.name, "stopped with undelivered documents; they are read again at the next start");
         }
+    }
+
+    /// Leaves everything to another driver: what is dropped with this one goes back to its place in the buffer. What
+    /// was sent and not answered is sent again under its ids.
+    fn hand_over(&self) {
+        for (key, _) in self.buffer.held() {
+            self.buffer.release_held(&key);
+        }
+        self.totals.failing.store(0, Ordering::Relaxed);
+        self.metrics.in_flight.store(0, Ordering::Relaxed);
     }
 
     // --- taking ---
@@ -354,9 +371,17 @@ impl Driver {
     }
 }
 
-/// Waits until the agent gives up, or is gone.
-async fn stopped(give_up: &mut watch::Receiver<bool>) {
-    let _ = give_up.wait_for(|stop| *stop).await;
+/// Waits until the agent gives up or is gone, or another driver is to go on.
+async fn stopped(give_up: &mut watch::Receiver<bool>, retire: &mut watch::Receiver<bool>) {
+    let retired = async {
+        if retire.wait_for(|retire| *retire).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        _ = give_up.wait_for(|stop| *stop) => {}
+        () = retired => {}
+    }
 }
 
 /// One request: made off the reactor, sent, and its answer read.

@@ -360,6 +360,18 @@ impl Checkpoints {
         self.lock().state.sources.get(source).cloned().unwrap_or_default()
     }
 
+    /// The positions of a source's files as they will be when these batches are safe.
+    pub fn positions_behind(
+        &self,
+        source: &str,
+        under_way: Vec<Progress>,
+    ) -> BTreeMap<FileKey, FilePosition> {
+        let guard = self.lock();
+        let mut files = guard.state.sources.get(source).cloned().unwrap_or_default();
+        advance(&mut files, guard.renamed.get(source), under_way);
+        files
+    }
+
     /// The durable counts of every account, as (pipeline, sink, counts).
     pub fn counts(&self) -> Vec<(String, String, Counts)> {
         let state = self.lock();
@@ -435,21 +447,7 @@ impl Checkpoints {
         let Versioned { state, renamed, .. } = &mut *guard;
         if !progress.is_empty() {
             let files = state.sources.entry(source.to_owned()).or_default();
-            for Progress { mut file, mut position } in progress {
-                // Sent before the file was given another key.
-                if let Some(new) = renamed.get(source).and_then(|renamed| renamed.get(&file)) {
-                    file.clone_from(new);
-                    position = files.get(&file).map_or(position.clone(), |known| position.moved_to(known));
-                }
-                // A batch that was sent before a cut was noted does not know of it.
-                let known = files.get(&file).map_or(&[][..], |known| &known.cuts);
-                position.cuts = known
-                    .iter()
-                    .copied()
-                    .filter(|(o, end)| *end > position.needed_from((*o).into()))
-                    .collect();
-                files.insert(file, position);
-            }
+            advance(files, renamed.get(source), progress);
         }
         guard.post(entries);
     }
@@ -484,6 +482,26 @@ impl Checkpoints {
 
     fn lock(&self) -> MutexGuard<'_, Versioned> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Moves positions on, batch by batch.
+fn advance(
+    files: &mut BTreeMap<FileKey, FilePosition>,
+    renamed: Option<&HashMap<FileKey, FileKey>>,
+    progress: Vec<Progress>,
+) {
+    for Progress { mut file, mut position } in progress {
+        // Sent before the file was given another key.
+        if let Some(new) = renamed.and_then(|renamed| renamed.get(&file)) {
+            file.clone_from(new);
+            position = files.get(&file).map_or(position.clone(), |known| position.moved_to(known));
+        }
+        // A batch that was sent before a cut was noted does not know of it.
+        let known = files.get(&file).map_or(&[][..], |known| &known.cuts);
+        position.cuts =
+            known.iter().copied().filter(|(o, end)| *end > position.needed_from((*o).into())).collect();
+        files.insert(file, position);
     }
 }
 

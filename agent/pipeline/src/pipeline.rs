@@ -1,13 +1,27 @@
 //! A pipeline: its stages in order, and the buffers of the sinks behind them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use weir_buffer::ledger::Account;
 use weir_buffer::memory::MemoryTier;
 use weir_buffer::segment::Route;
+use weir_event::batch::{Arena, ArenaPool, Batch, BatchBuilder, Flags, Row};
 use weir_event::edit::Compiled;
 use weir_event::sheet::OnFault;
+use weir_event::stream::{Attributes, Stream};
 use weir_event::transform::{Plan, Transform};
+
+use crate::process::Processor;
+
+/// Events as they are found everywhere: whoever cannot handle these cannot be meant for logs.
+const ORDINARY: [&[u8]; 3] = [
+    br#"{"time":"2026-01-02T03:04:05Z","level":"info","message":"ready","status":200,"user":{"id":"7"}}"#,
+    b"level=info msg=\"ready\" status=200",
+    b"ready",
+];
+/// The time of these events, in nanoseconds since the Unix epoch.
+const ORDINARY_TIME: i64 = 1_767_323_045_000_000_000;
 
 /// What becomes of rows that a stage could not handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +32,15 @@ pub enum FaultPolicy {
     Hold,
 }
 
+/// What an instance of a stage is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Events on their way to a sink.
+    Work,
+    /// Others, of which nothing must be held against it.
+    Trial,
+}
+
 /// A step of a pipeline.
 pub struct Stage {
     /// Its name in the configuration.
@@ -26,8 +49,8 @@ pub struct Stage {
     pub plan: Plan,
     /// For rows that it cannot handle.
     pub on_fault: FaultPolicy,
-    /// Makes the instance for one worker.
-    pub make: Box<dyn Fn() -> Box<dyn Transform> + Send + Sync>,
+    /// Makes the instance for one worker, or for a trial.
+    pub make: Box<dyn Fn(Purpose) -> Box<dyn Transform> + Send + Sync>,
 }
 
 /// Where a pipeline leads.
@@ -64,4 +87,34 @@ impl Pipeline {
         let buffers = self.outputs.iter().filter(|output| !output.best_effort);
         buffers.map(|output| output.buffer.pressure()).fold(0.0, f32::max)
     }
+
+    /// The buffers of all sinks, and that of the dead letters last.
+    pub(crate) fn all_outputs(&self) -> impl Iterator<Item = &Output> {
+        self.outputs.iter().chain([&self.dead_letters])
+    }
+
+    /// Brings a few ordinary events through the stages, as a worker would, and nowhere else: the name of the first
+    /// stage that cannot handle them. Blocks.
+    pub fn try_out(self: &Arc<Self>) -> Result<(), Arc<str>> {
+        let mut processor = Processor::on_trial(self);
+        let tried = catch_unwind(AssertUnwindSafe(|| processor.try_out(&ordinary(), ORDINARY_TIME)));
+        tried.unwrap_or_else(|_| Err(Arc::clone(&self.name)))
+    }
+}
+
+fn ordinary() -> Batch {
+    let mut batch = BatchBuilder::new(Arena::default());
+    let stream = batch.add_stream(&Stream::new(Attributes::default(), 0));
+    for (text, offset) in ORDINARY.iter().zip(0..) {
+        let content = batch.arena.append(text);
+        batch.push(Row {
+            content,
+            raw: content,
+            offset,
+            time: ORDINARY_TIME,
+            stream,
+            flags: Flags::default(),
+        });
+    }
+    batch.finish(&ArenaPool::new())
 }

@@ -60,9 +60,30 @@ pub struct Driving {
     pub metrics: Arc<SinkMetrics>,
     /// True when nothing is to be tried any more.
     pub give_up: watch::Receiver<bool>,
+    /// True when another driver is to go on with this buffer: what is under way is brought to its end, or given back to
+    /// its place if it fails, and nothing more is taken.
+    pub retire: watch::Receiver<bool>,
 }
 
-/// Brings what lies in a buffer to its place, until the buffer is closed and empty, or the agent gives up.
+impl Driving {
+    /// Returns when the driver is to end for either reason.
+    pub async fn ends(&mut self) {
+        tokio::select! {
+            () = told(&mut self.give_up) => {}
+            () = told(&mut self.retire) => {}
+        }
+    }
+}
+
+/// Returns when this says true, which it never does when nobody is left to say it.
+async fn told(of: &mut watch::Receiver<bool>) {
+    if of.wait_for(|told| *told).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Brings what lies in a buffer to its place, until the buffer is closed and empty, the agent gives up, or another
+/// driver takes over.
 pub trait Drive: Send {
     /// Runs to the end. Documents whose lease it drops are read again at the next start.
     fn drive(self: Box<Self>, driving: Driving) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -73,23 +94,36 @@ pub struct OneByOne(pub Box<dyn Sink>);
 
 impl Drive for OneByOne {
     fn drive(self: Box<Self>, driving: Driving) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let Driving { name, buffer, metrics, give_up } = driving;
-        Box::pin(async move { drive(&name, self.0, buffer, metrics, give_up).await })
+        Box::pin(drive(self.0, driving))
     }
 }
 
-/// Drives a sink until its buffer is closed and empty, or until `give_up` says true and a try fails.
-async fn drive(
-    name: &str,
-    mut sink: Box<dyn Sink>,
-    buffer: Arc<MemoryTier>,
-    metrics: Arc<SinkMetrics>,
-    mut give_up: watch::Receiver<bool>,
-) {
-    while let Some(lease) = buffer.take().await {
-        let Some(lease) = deliver(name, &mut *sink, lease, &metrics, &mut give_up).await else {
-            metrics.abandoned.store(1, Ordering::Relaxed);
-            return;
+/// Why a segment was not delivered.
+enum Undelivered {
+    /// The agent ends.
+    GivenUp,
+    /// Another driver goes on with it.
+    Retired,
+}
+
+/// Drives a sink until its buffer is closed and empty, or until it is to end and a try fails.
+async fn drive(mut sink: Box<dyn Sink>, mut driving: Driving) {
+    loop {
+        // A segment is waited for only as long as nobody else is to have it.
+        let lease = tokio::select! {
+            biased;
+            () = told(&mut driving.retire) => None,
+            lease = driving.buffer.take() => lease,
+        };
+        let Some(lease) = lease else { break };
+        let metrics = Arc::clone(&driving.metrics);
+        let lease = match deliver(&mut *sink, lease, &mut driving).await {
+            Ok(lease) => lease,
+            Err(Undelivered::Retired) => break,
+            Err(Undelivered::GivenUp) => {
+                metrics.abandoned.store(1, Ordering::Relaxed);
+                return;
+            }
         };
         let documents = lease.documents();
         metrics.segments.fetch_add(1, Ordering::Relaxed);
@@ -100,25 +134,26 @@ async fn drive(
     sink.finish().await;
 }
 
-/// Tries until the segment is delivered; `None` when it was given up, which leaves its batch unacked.
-async fn deliver(
-    name: &str,
-    sink: &mut dyn Sink,
-    lease: Lease,
-    metrics: &SinkMetrics,
-    give_up: &mut watch::Receiver<bool>,
-) -> Option<Lease> {
+/// Tries until the segment is delivered. What is given up leaves its batch unacked; what another driver is to deliver
+/// goes back to its place.
+async fn deliver(sink: &mut dyn Sink, lease: Lease, driving: &mut Driving) -> Result<Lease, Undelivered> {
+    let (name, metrics) = (driving.name.clone(), Arc::clone(&driving.metrics));
     let mut pause = FIRST_PAUSE;
     loop {
+        // What became of a delivery without an answer nobody knows yet: another driver might repeat it.
+        let mut is_known = true;
         let error = match tokio::time::timeout(DELIVERY_TIMEOUT, sink.deliver(lease.documents())).await {
             Ok(Receipt::Delivered) => {
                 if metrics.failing.swap(0, Ordering::Relaxed) == 1 {
                     tracing::info!(sink = name, "the sink takes documents again");
                 }
-                return Some(lease);
+                return Ok(lease);
             }
             Ok(Receipt::Retry(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} s", DELIVERY_TIMEOUT.as_secs()),
+            Err(_) => {
+                is_known = false;
+                format!("no answer within {} s", DELIVERY_TIMEOUT.as_secs())
+            }
         };
         metrics.retries.fetch_add(1, Ordering::Relaxed);
         if metrics.failing.swap(1, Ordering::Relaxed) == 0 {
@@ -126,15 +161,18 @@ async fn deliver(
         }
         let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
         pause = (pause * 2).min(LAST_PAUSE);
-        if *give_up.borrow() {
+        if *driving.give_up.borrow() {
             let stay = match lease.is_kept() {
                 true => "they stay in its disk buffer",
                 false => "they are read again at the next start",
             };
             tracing::error!(sink = name, %error, "stopped with undelivered documents; {stay}");
-            return None;
+            return Err(Undelivered::GivenUp);
         }
-        // A stop cuts the pause short: one more try, then the end.
-        let _ = tokio::time::timeout(jittered, give_up.wait_for(|stop| *stop)).await;
+        if *driving.retire.borrow() && is_known {
+            return Err(Undelivered::Retired);
+        }
+        // An end cuts the pause short: one more try, then the end.
+        let _ = tokio::time::timeout(jittered, driving.ends()).await;
     }
 }

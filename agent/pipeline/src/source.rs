@@ -26,7 +26,7 @@ impl Stop {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether the end was asked for. A source looks at least every 200 ms.
+    /// Whether the end was asked for. A source looks at least every 200 ms, and at once when its thread is unparked.
     pub fn is_stopped(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -57,6 +57,12 @@ pub trait Outlet: Send {
     /// How many batches of this source are not safe yet, in the order of sending: one that is safe counts for as
     /// long as one before it is not.
     fn outstanding(&self) -> usize;
+
+    /// How far the batches that are not safe yet bring their files, in the order of sending. A source that takes the
+    /// place of another of its name goes on behind them.
+    fn under_way(&self) -> Vec<Progress> {
+        Vec::new()
+    }
 }
 
 /// What a source counts of itself.

@@ -6,134 +6,205 @@
 //! 3. Batches are numbered as they are taken and their documents reach the buffers in that order, whatever worker is
 //!    done first.
 //! 4. Pipelines share the workers by their weights (smooth weighted round robin).
+//! 5. Which pipelines there are and what leads to them changes as a whole, between two batches of every source. A batch
+//!    ends in the pipeline as it was when the batch was sent, unless that one held it.
+//! 6. While a pipeline that was taken away still has batches, none is taken for one that is new: the plugins of both
+//!    never have memory at the same time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use weir_buffer::ack::{Ack, Acknowledge};
+use weir_buffer::ack::Ack;
 use weir_buffer::ledger::{Amount, Entry, Ledger};
 use weir_buffer::segment::{Documents, Segment, Targets};
-use weir_event::batch::Batch;
 
-use crate::checkpoint::{AckQueue, Checkpoints, Progress};
+use crate::checkpoint::{AckQueue, Checkpoints};
 use crate::pipeline::{Output, Pipeline};
-use crate::process::{Intake, Job, Processed, Processor};
-use crate::source::{Outlet, Stopped};
+use crate::process::{Intake, Job, Processor};
+use crate::source::Outlet;
+
+mod health;
+mod lane;
+mod outlet;
+
+pub use health::Health;
+use lane::{Lane, Outcome, Turn, give_back};
+use outlet::PipelineOutlet;
 
 /// Batches that wait in front of one pipeline, beside those that workers have.
 const INBOX: usize = 2;
-/// What a document adds to its event at the most, by rule of thumb: the envelope.
-const ENVELOPE_BYTES: u64 = 320;
-
-/// What went wrong with pipelines, for people to see.
-#[derive(Debug, Default)]
-pub struct Health {
-    held: Mutex<BTreeMap<Arc<str>, Arc<str>>>,
-    panics: AtomicU64,
-}
 
 /// The pipelines and the workers' turn-taking.
 pub struct Workers {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Which pipelines there are, and what leads to them.
+#[derive(Default)]
+pub struct Routing {
+    /// All pipelines, each under a name of its own.
+    pub pipelines: Vec<Arc<Pipeline>>,
+    /// By source, the pipelines that its batches go to: some of those above.
+    pub sources: BTreeMap<Arc<str>, Vec<Route>>,
+}
+
+/// From a source into a pipeline.
+#[derive(Clone)]
+pub struct Route {
+    /// Where to.
+    pub pipeline: Arc<Pipeline>,
+    /// How the pipeline takes up the source's events.
+    pub intake: Arc<Intake>,
 }
 
 struct Shared {
-    pipelines: Vec<Arc<Pipeline>>,
     ledger: Arc<Ledger>,
     checkpoints: Arc<Checkpoints>,
     state: Mutex<State>,
     changed: Condvar,
     health: Arc<Health>,
+    /// By source, for as long as the agent lives: batches of one that was stopped may still be under way.
+    acks: Mutex<BTreeMap<Arc<str>, Arc<AckQueue>>>,
 }
 
 #[derive(Default)]
 struct State {
-    queues: Vec<Queue>,
+    /// By the pipeline's name.
+    lanes: BTreeMap<Arc<str>, Lane>,
+    routes: BTreeMap<Arc<str>, Vec<Route>>,
+    /// By source, the number of the last outlet that was made; no other may send.
+    outlets: BTreeMap<Arc<str>, u64>,
+    /// Grows whenever a pipeline may have become superfluous.
+    version: u64,
+    /// How many workers there are to be.
+    workers: usize,
     closed: bool,
     aborted: bool,
 }
 
-#[derive(Default)]
-struct Queue {
-    inbox: VecDeque<Job>,
-    /// Turns that are owed to it, against its weight.
-    credit: i64,
-    /// Number of the next batch to be taken, and of the next whose documents may go on.
-    next: u64,
-    next_out: u64,
-    /// Batches that are done before their turn.
-    done: BTreeMap<u64, Turn>,
-    /// Number of the batch that the pipeline holds.
-    held: Option<u64>,
-    running: usize,
-}
-
-/// A batch that a worker has taken, with the room set aside for it in each output and in the dead letters.
-struct Turn {
-    job: Job,
-    reserved: Vec<Option<u64>>,
-    result: Option<Processed>,
-}
-
-// === impl Health ===
-
-impl Health {
-    /// Pipelines that hold a batch which a plugin could not handle, as (pipeline, stage).
-    pub fn held(&self) -> Vec<(Arc<str>, Arc<str>)> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.iter().map(|(pipeline, stage)| (Arc::clone(pipeline), Arc::clone(stage))).collect()
-    }
-
-    /// How often a worker met a fault in the agent itself. The batch stays unacked.
-    pub fn panics(&self) -> u64 {
-        self.panics.load(Ordering::Relaxed)
-    }
-
-    fn hold(&self, pipeline: &Arc<str>, stage: Arc<str>) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(pipeline), stage);
-    }
+/// What a worker does next.
+enum Next {
+    /// A batch of the lane with this name, and its number there.
+    Turn(Arc<str>, u64, Box<Turn>),
+    /// Let go of what belongs to other pipelines than these.
+    Tidy(Vec<Arc<Pipeline>>),
+    End,
 }
 
 // === impl Workers ===
 
 impl Workers {
-    /// Starts `count` workers.
+    /// Starts `count` workers, without a pipeline for now.
     pub fn start(
-        pipelines: Vec<Arc<Pipeline>>,
         ledger: Arc<Ledger>,
         checkpoints: Arc<Checkpoints>,
         count: usize,
     ) -> std::io::Result<Workers> {
-        let queues = pipelines.iter().map(|_| Queue::default()).collect();
-        let state = Mutex::new(State { queues, ..State::default() });
-        let (changed, health) = (Condvar::new(), Arc::default());
-        let shared = Arc::new(Shared { pipelines, ledger, checkpoints, state, changed, health });
-        for output in shared.pipelines.iter().flat_map(|p| p.outputs.iter().chain([&p.dead_letters])) {
-            let shared = Arc::downgrade(&shared);
+        let shared = Arc::new(Shared {
+            ledger,
+            checkpoints,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            health: Arc::default(),
+            acks: Mutex::default(),
+        });
+        let workers = Workers { shared, threads: Mutex::default() };
+        workers.resize(count)?;
+        Ok(workers)
+    }
+
+    /// From now on there are so many workers. Blocks while those that are too many finish their batches.
+    pub fn resize(&self, count: usize) -> std::io::Result<()> {
+        let count = count.max(1);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.lock().workers = count;
+        self.shared.notify();
+        while threads.len() > count {
+            let _ = threads.pop().map(JoinHandle::join);
+        }
+        for number in threads.len()..count {
+            let shared = Arc::clone(&self.shared);
+            let builder = std::thread::Builder::new().name(format!("worker-{number}"));
+            match builder.spawn(move || shared.work(number)) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    self.shared.lock().workers = threads.len();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts other pipelines and ways to them in the place of those that there were, between two batches of every
+    /// source. Pipelines that hold a batch try again with what is there now.
+    pub fn route(&self, routing: Routing) {
+        let Routing { pipelines, sources } = routing;
+        for output in pipelines.iter().flat_map(|pipeline| pipeline.all_outputs()) {
+            let shared = Arc::downgrade(&self.shared);
             output.buffer.on_room(Arc::new(move || {
                 if let Some(shared) = shared.upgrade() {
                     shared.notify();
                 }
             }));
         }
-        let mut threads = Vec::new();
-        for number in 0..count.max(1) {
-            let shared = Arc::clone(&shared);
-            let builder = std::thread::Builder::new().name(format!("worker-{number}"));
-            threads.push(builder.spawn(move || shared.work())?);
+        let mut state = self.shared.lock();
+        state.version += 1;
+        for lane in state.lanes.values_mut() {
+            lane.pipeline = None;
         }
-        Ok(Workers { shared, threads })
+        for pipeline in pipelines {
+            match state.lanes.get_mut(&pipeline.name) {
+                Some(lane) => lane.pipeline = Some(pipeline),
+                None => {
+                    state.lanes.insert(Arc::clone(&pipeline.name), Lane::of(pipeline));
+                }
+            }
+        }
+        state.routes = sources;
+        self.shared.try_held_again(&mut state);
+        drop(state);
+        self.shared.changed.notify_all();
     }
 
-    /// The outlet of a source that leads to these pipelines (by index), each with how it takes them up.
-    pub fn outlet(&self, source: &str, to: Vec<(usize, Arc<Intake>)>) -> Box<dyn Outlet> {
-        let acks = AckQueue::new(source, Arc::clone(&self.shared.checkpoints));
-        Box::new(PipelineOutlet { shared: Arc::clone(&self.shared), acks, to })
+    /// Pipelines that hold a batch try again with the plugins that they have.
+    pub fn retry_held(&self) {
+        let mut state = self.shared.lock();
+        self.shared.try_held_again(&mut state);
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// Takes no more batches of a source; whoever waits to send one is told to end.
+    pub fn close_source(&self, source: &str) {
+        self.shared.lock().routes.remove(source);
+        self.shared.changed.notify_all();
+    }
+
+    /// Whether documents may still come into this buffer.
+    pub fn lead_to(&self, buffer: &Arc<weir_buffer::memory::MemoryTier>) -> bool {
+        let state = self.shared.lock();
+        let leads_there = |pipeline: &Arc<Pipeline>| {
+            pipeline.all_outputs().any(|output| Arc::ptr_eq(&output.buffer, buffer))
+        };
+        state.lanes.values().any(|lane| lane.pipelines().any(leads_there))
+    }
+
+    /// The outlet of a source, to wherever the routing says at each batch. One that was made before for a source of this
+    /// name takes nothing any more.
+    pub fn outlet(&self, source: &str) -> Box<dyn Outlet> {
+        let source: Arc<str> = source.into();
+        let mut queues = self.shared.acks.lock().unwrap_or_else(PoisonError::into_inner);
+        let acks = queues.entry(Arc::clone(&source));
+        let acks = acks.or_insert_with(|| AckQueue::new(&source, Arc::clone(&self.shared.checkpoints)));
+        let mut state = self.shared.lock();
+        let number = state.outlets.entry(Arc::clone(&source)).or_default();
+        *number += 1;
+        Box::new(PipelineOutlet::new(Arc::clone(&self.shared), Arc::clone(acks), source, *number))
     }
 
     /// What went wrong so far; it outlives the workers.
@@ -143,150 +214,164 @@ impl Workers {
 
     /// Takes no more batches, works off those that are there and ends the threads. What is held, or finds no room
     /// within `patience`, stays unacked. Blocks.
-    pub fn finish(self, patience: Duration) {
+    pub fn finish(&self, patience: Duration) {
         self.shared.lock().closed = true;
         self.shared.notify();
         let state = self.shared.lock();
-        let busy = |state: &mut State| state.queues.iter().any(Queue::is_busy);
+        let busy = |state: &mut State| state.lanes.values().any(Lane::is_busy);
         let waited = self.shared.changed.wait_timeout_while(state, patience, busy);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.aborted = true;
-        for queue in &mut state.queues {
-            queue.inbox.clear();
+        for lane in state.lanes.values_mut() {
+            lane.abandon();
         }
         drop(state);
         self.shared.notify();
-        for thread in self.threads {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
             let _ = thread.join();
         }
-    }
-}
-
-impl Queue {
-    fn is_busy(&self) -> bool {
-        self.running > 0 || (!self.inbox.is_empty() && self.held.is_none())
     }
 }
 
 // === impl Shared ===
 
 impl Shared {
-    fn work(&self) {
-        let mut processors: Vec<Option<Processor>> = self.pipelines.iter().map(|_| None).collect();
-        while let Some((index, number, mut turn)) = self.next_turn() {
-            let (Some(pipeline), Some(place)) = (self.pipelines.get(index), processors.get_mut(index)) else {
-                continue;
+    fn work(&self, worker: usize) {
+        let mut processors: BTreeMap<Arc<str>, Processor> = BTreeMap::new();
+        let mut seen = 0;
+        loop {
+            let (name, number, mut turn) = match self.next(worker, &mut seen) {
+                Next::Turn(name, number, turn) => (name, number, turn),
+                Next::Tidy(wanted) => {
+                    processors.retain(|_, processor| wanted.iter().any(|pipeline| processor.is_of(pipeline)));
+                    continue;
+                }
+                Next::End => return,
             };
-            let processor = place.get_or_insert_with(|| Processor::new(pipeline));
+            let pipeline = Arc::clone(&turn.job.pipeline);
+            // The instances of a pipeline that is no more go before others are made.
+            processors.retain(|of, processor| *of != name || processor.is_of(&pipeline));
+            let processor = processors.entry(Arc::clone(&name)).or_insert_with(|| Processor::new(&pipeline));
             let job = &turn.job;
             let run = || processor.run(&job.batch, &job.intake, nanoseconds_now());
             match catch_unwind(AssertUnwindSafe(run)) {
-                Ok(Ok(processed)) => turn.result = Some(processed),
+                Ok(Ok(processed)) => turn.outcome = Outcome::Done(Box::new(processed)),
                 Ok(Err(held)) => {
-                    let (pipeline, stage, suspects) = (&pipeline.name, &held.stage, held.suspects);
-                    tracing::error!(%pipeline, %stage, suspects, "pipeline holds a batch that the plugin cannot handle; it reads on after a restart with another configuration");
-                    self.hold(index, number, Arc::clone(stage));
+                    let (stage, suspects) = (&held.stage, held.suspects);
+                    tracing::error!(pipeline = %name, %stage, suspects, "pipeline holds a batch that the plugin cannot handle; it goes on after a reload with another configuration");
+                    self.hold(&name, number, Arc::clone(stage));
+                    turn.outcome = Outcome::Held;
                 }
                 Err(_) => {
                     // The instance may be in any state; the next batch gets a new one.
-                    *place = None;
-                    self.health.panics.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(pipeline = %pipeline.name, "a worker failed; the batch stays unacked and is read again at the next start");
+                    processors.remove(&name);
+                    self.health.count_panic();
+                    tracing::error!(pipeline = %name, "a worker failed; the batch stays unacked and is read again at the next start");
                 }
             }
-            self.finish_turn(index, number, turn);
+            self.finish_turn(&name, number, *turn);
         }
     }
 
     /// Waits for a batch whose documents have room.
-    fn next_turn(&self) -> Option<(usize, u64, Turn)> {
+    fn next(&self, worker: usize, seen: &mut u64) -> Next {
         let mut state = self.lock();
         loop {
-            if state.aborted {
-                return None;
+            if state.aborted || worker >= state.workers {
+                return Next::End;
+            }
+            if state.version != *seen {
+                *seen = state.version;
+                return Next::Tidy(state.lanes.values().flat_map(Lane::pipelines).cloned().collect());
             }
             if let Some(taken) = self.take(&mut state) {
-                return Some(taken);
+                return taken;
             }
-            if state.closed && !state.queues.iter().any(Queue::is_busy) {
-                return None;
+            if state.closed && !state.lanes.values().any(Lane::is_busy) {
+                return Next::End;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Smooth weighted round robin over the pipelines that have something to do and room for it.
-    fn take(&self, state: &mut State) -> Option<(usize, u64, Turn)> {
-        let mut waiting: Vec<(i64, usize)> = Vec::new();
+    fn take(&self, state: &mut State) -> Option<Next> {
+        let mut waiting: Vec<(i64, Arc<str>)> = Vec::new();
         let mut total = 0;
-        for (index, (pipeline, queue)) in self.pipelines.iter().zip(&mut state.queues).enumerate() {
-            if queue.held.is_some() || queue.inbox.is_empty() {
+        let is_leaving = state.lanes.values().any(|lane| lane.pipeline.is_none());
+        for (name, lane) in &mut state.lanes {
+            lane.is_new &= is_leaving;
+            if lane.is_new {
                 continue;
             }
-            total += i64::from(pipeline.weight);
-            queue.credit += i64::from(pipeline.weight);
-            waiting.push((queue.credit, index));
+            let Some(weight) = lane.waiting_weight() else { continue };
+            total += weight;
+            lane.credit += weight;
+            waiting.push((lane.credit, Arc::clone(name)));
         }
-        waiting.sort_by_key(|(credit, index)| (-credit, *index));
-        for (_, index) in waiting {
-            let (Some(pipeline), Some(queue)) = (self.pipelines.get(index), state.queues.get_mut(index))
-            else {
-                continue;
-            };
+        waiting.sort_by(|(one, first), (other, second)| other.cmp(one).then_with(|| first.cmp(second)));
+        for (_, name) in waiting {
+            let Some(lane) = state.lanes.get_mut(&name) else { continue };
             // One that found no room for long does not save up turns.
-            queue.credit = queue.credit.min(total);
-            let Some(reserved) = queue.inbox.front().and_then(|job| set_aside(pipeline, job)) else {
-                continue;
-            };
-            let job = queue.inbox.pop_front()?;
-            queue.credit -= total;
-            let number = queue.next;
-            queue.next += 1;
-            queue.running += 1;
+            lane.credit = lane.credit.min(total);
+            let Some((number, turn)) = lane.take() else { continue };
+            lane.credit -= total;
             self.changed.notify_all();
-            return Some((index, number, Turn { job, reserved, result: None }));
+            return Some(Next::Turn(name, number, Box::new(turn)));
         }
         None
     }
 
     /// Two workers may meet batches to hold at once: the first of them is where the pipeline stands.
-    fn hold(&self, index: usize, number: u64, stage: Arc<str>) {
-        if let Some(pipeline) = self.pipelines.get(index)
-            && let Some(queue) = self.lock().queues.get_mut(index)
-            && queue.held.is_none_or(|known| number < known)
+    fn hold(&self, name: &Arc<str>, number: u64, stage: Arc<str>) {
+        if let Some(lane) = self.lock().lanes.get_mut(name)
+            && lane.held.is_none_or(|known| number < known)
         {
-            queue.held = Some(number);
-            self.health.hold(&pipeline.name, stage);
+            lane.held = Some(number);
+            self.health.hold(name, stage);
         }
     }
 
     /// Puts what is done in its place in the order and passes on what is next.
-    fn finish_turn(&self, index: usize, number: u64, turn: Turn) {
-        let Some(pipeline) = self.pipelines.get(index) else { return };
-        let mut state = self.lock();
-        let Some(queue) = state.queues.get_mut(index) else { return };
-        queue.done.insert(number, turn);
-        // Passed on under the lock, so that two workers cannot swap their documents. It only moves pointers.
-        while let Some(mut turn) = queue.done.remove(&queue.next_out) {
-            // What other workers finished behind a batch that is held is read again after it: else it would reach the
-            // sinks before it, and once more later.
-            if queue.held.is_some_and(|held| held < queue.next_out) {
-                turn.result = None;
-            }
-            queue.next_out += 1;
-            queue.running -= 1;
-            self.pass_on(pipeline, turn);
+    fn finish_turn(&self, name: &Arc<str>, number: u64, turn: Turn) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(lane) = state.lanes.get_mut(name) else { return };
+        if !lane.is_current(&turn.job.pipeline) {
+            state.version += 1;
         }
-        drop(state);
+        lane.done.insert(number, turn);
+        // Passed on under the lock, so that two workers cannot swap their documents. It only moves pointers.
+        while let Some(turn) = lane.done.remove(&lane.next_out) {
+            let is_behind_held = lane.held.is_some_and(|held| held <= lane.next_out);
+            lane.next_out += 1;
+            lane.running -= 1;
+            match turn.outcome {
+                // What other workers finished behind a batch that is held waits as well: else it would reach the
+                // sinks before it.
+                Outcome::Held | Outcome::Done(_) if is_behind_held => {
+                    give_back(&turn.job.pipeline, &turn.reserved);
+                    lane.parked.push(turn.job);
+                }
+                _ => self.pass_on(turn),
+            }
+        }
+        if lane.tries_again && lane.running == 0 {
+            self.try_lane_again(state, name);
+        }
+        state.lanes.retain(|_, lane| !lane.is_over());
+        drop(guard);
         self.changed.notify_all();
     }
 
     /// Documents into the buffers, everything else into the ledger.
-    fn pass_on(&self, pipeline: &Pipeline, turn: Turn) {
-        let Turn { job, reserved, result } = turn;
-        let Some(done) = result else {
-            // Held or failed: still in flight, never acked.
-            give_back(pipeline, &reserved);
+    fn pass_on(&self, turn: Turn) {
+        let Turn { job, reserved, outcome } = turn;
+        let pipeline = Arc::clone(&job.pipeline);
+        let Outcome::Done(done) = outcome else {
+            // Failed: still in flight, never acked.
+            give_back(&pipeline, &reserved);
             return;
         };
         let _moving = self.ledger.moving();
@@ -340,6 +425,43 @@ impl Shared {
         output.buffer.push(Segment { documents, targets, amount, ack }, &output.account, room);
     }
 
+    // --- what was held ---
+
+    fn try_held_again(&self, state: &mut State) {
+        let names: Vec<Arc<str>> = state.lanes.keys().cloned().collect();
+        for name in names {
+            let Some(lane) = state.lanes.get_mut(&name).filter(|lane| lane.held.is_some()) else { continue };
+            // What still runs behind the held batch must be in its place first.
+            lane.tries_again = true;
+            if lane.running == 0 {
+                self.try_lane_again(state, &name);
+            }
+        }
+        state.lanes.retain(|_, lane| !lane.is_over());
+    }
+
+    /// What waits in a lane that holds a batch goes through the pipeline as it is now, in its old order.
+    fn try_lane_again(&self, state: &mut State, name: &Arc<str>) {
+        let Some(lane) = state.lanes.get_mut(name) else { return };
+        lane.tries_again = false;
+        lane.held = None;
+        self.health.release(name);
+        let parked = std::mem::take(&mut lane.parked);
+        let jobs: Vec<Job> = parked.into_iter().chain(lane.inbox.drain(..)).collect();
+        let routes = &state.routes;
+        let way =
+            |job: &Job| routes.get(&job.source)?.iter().find(|route| route.pipeline.name == *name).cloned();
+        let again: Vec<Job> = jobs
+            .into_iter()
+            .filter_map(|job| {
+                let way = way(&job);
+                lane::follow(job, way, &self.ledger)
+            })
+            .collect();
+        lane.inbox.extend(again);
+        state.version += 1;
+    }
+
     fn notify(&self) {
         // Taken and let go, so that nobody is between looking and waiting.
         drop(self.lock());
@@ -348,110 +470,6 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Pipeline {
-    fn all_outputs(&self) -> impl Iterator<Item = &Output> {
-        self.outputs.iter().chain([&self.dead_letters])
-    }
-}
-
-/// Room for a batch's documents in each output and the dead letters; `None` when one that holds back has none.
-fn set_aside(pipeline: &Pipeline, job: &Job) -> Option<Vec<Option<u64>>> {
-    let wanted = job.amount.bytes + job.amount.events * ENVELOPE_BYTES;
-    let mut reserved: Vec<Option<u64>> = Vec::new();
-    for output in pipeline.all_outputs() {
-        let fits = output.buffer.reserve(wanted);
-        if !fits && !output.best_effort {
-            give_back(pipeline, &reserved);
-            return None;
-        }
-        reserved.push(fits.then_some(wanted));
-    }
-    Some(reserved)
-}
-
-fn give_back(pipeline: &Pipeline, reserved: &[Option<u64>]) {
-    for (output, room) in pipeline.all_outputs().zip(reserved) {
-        if let Some(room) = room {
-            output.buffer.unreserve(*room);
-        }
-    }
-}
-
-// === the outlet ===
-
-struct PipelineOutlet {
-    shared: Arc<Shared>,
-    acks: Arc<AckQueue>,
-    to: Vec<(usize, Arc<Intake>)>,
-}
-
-impl PipelineOutlet {
-    fn has_room(&self, state: &State) -> bool {
-        self.to.iter().all(|(index, _)| state.queues.get(*index).is_none_or(|q| q.inbox.len() < INBOX))
-    }
-}
-
-impl Outlet for PipelineOutlet {
-    fn send(&mut self, batch: Batch, progress: Vec<Progress>) -> Result<(), Stopped> {
-        let full = |state: &mut State| !state.closed && !self.has_room(state);
-        let waited = self.shared.changed.wait_while(self.shared.lock(), full);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        if state.closed {
-            return Err(Stopped);
-        }
-        let ack = Ack::new(self.acks.sent(progress), Arc::clone(&self.acks) as Arc<dyn Acknowledge>);
-        if batch.rows().is_empty() {
-            drop(state);
-            ack.release();
-            return Ok(());
-        }
-        let bytes = batch.rows().iter().map(|row| u64::from(row.raw.len)).sum();
-        let amount = Amount { events: batch.rows().len() as u64, bytes };
-        let batch = Arc::new(batch);
-        let _moving = self.shared.ledger.moving();
-        for (index, intake) in &self.to {
-            let (Some(pipeline), Some(queue)) =
-                (self.shared.pipelines.get(*index), state.queues.get_mut(*index))
-            else {
-                continue;
-            };
-            for output in &pipeline.outputs {
-                ack.book(&output.account, Entry::Read, amount);
-                output.account.enter_flight(amount);
-            }
-            let (batch, intake) = (Arc::clone(&batch), Arc::clone(intake));
-            queue.inbox.push_back(Job { batch, intake, amount, ack: ack.share() });
-        }
-        drop(state);
-        ack.release();
-        self.shared.changed.notify_all();
-        Ok(())
-    }
-
-    fn lost(&mut self, reason: &'static str, bytes: u64, progress: Vec<Progress>) {
-        let ack = Ack::new(self.acks.sent(progress), Arc::clone(&self.acks) as Arc<dyn Acknowledge>);
-        let amount = Amount { events: 0, bytes };
-        {
-            let _moving = self.shared.ledger.moving();
-            let pipelines = self.to.iter().filter_map(|(index, _)| self.shared.pipelines.get(*index));
-            for output in pipelines.flat_map(|pipeline| &pipeline.outputs) {
-                ack.book(&output.account, Entry::Read, amount);
-                ack.book(&output.account, Entry::Lost(reason.into()), amount);
-            }
-        }
-        ack.release();
-    }
-
-    fn is_ready(&self) -> bool {
-        let state = self.shared.lock();
-        state.closed || self.has_room(&state)
-    }
-
-    fn outstanding(&self) -> usize {
-        self.acks.outstanding()
     }
 }
 

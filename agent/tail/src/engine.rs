@@ -137,7 +137,8 @@ pub(crate) fn run(layout: Box<dyn Layout>, options: Options, context: SourceCont
     while !stop.is_stopped() {
         match engine.step(clock.now()) {
             Ok(Step::Busy) => {}
-            Ok(Step::Idle(wait)) => std::thread::sleep(wait),
+            // Who stops it wakes it.
+            Ok(Step::Idle(wait)) => std::thread::park_timeout(wait),
             Ok(Step::Done) | Err(Stopped) => return,
         }
     }
@@ -154,7 +155,8 @@ impl Engine {
         watch: Watch,
     ) -> Engine {
         let SourceContext { name, cluster, node, mode, outlet, arenas, checkpoints, stop, metrics } = context;
-        let positions = checkpoints.positions(&name);
+        // A source of the same name may have been stopped just now, with batches under way.
+        let positions = checkpoints.positions_behind(&name, outlet.under_way());
         let skips_old = options.read_from == ReadFrom::End && positions.is_empty();
         let mut previous: HashMap<FileId, Vec<(FileKey, FilePosition)>> = HashMap::new();
         for (key, position) in positions {

@@ -8,10 +8,12 @@ use crate::{cargo, check::Problem, error::Result, repository::Repository};
 
 /// Each crate of the workspace and those of ours that it may depend on. `weir`, the app, knows all of them; a
 /// crate that is not listed here is a problem, so that a new one gets its place in the picture.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("weir-event", &[]),
     ("weir-manifest", &["weir-event"]),
-    ("weir-config", &["weir-event"]),
+    ("weir-oci", &[]),
+    // The formats of references, without what speaks to registries.
+    ("weir-config", &["weir-event", "weir-oci"]),
     ("weir-buffer", &["weir-event"]),
     ("weir-pipeline", &["weir-event", "weir-buffer"]),
     ("weir-tail", &["weir-event", "weir-buffer", "weir-pipeline"]),
@@ -29,6 +31,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
 const AGENT: &[&str] = &[
     "weir-event",
     "weir-manifest",
+    "weir-oci",
     "weir-config",
     "weir-buffer",
     "weir-pipeline",

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use html::Html;
 use weir_buffer::ledger::{Amount, Statement};
-use weir_host::{Cause, Plugin};
+use weir_host::{Cause, Plugin, Standing};
 use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
 
 use crate::output::grouped;
-use crate::state::{AgentState, PipelineView};
+use crate::reload::{Outcome, Status};
+use crate::state::{AgentState, PipelineView, View};
 
 /// Seconds after which a browser asks again.
 const REFRESH: &str = "5";
@@ -25,17 +26,19 @@ const REFRESH: &str = "5";
 /// Draws the page.
 pub fn draw(state: &AgentState) -> String {
     let mut html = Html::new("Weir", REFRESH, style::CSS);
+    let view = state.view();
     head(&mut html, state);
+    last_reload(&mut html, &state.reloads.status());
     let held = state.health.held();
-    for pipeline in &state.pipelines {
+    for pipeline in &view.pipelines {
         draw_pipeline(&mut html, pipeline, &held);
     }
     ledger(&mut html, &state.ledger.statements());
-    sources(&mut html, state);
-    sinks(&mut html, state);
-    opensearch(&mut html, state);
-    plugins(&mut html, state);
-    html.links(&["/metrics", "/api/ledger", "/healthz", "/readyz"]);
+    sources(&mut html, &view);
+    sinks(&mut html, &view);
+    opensearch(&mut html, &view);
+    plugins(&mut html, &view);
+    html.links(&["/metrics", "/api/ledger", "/api/generation", "/healthz", "/readyz"]);
     html.finish()
 }
 
@@ -48,9 +51,33 @@ fn head(html: &mut Html, state: &AgentState) {
     html.open("header");
     html.heading(1, "Weir");
     html.badge(class, readiness);
-    let hash: String = state.config_hash.chars().take(12).collect();
-    html.text(&format!("version {}, up {}, configuration {hash}", env!("CARGO_PKG_VERSION"), span(up)));
+    let Status { generation, config_hash, since, .. } = state.reloads.status();
+    let hash: String = config_hash.chars().take(12).collect();
+    let since = span(since.elapsed().unwrap_or_default());
+    let (version, up) = (env!("CARGO_PKG_VERSION"), span(up));
+    html.text(&format!(
+        "version {version}, up {up}, configuration {hash}, generation {generation} for {since}"
+    ));
     html.close("header");
+}
+
+/// Why the last configuration was not taken.
+fn last_reload(html: &mut Html, status: &Status) {
+    let Some(last) = status.last_reload.as_ref().filter(|last| last.outcome == Outcome::Rejected) else {
+        return;
+    };
+    html.heading(2, "Configuration");
+    html.badge("bad", &format!("the last one was not taken, generation {} runs on", status.generation));
+    html.table(&["file", "#line", "key", "problem"]);
+    for error in &last.errors {
+        html.row(&error.file);
+        html.number(u64::from(error.line), "");
+        html.cell("", &error.path);
+        let help = error.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
+        html.cell("bad", &format!("{}{help}", error.message));
+        html.end_row();
+    }
+    html.close("table");
 }
 
 /// Boxes from left to right with arrows between them.
@@ -154,10 +181,10 @@ fn of_statement(statement: &Statement) -> Vec<(&Statement, &'static str, &str, A
     lines
 }
 
-fn sources(html: &mut Html, state: &AgentState) {
+fn sources(html: &mut Html, view: &View) {
     html.heading(2, "Sources");
     html.table(&["source", "#files", "#events", "#bytes", "#malformed lines", "#cut events", "#errors"]);
-    for (name, metrics) in &state.sources {
+    for (name, metrics) in &view.sources {
         html.row(name);
         let (malformed, truncated) = (metrics.malformed.load(Relaxed), metrics.truncated.load(Relaxed));
         for number in [metrics.files.load(Relaxed), metrics.events.load(Relaxed), metrics.bytes.load(Relaxed)]
@@ -172,10 +199,10 @@ fn sources(html: &mut Html, state: &AgentState) {
     html.close("table");
 }
 
-fn sinks(html: &mut Html, state: &AgentState) {
+fn sinks(html: &mut Html, view: &View) {
     html.heading(2, "Sinks");
     html.table(&["sink", "state", "#events", "#bytes", "#retries", "#buffer bytes", "#buffer bytes at most"]);
-    for (name, metrics, buffer) in &state.sinks {
+    for (name, metrics, buffer) in &view.sinks {
         html.row(name);
         let (class, word) = sink_state(metrics);
         html.cell(class, word);
@@ -192,8 +219,8 @@ fn sinks(html: &mut Html, state: &AgentState) {
 }
 
 /// Requests and what waits for which index.
-fn opensearch(html: &mut Html, state: &AgentState) {
-    if state.opensearch.is_empty() {
+fn opensearch(html: &mut Html, view: &View) {
+    if view.opensearch.is_empty() {
         return;
     }
     html.heading(2, "OpenSearch");
@@ -207,10 +234,10 @@ fn opensearch(html: &mut Html, state: &AgentState) {
         "#repaired",
         "#bytes sent",
     ]);
-    for (name, view) in &state.opensearch {
-        let metrics = &view.metrics;
+    for (name, of) in &view.opensearch {
+        let metrics = &of.metrics;
         html.row(name);
-        let buffer = state.sinks.iter().find(|(sink, _, _)| sink == name).map(|(_, _, buffer)| buffer);
+        let buffer = view.sinks.iter().find(|(sink, _, _)| sink == name).map(|(_, _, buffer)| buffer);
         let held = buffer.map(|buffer| buffer.held()).unwrap_or_default();
         match (metrics.unauthorized.load(Relaxed), held.as_slice()) {
             (0, []) => html.cell("good", "all take documents"),
@@ -245,14 +272,15 @@ fn sink_state(metrics: &SinkMetrics) -> (&'static str, &'static str) {
     }
 }
 
-fn plugins(html: &mut Html, state: &AgentState) {
-    if state.plugins.is_empty() {
+fn plugins(html: &mut Html, view: &View) {
+    if view.plugins.is_empty() {
         return;
     }
     html.heading(2, "Plugins");
     html.table(&[
         "plugin",
         "artefact",
+        "state",
         "#calls",
         "#events",
         "#CPU s",
@@ -262,7 +290,7 @@ fn plugins(html: &mut Html, state: &AgentState) {
         "#failed events",
         "last fault",
     ]);
-    for plugin in &state.plugins {
+    for plugin in &view.plugins {
         plugin_row(html, plugin);
     }
     html.close("table");
@@ -273,6 +301,8 @@ fn plugin_row(html: &mut Html, plugin: &Plugin) {
     let digest: String = plugin.digest().chars().take(12).collect();
     html.row(plugin.name());
     html.cell("", &format!("{} {} {digest}", manifest.name, manifest.version));
+    let (class, standing) = standing(plugin.standing());
+    html.cell(class, standing);
     html.number(metrics.calls(), "");
     html.number(metrics.rows(), "");
     html.cell("number", &format!("{:.3}", metrics.cpu().as_secs_f64()));
@@ -285,6 +315,15 @@ fn plugin_row(html: &mut Html, plugin: &Plugin) {
     let fault = plugin.last_fault().map(|fault| format!("{}: {}", fault.cause, fault.detail));
     html.cell("", &fault.unwrap_or_else(|| "none".to_owned()));
     html.end_row();
+}
+
+fn standing(standing: Standing) -> (&'static str, &'static str) {
+    match standing {
+        Standing::Healthy => ("good", "healthy"),
+        Standing::Degraded => ("warn", "degraded, keeps failing"),
+        Standing::HalfOpen => ("bad", "quarantined, is tried"),
+        Standing::Quarantined => ("bad", "quarantined, not asked"),
+    }
 }
 
 /// A time span in its two largest units.

@@ -1,18 +1,20 @@
 //! What the admin address answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Serialize;
 use weir_buffer::ledger::Statement;
 
 use super::page;
 use crate::metrics;
+use crate::reload::{Attempt, Busy, Outcome, Status, Trigger};
 use crate::state::AgentState;
 
 /// Nothing from elsewhere, and no script at all: what an event wrote into a name cannot run.
@@ -20,11 +22,34 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inl
 /// The version of the text format is part of its type.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// How long somebody who asked for a reload waits for what becomes of it. It goes on behind that.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(60);
+/// What browsers say of themselves when a page sends a request.
+const OF_BROWSERS: [&str; 3] = ["origin", "sec-fetch-site", "sec-fetch-mode"];
+
 type Shared = State<Arc<AgentState>>;
 
 #[derive(Serialize)]
 struct LedgerAnswer {
     accounts: Vec<Statement>,
+}
+
+/// What became of a reload, and which generation runs now.
+#[derive(Serialize)]
+struct ReloadAnswer {
+    generation: u64,
+    config_hash: String,
+    #[serde(flatten)]
+    attempt: Attempt,
+}
+
+/// A reload of which nothing is known, and which generation runs now.
+#[derive(Serialize)]
+struct NoReload {
+    generation: u64,
+    config_hash: String,
+    outcome: &'static str,
+    reason: &'static str,
 }
 
 /// All of it.
@@ -35,6 +60,8 @@ pub fn routes(state: Arc<AgentState>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/api/ledger", get(ledger))
+        .route("/api/generation", get(generation))
+        .route("/api/reload", post(reload))
         .fallback(nothing_here)
         .layer(map_response(protect))
         .with_state(state)
@@ -63,13 +90,61 @@ async fn ledger(State(state): Shared) -> Response {
     statements.map(|accounts| axum::Json(LedgerAnswer { accounts })).into_response()
 }
 
+/// Which generation runs, and what became of the last reload.
+async fn generation(State(state): Shared) -> axum::Json<Status> {
+    axum::Json(state.reloads.status())
+}
+
+/// Reloads, and says what came of it: 200 where the configuration on disk runs now, 422 with the reasons where it does
+/// not.
+async fn reload(State(state): Shared, headers: HeaderMap) -> Response {
+    // No page that somebody looks at is to reach an agent on the same machine.
+    if OF_BROWSERS.iter().any(|name| headers.contains_key(*name)) {
+        return (StatusCode::FORBIDDEN, "requests of browsers are not taken here\n").into_response();
+    }
+    let asked = match state.reloads.ask(Trigger::Api) {
+        Ok(asked) => asked,
+        Err(Busy::Others) => {
+            return no_reload(&state, StatusCode::CONFLICT, "other reloads are waiting; ask again later");
+        }
+        Err(Busy::NotRunning) => {
+            let reason = "the agent starts, stops or runs only once: nothing is reloaded";
+            return no_reload(&state, StatusCode::SERVICE_UNAVAILABLE, reason);
+        }
+    };
+    match tokio::time::timeout(RELOAD_PATIENCE, asked).await {
+        Ok(Ok((attempt, Status { generation, config_hash, .. }))) => {
+            let status = match attempt.outcome {
+                Outcome::Reloaded | Outcome::Unchanged => StatusCode::OK,
+                Outcome::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            (status, axum::Json(ReloadAnswer { generation, config_hash, attempt })).into_response()
+        }
+        Ok(Err(_)) => no_reload(&state, StatusCode::SERVICE_UNAVAILABLE, "the agent stops"),
+        Err(_) => no_reload(
+            &state,
+            StatusCode::GATEWAY_TIMEOUT,
+            "it goes on; GET /api/generation says what comes of it",
+        ),
+    }
+}
+
+fn no_reload(state: &AgentState, status: StatusCode, reason: &'static str) -> Response {
+    let Status { generation, config_hash, .. } = state.reloads.status();
+    let answer = NoReload { generation, config_hash, outcome: "unknown", reason };
+    (status, axum::Json(answer)).into_response()
+}
+
 async fn page(State(state): Shared) -> Response {
     let html = off_the_reactor(move || page::draw(&state)).await;
     html.map(axum::response::Html).into_response()
 }
 
 async fn nothing_here() -> (StatusCode, &'static str) {
-    (StatusCode::NOT_FOUND, "not found; there are /, /healthz, /readyz, /metrics and /api/ledger\n")
+    (
+        StatusCode::NOT_FOUND,
+        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/generation and /api/reload\n",
+    )
 }
 
 /// A snapshot of the ledger waits for the workers to be between two batches.

@@ -68,6 +68,23 @@ fn the_ledger_is_what_the_client_reads() {
 }
 
 #[test]
+fn an_agent_that_does_not_reload_says_so_and_browsers_are_refused() {
+    with_admin(|address, _| {
+        let generation = get(address, "/api/generation");
+        assert!(generation.contains(r#""generation":1,"#), "{generation}");
+        assert!(generation.contains(r#""last_reload":null"#), "{generation}");
+        let post = |header: &str| {
+            let head =
+                "POST /api/reload HTTP/1.1\r\nhost: weir\r\nconnection: close\r\ncontent-length: 0\r\n";
+            converse(address, &format!("{head}{header}\r\n"))
+        };
+        let answer = post("");
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(r#""generation":1,"#), "{answer}");
+        assert!(post("origin: http://elsewhere\r\n").starts_with("HTTP/1.1 403 "));
+    });
+}
+
+#[test]
 fn the_page_shows_the_parts_and_runs_nothing() {
     with_admin(|address, _| {
         let page = get(address, "/");

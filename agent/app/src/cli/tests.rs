@@ -26,6 +26,9 @@ fn the_help_is_the_one_that_is_kept() {
         &["weir", "plugin", "bench"],
         &["weir", "plugin", "diff"],
         &["weir", "config", "schema"],
+        &["weir", "plugin", "push"],
+        &["weir", "plugin", "pull"],
+        &["weir", "plugin", "verify"],
     ] {
         let help = Cli::try_parse_from([words, &["--help"]].concat()).unwrap_err().to_string();
         let name = format!("{}.txt", words.join("-"));

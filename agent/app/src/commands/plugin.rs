@@ -10,8 +10,12 @@ mod diff;
 mod inspect;
 mod new;
 mod progress;
+mod pull;
+mod push;
+mod registry;
 mod sandbox;
 mod test;
+mod verify;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -22,6 +26,9 @@ pub enum PluginCommand {
     Test(test::Arguments),
     Bench(bench::Arguments),
     Diff(diff::Arguments),
+    Push(push::Arguments),
+    Pull(pull::Arguments),
+    Verify(verify::Arguments),
 }
 
 /// Does what the command line says.
@@ -33,5 +40,8 @@ pub fn run(command: PluginCommand) -> ExitCode {
         PluginCommand::Test(arguments) => test::run(&arguments),
         PluginCommand::Bench(arguments) => bench::run(&arguments),
         PluginCommand::Diff(arguments) => diff::run(&arguments),
+        PluginCommand::Push(arguments) => push::run(&arguments),
+        PluginCommand::Pull(arguments) => pull::run(&arguments),
+        PluginCommand::Verify(arguments) => verify::run(&arguments),
     }
 }

@@ -1,27 +1,26 @@
 //! `weir run`: the agent's life from its configuration to its last checkpoint.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use weir_buffer::ledger::{Amount, Statement};
 use weir_config::Config;
 use weir_pipeline::checkpoint::Checkpoints;
-use weir_pipeline::sink::{Driving, SinkMetrics};
-use weir_pipeline::source::{Mode, Stop};
-use weir_pipeline::workers::Workers;
+use weir_pipeline::sink::SinkMetrics;
+use weir_pipeline::source::Mode;
 
-use crate::assemble::{Agent, Driven, Ready, assemble, create_data_dir};
-use crate::buffers::Storer;
 use crate::commands::ledger;
-use crate::{admin, output, plugins};
+use crate::live::{Live, Surroundings, Trial};
+use crate::plugins::{PluginHost, Plugins};
+use crate::reload::{Reloader, Trigger};
+use crate::state::AgentState;
+use crate::{admin, output, plugins, reload};
 
 /// Sent to who writes beyond its file size limit; the number is the same on every Linux but MIPS.
 const SIGXFSZ: i32 = 25;
@@ -38,6 +37,10 @@ const ONCE_PATIENCE: Duration = Duration::from_secs(3600);
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// How often a single run looks whether it can still end well.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often to look whether the last sink has ended.
+const LOOK_AT_END: Duration = Duration::from_millis(2);
+/// How often to see to parts that end by themselves.
+const TIDY_EVERY: Duration = Duration::from_millis(500);
 
 /// Why an agent cannot run.
 enum Refusal {
@@ -72,16 +75,21 @@ fn start(config_path: &Path, mode: Mode) -> Result<ExitCode, Refusal> {
     let _lock = lock(data_dir)?;
     let checkpoints = Checkpoints::open(data_dir).map_err(|error| Refusal::Other(error.to_string()))?;
     let checkpoints = Arc::new(checkpoints);
-    let plugins = plugins::load(&config, Some(&plugins::cache_folder(data_dir))).map_err(Refusal::Config)?;
+    let cache = plugins::cache_folder(data_dir);
+    let mut host = PluginHost::new(&config, Some(&cache)).map_err(Refusal::Config)?;
+    let plugins = host.load(&config, &Plugins::new()).map_err(Refusal::Config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.get().min(2))
         .thread_name("io")
         .enable_all()
         .build()
         .map_err(|error| Refusal::Other(format!("cannot start the runtime: {error}")))?;
-    let stop = Stop::default();
-    let agent = assemble(&config, &plugins, &checkpoints, mode, &stop).map_err(Refusal::Config)?;
-    let code = runtime.block_on(live(&config, agent, checkpoints, mode, stop))?;
+    let surroundings =
+        Surroundings { checkpoints: Arc::clone(&checkpoints), runtime: runtime.handle().clone(), mode };
+    let live = Live::new(&config, surroundings)
+        .map_err(|error| Refusal::Other(format!("cannot start the agent's threads: {error}")))?;
+    let reloading = Reloading { path: config_path.to_owned(), host, config, plugins };
+    let code = runtime.block_on(run_live(live, reloading, checkpoints, mode))?;
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(code)
 }
@@ -105,15 +113,23 @@ fn lock(data_dir: &Path) -> Result<File, Refusal> {
     Ok(file)
 }
 
-async fn live(
-    config: &Config,
-    agent: Agent,
+/// What the first generation is made of, and what the next ones are found with.
+struct Reloading {
+    path: PathBuf,
+    host: PluginHost,
+    config: Config,
+    plugins: Plugins,
+}
+
+async fn run_live(
+    live: Live,
+    reloading: Reloading,
     checkpoints: Arc<Checkpoints>,
     mode: Mode,
-    stop: Stop,
 ) -> Result<ExitCode, Refusal> {
-    let Agent { sources, workers, sinks, state } = agent;
+    let state = live.state();
     let lost_before = lost_so_far(&state.ledger.statements());
+    let Reloading { path, host, config, plugins } = reloading;
     let admin = match &config.admin {
         Some(admin) => {
             Some(admin::start(admin.listen, &config.data_dir, Arc::clone(&state)).await.map_err(|error| {
@@ -124,50 +140,51 @@ async fn live(
     };
     // A file size limit (ulimit -f) then fails a write instead of ending the process.
     let _file_size_limit = signal(SignalKind::from_raw(SIGXFSZ));
-    let (give_up, _) = watch::channel(false);
-    let buffers: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.buffer)).collect();
-    let storer = Storer::start(&buffers)
-        .map_err(|error| Refusal::Other(format!("cannot start the thread that writes buffers: {error}")))?;
-    let sink_metrics: Vec<_> = sinks.iter().map(|sink| Arc::clone(&sink.metrics)).collect();
-    let mut drivers = JoinSet::new();
-    for Driven { name, sink, buffer, metrics } in sinks {
-        drivers.spawn(sink.driver.drive(Driving { name, buffer, metrics, give_up: give_up.subscribe() }));
-    }
-    let mut threads = Vec::new();
-    for source in sources {
-        threads.push(spawn_source(source)?);
-    }
+    // From here on a SIGHUP does not end the agent any more.
+    let hang_up = signal(SignalKind::hangup()).ok().filter(|_| mode == Mode::Follow);
+    let live = Arc::new(Mutex::new(live));
+    // Source → stages → sinks: the first generation.
+    let (config, plugins) = blocking(&live, move |live| {
+        let changed = live.change(&config, &Plugins::new(), &plugins, Trial::No);
+        changed.map(|_| (config, plugins))
+    })
+    .await?
+    .map_err(Refusal::Config)?;
+    state.reloads.set_generation(&config.hash);
     state.readiness.set_ready();
-    tracing::info!(config_hash = %config.hash, sources = threads.len(), pipelines = config.pipelines.len(), "weir runs");
+    let (hash, sources, pipelines) = (&config.hash, config.sources.len(), config.pipelines.len());
+    tracing::info!(config_hash = %hash, sources, pipelines, "weir runs");
 
-    let saver = tokio::spawn(save_forever(Arc::clone(&checkpoints)));
-    let dead_end = DeadEnd { workers: &workers, sinks: &sink_metrics };
-    let patience = wait_for_sources(threads, mode, &stop, dead_end).await;
+    let mut helpers = JoinSet::new();
+    helpers.spawn(save_forever(Arc::clone(&checkpoints)));
+    helpers.spawn(tidy_forever(Arc::clone(&live)));
+    if mode == Mode::Follow {
+        let requests = state.reloads.open();
+        if let Err(error) = reload::watch(&path, &state) {
+            tracing::warn!(%error, "cannot watch the configuration; reload with SIGHUP or POST /api/reload");
+        }
+        helpers.spawn(reload_on_signal(hang_up, Arc::clone(&state)));
+        helpers.spawn(Reloader::new(&path, Arc::clone(&live), host, config, plugins).serve(requests));
+    }
+    let patience = wait_for_the_end(&live, &state, mode).await;
     state.readiness.set_draining();
     tracing::info!("draining");
-    let held = tokio::task::spawn_blocking(move || {
-        let held = workers.health().held();
-        workers.finish(patience.workers);
-        held
+    let held = blocking(&live, move |live| {
+        live.stop_sources();
+        live.finish_workers(patience.workers)
     });
     let held = held.await.unwrap_or_default();
-    for buffer in &buffers {
-        buffer.close();
-    }
-    finish_sinks(drivers, patience.sinks, mode, &sink_metrics, &give_up).await;
-    saver.abort();
+    finish_sinks(&live, patience.sinks, mode).await;
+    helpers.abort_all();
     // What no sink has taken is safe on disk where there is one, then in the checkpoints.
-    let saved = tokio::task::spawn_blocking(move || {
-        storer.finish();
-        checkpoints.save()
-    });
-    let saved = saved.await;
+    let saved = blocking(&live, |live| (live.finish(), live.sink_metrics())).await?;
     if let Some(admin) = admin {
         admin.stop().await;
     }
     let statements = state.ledger.statements();
-    let mut good = all_is_well(&statements, lost_before, &sink_metrics) && held.is_empty();
-    if let Ok(Err(error)) = saved {
+    let (saved, sinks) = saved;
+    let mut good = all_is_well(&statements, lost_before, &sinks) && held.is_empty();
+    if let Err(error) = saved {
         tracing::error!(%error, "the last checkpoint is not saved; events are read again at the next start");
         good = false;
     }
@@ -178,69 +195,58 @@ async fn live(
     Ok(if good || mode == Mode::Follow { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Works with the agent's parts off the reactor.
+async fn blocking<T: Send + 'static>(
+    live: &Arc<Mutex<Live>>,
+    work: impl FnOnce(&mut Live) -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let live = Arc::clone(live);
+    let done = tokio::task::spawn_blocking(move || work(&mut lock_live(&live))).await;
+    done.map_err(|error| Refusal::Other(format!("a fault in the agent: {error}")))
+}
+
+fn lock_live(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
+    live.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// How long the parts may take to finish.
 struct Patience {
     workers: Duration,
     sinks: Duration,
 }
 
-fn spawn_source(Ready { source, context }: Ready) -> Result<JoinHandle<()>, Refusal> {
-    let name = format!("src-{}", context.name);
-    let spawned = std::thread::Builder::new().name(name).spawn(move || source.run(context));
-    spawned.map_err(|error| Refusal::Other(format!("cannot start a source: {error}")))
-}
-
-/// Returns when every source has ended: by itself in a single run, else after a signal.
-async fn wait_for_sources(
-    threads: Vec<JoinHandle<()>>,
-    mode: Mode,
-    stop: &Stop,
-    dead_end: DeadEnd<'_>,
-) -> Patience {
-    let joined = tokio::task::spawn_blocking(move || {
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a source failed; what it had not sent is read at the next start");
-            }
-        }
-    });
-    tokio::pin!(joined);
+/// Returns when the agent is to end: after a signal, or in a single run when all is read, or when it cannot end well.
+async fn wait_for_the_end(live: &Arc<Mutex<Live>>, state: &AgentState, mode: Mode) -> Patience {
     let hurried = Patience { workers: WORKERS_PATIENCE, sinks: SINKS_PATIENCE };
+    let all_read = async {
+        while !lock_live(live).sources_have_ended() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let sinks = lock_live(live).sink_metrics();
     tokio::select! {
-        _ = &mut joined => match mode {
-            Mode::Once => return Patience { workers: ONCE_PATIENCE, sinks: ONCE_PATIENCE },
-            Mode::Follow => return hurried,
-        },
+        () = all_read, if mode == Mode::Once => {
+            return Patience { workers: ONCE_PATIENCE, sinks: ONCE_PATIENCE };
+        }
         () = stop_signal() => tracing::info!("asked to stop"),
-        () = dead_end.reached(), if mode == Mode::Once => {
+        () = dead_end(state, &sinks), if mode == Mode::Once => {
             tracing::error!("the run cannot end well; what is not delivered is read again at the next start");
         }
     }
-    stop.stop();
-    // A source waits for its pipelines at the most; workers end that wait when they close.
-    let _ = tokio::time::timeout(Duration::from_secs(2), joined).await;
     hurried
 }
 
-/// What keeps a single run from ending: nobody is there to change a configuration or to make room on a disk.
-struct DeadEnd<'a> {
-    workers: &'a Workers,
-    sinks: &'a [Arc<SinkMetrics>],
-}
-
-impl DeadEnd<'_> {
-    /// Returns when a pipeline holds a batch, or when a sink failed without a break for too long.
-    async fn reached(&self) {
-        let failing = sink_fails_for(self.sinks, ONCE_SINK_PATIENCE);
-        let held = async {
-            while self.workers.health().held().is_empty() {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        tokio::select! {
-            () = failing => {}
-            () = held => {}
+/// What keeps a single run from ending, for nobody is there to change a configuration or to make room on a disk: returns
+/// when a pipeline holds a batch, or when a sink failed without a break for too long.
+async fn dead_end(state: &AgentState, sinks: &[Arc<SinkMetrics>]) {
+    let held = async {
+        while state.health.held().is_empty() {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
+    };
+    tokio::select! {
+        () = sink_fails_for(sinks, ONCE_SINK_PATIENCE) => {}
+        () = held => {}
     }
 }
 
@@ -271,6 +277,24 @@ async fn stop_signal() {
     }
 }
 
+/// Reloads on every SIGHUP.
+async fn reload_on_signal(hang_up: Option<Signal>, state: Arc<AgentState>) {
+    let Some(mut hang_up) = hang_up else { return };
+    while hang_up.recv().await.is_some() {
+        state.reloads.hint(Trigger::Signal);
+    }
+}
+
+/// Sees to parts that end by themselves.
+async fn tidy_forever(live: Arc<Mutex<Live>>) {
+    loop {
+        tokio::time::sleep(TIDY_EVERY).await;
+        if blocking(&live, Live::tidy).await.is_err() {
+            return;
+        }
+    }
+}
+
 async fn save_forever(checkpoints: Arc<Checkpoints>) {
     let mut ticks = tokio::time::interval(SAVE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -290,23 +314,24 @@ async fn save_forever(checkpoints: Arc<Checkpoints>) {
 }
 
 /// Waits for the sinks to empty their buffers; those that are not done in time give up.
-async fn finish_sinks(
-    mut drivers: JoinSet<()>,
-    patience: Duration,
-    mode: Mode,
-    sinks: &[Arc<SinkMetrics>],
-    give_up: &watch::Sender<bool>,
-) {
-    let all = async { while drivers.join_next().await.is_some() {} };
+async fn finish_sinks(live: &Arc<Mutex<Live>>, patience: Duration, mode: Mode) {
+    let (sinks, give_up) = {
+        let live = lock_live(live);
+        (live.sink_metrics(), live.give_up())
+    };
+    let all = async {
+        while !lock_live(live).sinks_have_ended() {
+            tokio::time::sleep(LOOK_AT_END).await;
+        }
+    };
+    tokio::pin!(all);
     tokio::select! {
-        () = all => return,
+        () = &mut all => return,
         () = tokio::time::sleep(patience) => {}
-        () = sink_fails_for(sinks, ONCE_SINK_PATIENCE), if mode == Mode::Once => {}
+        () = sink_fails_for(&sinks, ONCE_SINK_PATIENCE), if mode == Mode::Once => {}
     }
     give_up.send_replace(true);
-    let rest = async { while drivers.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(Duration::from_secs(2), rest).await;
-    drivers.shutdown().await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
 }
 
 /// Nothing lost since the start, nothing undelivered, every account balanced.
@@ -328,4 +353,10 @@ fn lost_so_far(statements: &[Statement]) -> Amount {
         sum += *lost;
     }
     sum
+}
+
+/// Makes the data directory, for the agent alone.
+fn create_data_dir(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

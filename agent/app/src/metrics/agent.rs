@@ -2,35 +2,52 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 use weir_buffer::disk::DiskStore;
 use weir_buffer::ledger::{Amount, Statement};
 use weir_buffer::memory::MemoryTier;
-use weir_host::{Cause, Plugin};
+use weir_host::{Cause, Plugin, Provenance, Standing};
 use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
 
 use super::exposition::{Exposition, Sample};
 use super::families as f;
+use crate::reload::{Outcome, Status};
 use crate::sinks::OpenSearchView;
-use crate::state::{AgentState, PipelineView};
+use crate::state::{AgentState, PipelineView, View};
 
 /// The tier that every sink has, and the one that it may have.
 const MEMORY: &str = "memory";
 const DISK: &str = "disk";
 
 /// The agent as a whole.
-pub fn agent(out: &mut Exposition, state: &AgentState) {
+pub fn agent(out: &mut Exposition, state: &AgentState, view: &View) {
     out.add(&f::BUILD, [Sample::count([("version", env!("CARGO_PKG_VERSION"))], 1)]);
-    out.add(&f::CONFIG, [Sample::count([("hash", state.config_hash.as_str())], 1)]);
+    out.add(&f::CONFIG, [Sample::count([("hash", view.config_hash.as_str())], 1)]);
     out.add(&f::READY, [Sample::count([], u64::from(state.readiness.reason().is_none()))]);
 }
 
+/// The generation that runs, and what became of reloads.
+pub fn generation(out: &mut Exposition, status: &Status) {
+    out.add(&f::CONFIG_GENERATION, [Sample::count([], status.generation)]);
+    let last = status.last_reload.as_ref();
+    let successful = last.is_none_or(|last| last.outcome != Outcome::Rejected);
+    out.add(&f::CONFIG_RELOAD_SUCCESSFUL, [Sample::count([], u64::from(successful))]);
+    let seconds = last.map_or(0.0, |last| last.seconds);
+    out.add(&f::CONFIG_RELOAD_SECONDS, [Sample::new([], seconds)]);
+    let success = status.last_success.duration_since(UNIX_EPOCH).unwrap_or_default();
+    out.add(&f::CONFIG_RELOAD_SUCCESS_TIME, [Sample::new([], success.as_secs_f64())]);
+    let counts = status.counts.iter();
+    let counts = counts.map(|(outcome, count)| Sample::count([("outcome", outcome.name())], *count));
+    out.add(&f::CONFIG_RELOADS, counts);
+}
+
 /// The pipelines.
-pub fn pipelines(out: &mut Exposition, state: &AgentState) {
+pub fn pipelines(out: &mut Exposition, state: &AgentState, view: &View) {
     let held = state.health.held();
-    let held = state.pipelines.iter().map(|PipelineView { name, .. }| {
+    let held = view.pipelines.iter().map(|PipelineView { name, .. }| {
         let is_held = held.iter().any(|(pipeline, _)| **pipeline == **name);
         Sample::count([("pipeline", name.as_str())], u64::from(is_held))
     });
@@ -39,9 +56,9 @@ pub fn pipelines(out: &mut Exposition, state: &AgentState) {
 }
 
 /// The sources.
-pub fn sources(out: &mut Exposition, state: &AgentState) {
+pub fn sources(out: &mut Exposition, view: &View) {
     let mut add = |family, counter: fn(&SourceMetrics) -> &AtomicU64| {
-        let samples = state.sources.iter().map(|(name, metrics)| {
+        let samples = view.sources.iter().map(|(name, metrics)| {
             Sample::count([("source", name.as_str())], counter(metrics).load(Ordering::Relaxed))
         });
         out.add(family, samples);
@@ -122,10 +139,10 @@ fn waiting(statement: &Statement, part: fn(Amount) -> u64) -> Vec<Sample<'_>> {
 }
 
 /// The sinks and the buffers in front of them.
-pub fn sinks(out: &mut Exposition, state: &AgentState) {
-    buffers(out, state);
+pub fn sinks(out: &mut Exposition, view: &View) {
+    buffers(out, view);
     let mut add = |family, counter: fn(&SinkMetrics) -> &AtomicU64| {
-        let samples = state.sinks.iter().map(|(name, metrics, _)| {
+        let samples = view.sinks.iter().map(|(name, metrics, _)| {
             Sample::count([("sink", name.as_str())], counter(metrics).load(Ordering::Relaxed))
         });
         out.add(family, samples);
@@ -137,9 +154,9 @@ pub fn sinks(out: &mut Exposition, state: &AgentState) {
     add(&f::SINK_FAILING, |metrics| &metrics.failing);
 }
 
-fn buffers(out: &mut Exposition, state: &AgentState) {
+fn buffers(out: &mut Exposition, view: &View) {
     let mut tiers = |family, memory: fn(&MemoryTier) -> u64, disk: fn(&DiskStore) -> u64| {
-        let samples = state.sinks.iter().flat_map(|(name, _, buffer)| {
+        let samples = view.sinks.iter().flat_map(|(name, _, buffer)| {
             let sample = |tier, bytes| Sample::count([("sink", name.as_str()), ("tier", tier)], bytes);
             let on_disk = buffer.disk().map(|of| sample(DISK, disk(of.store())));
             [sample(MEMORY, memory(buffer))].into_iter().chain(on_disk)
@@ -149,7 +166,7 @@ fn buffers(out: &mut Exposition, state: &AgentState) {
     tiers(&f::BUFFER_USED, MemoryTier::used, DiskStore::used);
     tiers(&f::BUFFER_BOUND, MemoryTier::bound, DiskStore::bound);
     let mut add = |family, number: fn(&DiskStore) -> u64| {
-        let samples = state.sinks.iter().map(|(name, _, buffer)| {
+        let samples = view.sinks.iter().map(|(name, _, buffer)| {
             let number = buffer.disk().map_or(0, |disk| number(disk.store()));
             Sample::count([("sink", name.as_str())], number)
         });
@@ -160,7 +177,7 @@ fn buffers(out: &mut Exposition, state: &AgentState) {
     add(&f::BUFFER_WRITE_ERRORS, |store| store.metrics.write_errors.load(Ordering::Relaxed));
     add(&f::BUFFER_READ_ERRORS, |store| store.metrics.read_errors.load(Ordering::Relaxed));
     add(&f::BUFFER_DAMAGED, |store| store.metrics.damaged.load(Ordering::Relaxed));
-    let oldest = state.sinks.iter().map(|(name, _, buffer)| {
+    let oldest = view.sinks.iter().map(|(name, _, buffer)| {
         let age = buffer.oldest().and_then(|since| since.elapsed().ok()).unwrap_or_default();
         Sample::new([("sink", name.as_str())], age.as_secs_f64())
     });
@@ -168,8 +185,8 @@ fn buffers(out: &mut Exposition, state: &AgentState) {
 }
 
 /// The sinks that write into OpenSearch.
-pub fn opensearch(out: &mut Exposition, state: &AgentState) {
-    let requests = state.opensearch.iter().flat_map(|(name, view)| {
+pub fn opensearch(out: &mut Exposition, view: &View) {
+    let requests = view.opensearch.iter().flat_map(|(name, view)| {
         let metrics = &view.metrics;
         let counts = [
             ("answered", &metrics.requests_answered),
@@ -181,7 +198,7 @@ pub fn opensearch(out: &mut Exposition, state: &AgentState) {
         })
     });
     out.add(&f::OPENSEARCH_REQUESTS, requests);
-    let items = state.opensearch.iter().flat_map(|(name, view)| {
+    let items = view.opensearch.iter().flat_map(|(name, view)| {
         ItemOutcome::ALL.map(|outcome| {
             let labels = [("sink", name.as_str()), ("outcome", outcome.name())];
             Sample::count(labels, view.metrics.items(outcome))
@@ -189,7 +206,7 @@ pub fn opensearch(out: &mut Exposition, state: &AgentState) {
     });
     out.add(&f::OPENSEARCH_ITEMS, items);
     let mut add = |family, number: fn(&OpenSearchView) -> u64| {
-        let sinks = state.opensearch.iter();
+        let sinks = view.opensearch.iter();
         out.add(family, sinks.map(|(name, view)| Sample::count([("sink", name.as_str())], number(view))));
     };
     add(&f::OPENSEARCH_SENT, |view| view.metrics.sent_bytes.load(Ordering::Relaxed));
@@ -197,7 +214,7 @@ pub fn opensearch(out: &mut Exposition, state: &AgentState) {
     add(&f::OPENSEARCH_IN_FLIGHT, |view| view.metrics.in_flight.load(Ordering::Relaxed));
     add(&f::OPENSEARCH_UNAUTHORIZED, |view| view.metrics.unauthorized.load(Ordering::Relaxed));
     add(&f::OPENSEARCH_OVERFLOW, |view| view.route.overflowed());
-    let held = held(state);
+    let held = held(view);
     let samples = held
         .iter()
         .map(|(name, index, events)| Sample::count([("sink", name.as_str()), ("index", &**index)], *events));
@@ -205,37 +222,45 @@ pub fn opensearch(out: &mut Exposition, state: &AgentState) {
 }
 
 /// What waits for indices that take nothing for now. There are no more of them than indices in an hour.
-fn held(state: &AgentState) -> Vec<(String, Arc<str>, u64)> {
-    let lanes = state.sinks.iter().flat_map(|(name, _, buffer)| {
+fn held(view: &View) -> Vec<(String, Arc<str>, u64)> {
+    let lanes = view.sinks.iter().flat_map(|(name, _, buffer)| {
         buffer.held().into_iter().map(move |(index, amount)| (name.clone(), index, amount.events))
     });
     lanes.collect()
 }
 
 /// The plugins.
-pub fn plugins(out: &mut Exposition, state: &AgentState) {
-    out.add(&f::PLUGIN, state.plugins.iter().map(|plugin| info(plugin)));
+pub fn plugins(out: &mut Exposition, view: &View) {
+    out.add(&f::PLUGIN, view.plugins.iter().map(|plugin| info(plugin)));
+    let fetched = || view.plugins.iter().filter_map(|plugin| Some((plugin.name(), plugin.provenance()?)));
+    out.add(&f::PLUGIN_ARTIFACT, fetched().map(|(name, provenance)| artifact(name, provenance)));
+    let stale = |(name, provenance): (_, &Provenance)| {
+        Sample::count([("plugin", name)], u64::from(provenance.stale.is_some()))
+    };
+    out.add(&f::PLUGIN_ARTIFACT_STALE, fetched().map(stale));
     let mut add = |family, number: fn(&Plugin) -> f64| {
         let samples =
-            state.plugins.iter().map(|plugin| Sample::new([("plugin", plugin.name())], number(plugin)));
+            view.plugins.iter().map(|plugin| Sample::new([("plugin", plugin.name())], number(plugin)));
         out.add(family, samples);
     };
     add(&f::PLUGIN_CALLS, |plugin| plugin.metrics().calls() as f64);
     add(&f::PLUGIN_EVENTS, |plugin| plugin.metrics().rows() as f64);
     add(&f::PLUGIN_CPU, |plugin| plugin.metrics().cpu().as_secs_f64());
     add(&f::PLUGIN_WALL, |plugin| plugin.metrics().wall().as_secs_f64());
-    out.add(&f::PLUGIN_ERRORS, state.plugins.iter().flat_map(|plugin| errors(plugin)));
+    out.add(&f::PLUGIN_ERRORS, view.plugins.iter().flat_map(|plugin| errors(plugin)));
     let mut add = |family, number: fn(&Plugin) -> u64| {
         let samples =
-            state.plugins.iter().map(|plugin| Sample::count([("plugin", plugin.name())], number(plugin)));
+            view.plugins.iter().map(|plugin| Sample::count([("plugin", plugin.name())], number(plugin)));
         out.add(family, samples);
     };
     add(&f::PLUGIN_RETRIES, |plugin| plugin.metrics().retries());
     add(&f::PLUGIN_SUSPECTS, |plugin| plugin.metrics().suspects());
+    add(&f::PLUGIN_QUARANTINES, |plugin| plugin.quarantines());
     add(&f::PLUGIN_RECYCLES, |plugin| plugin.metrics().recycles());
     add(&f::PLUGIN_MEMORY, |plugin| plugin.metrics().memory_bytes());
     add(&f::PLUGIN_MEMORY_PEAK, |plugin| plugin.metrics().memory_peak_bytes());
     add(&f::PLUGIN_MEMORY_LIMIT, Plugin::memory_limit);
+    out.add(&f::PLUGIN_STATE, view.plugins.iter().flat_map(|plugin| standing(plugin)));
 }
 
 fn info(plugin: &Plugin) -> Sample<'_> {
@@ -247,6 +272,23 @@ fn info(plugin: &Plugin) -> Sample<'_> {
         ("digest", plugin.digest()),
     ];
     Sample::count(labels, 1)
+}
+
+fn standing(plugin: &Plugin) -> impl Iterator<Item = Sample<'_>> {
+    let now = plugin.standing();
+    Standing::ALL.into_iter().map(move |standing| {
+        let labels = [("plugin", plugin.name()), ("state", standing.name())];
+        Sample::count(labels, u64::from(standing == now))
+    })
+}
+
+fn artifact<'a>(plugin: &'a str, provenance: &'a Provenance) -> Sample<'a> {
+    let Provenance { reference, digest, key, from, .. } = provenance;
+    let key = key.as_deref().unwrap_or_default();
+    Sample::count(
+        [("plugin", plugin), ("reference", reference), ("digest", digest), ("key", key), ("from", from)],
+        1,
+    )
 }
 
 /// All causes, those that have not happened too: a rate needs a zero to begin with.

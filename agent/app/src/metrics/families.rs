@@ -54,6 +54,28 @@ const fn gauge(name: &'static str, labels: &'static str, help: &'static str) -> 
 pub const BUILD: Family = gauge("weir_build_info", "version", "1, for the version that runs.");
 pub const CONFIG: Family =
     gauge("weir_config_info", "hash", "1, for the configuration that is live, by the hash of its files.");
+pub const CONFIG_GENERATION: Family = gauge(
+    "weir_config_generation",
+    "",
+    "Number of the configuration that is live: 1 after the start, one more with each reload.",
+);
+pub const CONFIG_RELOAD_SUCCESSFUL: Family = gauge(
+    "weir_config_last_reload_successful",
+    "",
+    "0 while the last reload was rejected and the configuration before it runs on, else 1.",
+);
+pub const CONFIG_RELOAD_SECONDS: Family =
+    gauge("weir_config_last_reload_seconds", "", "How long the last reload took, whatever became of it.");
+pub const CONFIG_RELOAD_SUCCESS_TIME: Family = gauge(
+    "weir_config_last_reload_success_timestamp_seconds",
+    "",
+    "When a reload last succeeded, or the agent started, in seconds since the Unix epoch.",
+);
+pub const CONFIG_RELOADS: Family = counter(
+    "weir_config_reloads_total",
+    "outcome",
+    "Reloads by what became of them: reloaded, unchanged or rejected.",
+);
 pub const READY: Family =
     gauge("weir_ready", "", "1 while the agent does its work, 0 while it starts or drains.");
 
@@ -201,6 +223,16 @@ pub const PLUGIN: Family = gauge(
     "plugin, name, version, digest",
     "1, for each plugin that is loaded, by its own name and version and the SHA-256 of its artefact.",
 );
+pub const PLUGIN_ARTIFACT: Family = gauge(
+    "weir_plugin_artifact_info",
+    "plugin, reference, digest, key, from",
+    "1, for each plugin from a registry: its reference, the digest that this stands for, who signed it, and whether it came from the registry or the cache.",
+);
+pub const PLUGIN_ARTIFACT_STALE: Family = gauge(
+    "weir_plugin_artifact_stale",
+    "plugin",
+    "1 while a tag could not be resolved at the last start or reload, and stands for what it stood for before.",
+);
 pub const PLUGIN_CALLS: Family = counter("weir_plugin_calls_total", "plugin", "Batches handed to it.");
 pub const PLUGIN_EVENTS: Family = counter("weir_plugin_events_total", "plugin", "Events handed to it.");
 pub const PLUGIN_CPU: Family = counter(
@@ -220,6 +252,14 @@ pub const PLUGIN_SUSPECTS: Family = counter(
     "plugin",
     "Events that it could not handle; they met its on_error.",
 );
+pub const PLUGIN_STATE: Family = gauge(
+    "weir_plugin_state",
+    "plugin, state",
+    "1 for the state that the plugin is in: healthy, degraded, half_open or quarantined (every event meets its \
+     on_error).",
+);
+pub const PLUGIN_QUARANTINES: Family =
+    counter("weir_plugin_quarantines_total", "plugin", "How often it was quarantined.");
 pub const PLUGIN_RECYCLES: Family =
     counter("weir_plugin_recycled_instances_total", "plugin", "Instances replaced for their age or size.");
 pub const PLUGIN_MEMORY: Family = gauge("weir_plugin_memory_bytes", "plugin", "Memory of its instances.");
@@ -249,9 +289,14 @@ pub const PROCESS_START: Family =
 
 /// All of them, in the order in which they are rendered.
 #[cfg(test)]
-pub const ALL: [&Family; 61] = [
+pub const ALL: &[&Family] = &[
     &BUILD,
     &CONFIG,
+    &CONFIG_GENERATION,
+    &CONFIG_RELOAD_SUCCESSFUL,
+    &CONFIG_RELOAD_SECONDS,
+    &CONFIG_RELOAD_SUCCESS_TIME,
+    &CONFIG_RELOADS,
     &READY,
     &PIPELINE_HELD,
     &WORKER_PANICS,
@@ -299,6 +344,8 @@ pub const ALL: [&Family; 61] = [
     &PLUGIN_ERRORS,
     &PLUGIN_RETRIES,
     &PLUGIN_SUSPECTS,
+    &PLUGIN_STATE,
+    &PLUGIN_QUARANTINES,
     &PLUGIN_RECYCLES,
     &PLUGIN_MEMORY,
     &PLUGIN_MEMORY_PEAK,

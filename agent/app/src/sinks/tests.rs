@@ -32,13 +32,9 @@ pub fn documents(lines: &[&str]) -> Arc<Documents> {
     Arc::new(documents)
 }
 
-fn sink(kind: SinkKind) -> weir_config::Sink {
-    weir_config::Sink { best_effort: false, buffer: None, kind }
-}
-
 /// Builds the sink and drives it over these lines to its end.
 async fn drive(kind: SinkKind, lines: &[&str]) -> Arc<SinkMetrics> {
-    let built = build("local", &sink(kind), Path::new("/nonexistent")).unwrap();
+    let built = build("local", &kind, Path::new("/nonexistent")).unwrap();
     let ledger = Arc::new(Ledger::default());
     let buffer = MemoryTier::new(1 << 20, Arc::clone(&ledger));
     let documents = documents(lines);
@@ -48,7 +44,13 @@ async fn drive(kind: SinkKind, lines: &[&str]) -> Arc<SinkMetrics> {
     buffer.close();
     let metrics = Arc::<SinkMetrics>::default();
     let give_up = tokio::sync::watch::channel(false).1;
-    let driving = Driving { name: "local".into(), buffer, metrics: Arc::clone(&metrics), give_up };
+    let driving = Driving {
+        name: "local".into(),
+        buffer,
+        metrics: Arc::clone(&metrics),
+        give_up,
+        retire: tokio::sync::watch::channel(false).1,
+    };
     built.driver.drive(driving).await;
     metrics
 }
@@ -80,6 +82,6 @@ async fn a_blackhole_delivers() {
 fn a_path_that_is_no_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let kind = SinkKind::File(FileSink { path: folder.path().to_owned(), rotate: None });
-    let error = build("local", &sink(kind), folder.path()).err().unwrap().to_string();
+    let error = build("local", &kind, folder.path()).err().unwrap().to_string();
     assert!(error.contains("it is a folder") && error.contains(folder.path().to_str().unwrap()), "{error}");
 }

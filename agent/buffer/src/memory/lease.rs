@@ -48,7 +48,7 @@ impl Lease {
 
     /// Whether its documents survive the end of the agent, here or on the way to the end.
     pub fn is_kept(&self) -> bool {
-        self.tier.disk.is_some()
+        self.tier.disk.get().is_some()
     }
 
     /// Every document is in the sink.

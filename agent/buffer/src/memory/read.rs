@@ -74,7 +74,7 @@ impl MemoryTier {
 
     /// Puts what was read in the place of the entry. The answer is how long to wait before the next try.
     fn take_in(&self, number: u64, outcome: Outcome) -> Option<Duration> {
-        let disk = self.disk.as_ref()?;
+        let disk = self.disk.get()?;
         // Before the state's lock: who pushes holds it then.
         let moving = self.ledger.moving();
         let mut state = self.lock();

@@ -41,7 +41,7 @@ pub(super) struct Storing {
 impl MemoryTier {
     /// The disk behind it.
     pub fn disk(&self) -> Option<&Disk> {
-        self.disk.as_ref()
+        self.disk.get()
     }
 
     /// Stores what waited for too long. To be called several times a second. Blocks.
@@ -63,7 +63,7 @@ impl MemoryTier {
     }
 
     pub(super) fn store(&self, oldest: Duration, along: Duration, hurried: bool) {
-        let Some(disk) = &self.disk else { return };
+        let Some(disk) = self.disk.get() else { return };
         let mut storing = disk.storing.lock().unwrap_or_else(PoisonError::into_inner);
         disk.store.tidy();
         let now = Instant::now();

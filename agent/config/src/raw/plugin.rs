@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Text;
+use super::{FileReference, Text};
 use crate::types::{Artifact, FieldPath, Size};
 
 /// A sandboxed stage: a WebAssembly component and what it may do.
@@ -14,6 +14,14 @@ use crate::types::{Artifact, FieldPath, Size};
 pub(crate) struct Plugin {
     /// Where the component is.
     pub artifact: Text<Artifact>,
+    /// Whose signature an artefact from a registry must have. Absent: as `registries` says for it; where that says
+    /// nothing either, what is not signed is taken from this machine's own registry alone.
+    pub verify: Option<Verify>,
+    /// Takes an artefact that nobody signed, where neither `verify` nor `registries` asks for a signature.
+    #[schemars(extend("default" = false))]
+    pub allow_unsigned: Option<bool>,
+    /// How often a tag is looked at again; from 1s to 24h. Absent: at a start and a reload only.
+    pub poll: Option<Text<Duration>>,
     /// The plugin's own configuration, whatever it takes. An object that is exactly `{file: PATH}` or `{env: NAME}`
     /// stands for the content of that file or environment variable, without newlines at its end.
     #[schemars(extend("default" = {}))]
@@ -30,6 +38,15 @@ pub(crate) struct Plugin {
     /// Whether an instance serves many batches.
     #[schemars(extend("default" = "shared"))]
     pub isolation: Option<Isolation>,
+}
+
+/// Whose signature counts.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Verify {
+    /// Public keys as PEM, ECDSA P-256 or Ed25519, as `cosign generate-key-pair` writes them. One or several: a
+    /// signature by one of them is enough.
+    pub key: FileReference,
 }
 
 /// What one instance of a plugin may use. There is one instance for each worker.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Address, Artifact, Endpoint, FieldPath, FilePath, Glob, IndexName, IndexTemplate, Label, LinePattern,
-    Name, Pattern, Size, UserName, VariableName,
+    Name, Pattern, RegistryPrefix, Size, UserName, VariableName,
 };
 use crate::error::Complaint;
 
@@ -26,13 +26,15 @@ pub(crate) trait Format: Sized {
 /// A format by its name.
 pub(crate) struct Known {
     name: &'static str,
+    /// [`Format::PATTERN`].
+    pattern: Option<&'static str>,
     /// [`Format::EXPECTED`].
     pub expected: &'static str,
     /// What is wrong with a text of this format.
     pub check: fn(&str) -> Result<(), Complaint>,
 }
 
-static FORMATS: [Known; 16] = [
+static FORMATS: [Known; 17] = [
     entry::<Address>(),
     entry::<Artifact>(),
     entry::<Duration>(),
@@ -46,6 +48,7 @@ static FORMATS: [Known; 16] = [
     entry::<LinePattern>(),
     entry::<Name>(),
     entry::<Pattern>(),
+    entry::<RegistryPrefix>(),
     entry::<Size>(),
     entry::<UserName>(),
     entry::<VariableName>(),
@@ -56,6 +59,16 @@ pub(crate) fn known(name: &str) -> Option<&'static Known> {
     FORMATS.iter().find(|format| format.name == name)
 }
 
+/// The format of keys that this pattern is for; each that keys have has one of its own.
+pub(crate) fn of_keys(pattern: &str) -> Option<&'static Known> {
+    FORMATS.iter().find(|format| format.pattern == Some(pattern))
+}
+
 const fn entry<T: Format>() -> Known {
-    Known { name: T::NAME, expected: T::EXPECTED, check: |text| T::parse(text).map(drop) }
+    Known {
+        name: T::NAME,
+        pattern: T::PATTERN,
+        expected: T::EXPECTED,
+        check: |text| T::parse(text).map(drop),
+    }
 }

@@ -33,8 +33,12 @@ pub(super) struct Parts {
     sinks: u64,
 }
 
-/// The memory, and the number of workers whose plugins fit into it.
-pub(super) fn share_out(given: &Given, parts: &Parts, context: &mut Context<'_>) -> (Size, NonZeroUsize) {
+/// The memory, the number of workers whose plugins fit into it, and what all parts may take of it together.
+pub(super) fn share_out(
+    given: &Given,
+    parts: &Parts,
+    context: &mut Context<'_>,
+) -> (Size, NonZeroUsize, Size) {
     let limit = context.host.memory_limit();
     let share = limit.map(|limit| Size::of_bytes(limit / 100 * DEFAULT_SHARE_PERCENT));
     let memory = given.memory.or(share).unwrap_or(DEFAULT_MEMORY);
@@ -42,11 +46,11 @@ pub(super) fn share_out(given: &Given, parts: &Parts, context: &mut Context<'_>)
     // A value that is not valid was complained about already, and says nothing about what fits.
     let is_invalid = |key, is_given: bool| context.tree.entry(key).is_some() && !is_given;
     if is_invalid("memory", given.memory.is_some()) || is_invalid("workers", given.workers.is_some()) {
-        return (memory, NonZeroUsize::MIN);
+        return (memory, NonZeroUsize::MIN, Size::of_bytes(0));
     }
     let workers = given.workers.unwrap_or_else(|| workers_that_fit(memory, parts, context));
     check_fit(memory, workers, parts, context);
-    (memory, workers)
+    (memory, workers, Size::of_bytes(parts.needed(workers)))
 }
 
 /// One worker for each CPU, but no more than there is memory for: a limit of memory without one of CPU is common, and
@@ -67,8 +71,8 @@ fn workers_that_fit(memory: Size, parts: &Parts, context: &mut Context<'_>) -> N
 }
 
 fn check_fit(memory: Size, workers: NonZeroUsize, parts: &Parts, context: &mut Context<'_>) {
-    let plugins = parts.plugins_per_worker.saturating_mul(workers.get() as u64);
-    let needed = plugins.saturating_add(parts.sources).saturating_add(parts.sinks);
+    let plugins = parts.plugins(workers);
+    let needed = parts.needed(workers);
     if needed <= memory.bytes() {
         return;
     }
@@ -96,6 +100,14 @@ fn check_limit(given: Option<Size>, limit: Option<u64>, context: &mut Context<'_
 }
 
 impl Parts {
+    fn plugins(&self, workers: NonZeroUsize) -> u64 {
+        self.plugins_per_worker.saturating_mul(workers.get() as u64)
+    }
+
+    fn needed(&self, workers: NonZeroUsize) -> u64 {
+        self.plugins(workers).saturating_add(self.sources).saturating_add(self.sinks)
+    }
+
     pub fn of(
         plugins: &BTreeMap<Name, Plugin>,
         sources: &BTreeMap<Name, Source>,

@@ -1,26 +1,39 @@
 //! Plugins.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use weir_oci::{Reference, ReferencePrefix};
+
 use super::Context;
-use crate::config::{Grants, Isolation, Limits, OnError, Plugin};
+use crate::config::{self, Artifact, Grants, Isolation, Limits, OnError, Plugin, Registry, Signing};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
 use crate::secret;
-use crate::types::{FieldPath, Name, Size};
+use crate::secret::SecretError;
+use crate::types::{self, FieldPath, Name, Size};
+use crate::yaml::Node;
 
 /// One page of WebAssembly is 64 KiB; less than a few of them runs nothing.
 const MIN_MEMORY: Size = Size::of_mib(1);
 /// What a 32-bit memory can have.
 const MAX_MEMORY: Size = Size::of_mib(4096);
 const MAX_DEADLINE: Duration = Duration::from_secs(60);
+/// Oftener than that is a load on the registry and no use; beyond a day nobody waits for it.
+const POLL: [(Duration, &str); 2] = [(Duration::from_secs(1), "1s"), (Duration::from_secs(24 * 3600), "24h")];
 
 pub(super) fn plugin(raw: raw::Plugin, _: &Name, path: &KeyPath, context: &mut Context<'_>) -> Plugin {
     let config = raw.config.filter(|config| !config.is_null()).unwrap_or_else(|| serde_json::json!({}));
     let grants = raw.grants.unwrap_or_default();
     Plugin {
-        artifact: context.absolute(&raw.artifact.0.0),
+        artifact: match raw.artifact.0 {
+            types::Artifact::File(path) => Artifact::File(context.absolute(&path)),
+            types::Artifact::Oci(reference) => Artifact::Oci(reference),
+        },
+        verify: raw.verify.map(|verify| context.absolute(&verify.key.file.0.0)),
+        allow_unsigned: raw.allow_unsigned.unwrap_or(false),
+        poll: raw.poll.map(|poll| poll.0),
         config,
         limits: limits(raw.limits.unwrap_or_default(), &path.key("limits"), context),
         grants: Grants { fields: grants.fields.map(fields), write: grants.write.map(fields) },
@@ -37,6 +50,72 @@ pub(super) fn plugin(raw: raw::Plugin, _: &Name, path: &KeyPath, context: &mut C
     }
 }
 
+/// What is said about signatures and tags must fit what the artefact is.
+pub(super) fn check_artifacts(
+    plugins: &BTreeMap<Name, Plugin>,
+    registries: &BTreeMap<ReferencePrefix, Registry>,
+    context: &mut Context<'_>,
+) {
+    for (name, plugin) in plugins {
+        let path = KeyPath::of(&["plugins", name]);
+        match &plugin.artifact {
+            Artifact::File(_) => check_file(plugin, &path, context),
+            Artifact::Oci(reference) => {
+                let registry = config::registry_of(registries, reference);
+                check_reference(plugin, reference, registry, &path, context);
+            }
+        }
+    }
+}
+
+/// A file has no signature and no tag.
+fn check_file(plugin: &Plugin, path: &KeyPath, context: &mut Context<'_>) {
+    let given = [
+        ("verify", plugin.verify.is_some(), "a file carries no signature"),
+        ("allow_unsigned", plugin.allow_unsigned, "a file is taken unsigned anyway"),
+        ("poll", plugin.poll.is_some(), "a file has no tag that could move"),
+    ];
+    for (key, is_given, why) in given {
+        if is_given {
+            let complaint = Complaint::new(why);
+            context.error(
+                &path.key(key),
+                complaint.help(format!("remove {key}, or give an artifact of oci://")),
+            );
+        }
+    }
+}
+
+fn check_reference(
+    plugin: &Plugin,
+    reference: &Reference,
+    registry: Option<&Registry>,
+    path: &KeyPath,
+    context: &mut Context<'_>,
+) {
+    if let Some(poll) = plugin.poll {
+        if reference.digest().is_some() {
+            let complaint = Complaint::new("what is pinned by a digest never changes");
+            context.error(&path.key("poll"), complaint.help("remove poll, or the digest from artifact"));
+        }
+        context.within(poll, POLL, &path.key("poll"));
+    }
+    match config::signing(plugin, reference, registry) {
+        Signing::By(_) if plugin.allow_unsigned => {
+            let whose = if plugin.verify.is_some() { "verify" } else { "registries" };
+            let complaint =
+                Complaint::new(format!("{whose} asks for a signature, so nothing unsigned is taken"));
+            context.error(&path.key("allow_unsigned"), complaint.help("remove one of them"));
+        }
+        Signing::Refused => {
+            let complaint = Complaint::new("nobody says who has to have signed this artefact");
+            let help = "give verify: {key: {file: …}} here or in registries, or allow_unsigned: true";
+            context.error(&path.key("artifact"), complaint.help(help));
+        }
+        Signing::By(_) | Signing::Unsigned => {}
+    }
+}
+
 /// Complains about secrets that cannot be had, whatever else may be wrong with their plugins.
 pub(super) fn check_secrets(context: &mut Context<'_>) {
     let section = KeyPath::of(&["plugins"]);
@@ -46,6 +125,21 @@ pub(super) fn check_secrets(context: &mut Context<'_>) {
         let at = section.key(&plugin.key).key("config");
         for (at, error) in secret::find_missing(&config.value.to_json(), context.base_dir, context.host, &at)
         {
+            context.error(&at, Complaint::new(error.reason()));
+        }
+    }
+    let plugins = tree.entry("plugins").into_iter().flat_map(|entry| entry.value.entries());
+    for plugin in plugins {
+        check_file_at(&plugin.value, "verify", &section.key(&plugin.key), context);
+    }
+}
+
+/// Complains about files below `key` that cannot be read. They may be longer than a secret.
+pub(super) fn check_file_at(node: &Node, key: &str, path: &KeyPath, context: &mut Context<'_>) {
+    let Some(entry) = node.entry(key) else { return };
+    let found = secret::find_missing(&entry.value.to_json(), context.base_dir, context.host, &path.key(key));
+    for (at, error) in found {
+        if matches!(error, SecretError::Unreadable { .. } | SecretError::NotSet { .. }) {
             context.error(&at, Complaint::new(error.reason()));
         }
     }

@@ -64,7 +64,7 @@ fn errors_name_the_file_as_it_is_mounted() {
         errors_of(folder.path()),
         [
             "PATH/base.yaml:7:1: unknown key `colour`; known keys: version, cluster, node, data_dir, memory, workers, \
-         sources, plugins, pipelines, sinks, buffers, admin"
+         sources, plugins, registries, pipelines, sinks, buffers, admin"
         ]
     );
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::common;
 use serde_json::{Value, json};
 use weir_config::{
-    Config, FileFormat, Host, Isolation, Limits, OpenSearchAuth, Parser, ReadFrom, SinkKind, SourceKind,
-    Stage, Warning,
+    Artifact, Config, FileFormat, Host, Isolation, Limits, OpenSearchAuth, Parser, ReadFrom, SinkKind,
+    SourceKind, Stage, Warning,
 };
 
 const MINIMAL: &str = "
@@ -53,7 +53,7 @@ fn what_is_not_given_has_its_default() {
     assert!(files.include[0].matcher().is_match(folder.path().join("logs/a.log")));
     assert!(!files.include[0].matcher().is_match(folder.path().join("logs/deep/a.log")));
     let sampler = &config.plugins["sampler"];
-    assert_eq!(sampler.artifact, folder.path().join("plugins/sampler.wasm"));
+    assert_eq!(sampler.artifact, Artifact::File(folder.path().join("plugins/sampler.wasm")));
     assert_eq!((&sampler.config, sampler.on_error, sampler.isolation), (&json!({}), None, Isolation::Shared));
     assert_eq!(sampler.limits, Limits::default());
     assert_eq!((&sampler.grants.fields, &sampler.grants.write), (&None, &None));
@@ -110,7 +110,7 @@ fn a_default_that_is_written_out_changes_nothing() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 41);
+    assert_eq!(tried, 43);
 }
 
 /// [`MINIMAL`] as JSON.

@@ -409,3 +409,36 @@ async fn what_always_ends_its_request_keeps_no_other_back() {
     driver.await.unwrap();
     assert_eq!(rig.statement().buffered["memory"].events, 1);
 }
+
+/// What one driver leaves, its successor finds: nothing is lost, and what was under way has the same ids.
+#[tokio::test(start_paused = true)]
+async fn another_driver_takes_over_what_is_left() {
+    let closed = Arc::new(AtomicBool::new(true));
+    let is_closed = Arc::clone(&closed);
+    let blocked = "index [closed] blocked by: [FORBIDDEN/12/x];";
+    let item = move |_, document: &super::fake::Arrived| match is_closed.load(Ordering::SeqCst)
+        && document.index == "closed"
+    {
+        true => Item::Refuse(403, "cluster_block_exception", blocked.into()),
+        false => Item::Take,
+    };
+    let (rig, fake) = (Rig::new(1 << 20), Fake::new(|_, _| Way::Items, item));
+    let first = rig.start(rig.settings(), &fake);
+    let mut ids = rig.push_many("open", 3);
+    let held = rig.push_many("closed", 4);
+    while rig.tier.held().is_empty() || rig.delivered() < 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    rig.retire(true);
+    first.await.unwrap();
+    assert!(rig.tier.held().is_empty(), "what was held waits for the next driver");
+    assert_eq!(rig.totals.abandoned.load(Ordering::SeqCst), 0);
+    ids.extend(rig.push_many("open", 2));
+    rig.retire(false);
+    closed.store(false, Ordering::SeqCst);
+    let second = rig.start(rig.settings(), &fake);
+    rig.finish(second).await;
+    assert_eq!(fake.ids("open"), set(&ids));
+    assert_eq!(fake.ids("closed"), set(&held));
+    assert_eq!(rig.delivered(), 9);
+}

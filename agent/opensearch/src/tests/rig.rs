@@ -55,6 +55,7 @@ pub struct Rig {
     pub totals: Arc<SinkMetrics>,
     pub folder: tempfile::TempDir,
     give_up: watch::Sender<bool>,
+    retire: watch::Sender<bool>,
     made: AtomicU32,
     batches: AtomicU32,
 }
@@ -71,6 +72,7 @@ impl Rig {
             totals: Arc::default(),
             folder: tempfile::tempdir().unwrap(),
             give_up: watch::channel(false).0,
+            retire: watch::channel(false).0,
             made: AtomicU32::new(0),
             batches: AtomicU32::new(0),
         }
@@ -105,6 +107,7 @@ impl Rig {
             buffer: Arc::clone(&self.tier),
             metrics: Arc::clone(&self.totals),
             give_up: self.give_up.subscribe(),
+            retire: self.retire.subscribe(),
         };
         let fake = Arc::clone(fake) as Arc<dyn crate::exchange::Exchange>;
         let driver = Driver::new(Arc::new(settings), fake, Arc::clone(&self.metrics), driving);
@@ -151,6 +154,11 @@ impl Rig {
 
     pub fn give_up(&self) {
         self.give_up.send_replace(true);
+    }
+
+    /// Another driver is to go on.
+    pub fn retire(&self, retire: bool) {
+        self.retire.send_replace(retire);
     }
 
     pub fn statement(&self) -> Statement {

@@ -43,6 +43,11 @@ impl AckQueue {
         self.lock().progress.len()
     }
 
+    /// How far the batches that are not settled bring their files, in the order of sending.
+    pub fn under_way(&self) -> Vec<Progress> {
+        self.lock().progress.iter().flatten().cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Pending> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -109,7 +109,7 @@ pub fn pipelines(config: &Config, plugins: &Plugins) -> Vec<PipelineView> {
 /// The plugin of a stage.
 pub fn plugin_of<'a>(stage: &'a Stage, plugins: &'a Plugins) -> Option<(&'a Name, &'a Plugin)> {
     match stage {
-        Stage::Plugin(name) => plugins.get(name).map(|plugin| (name, &**plugin)),
+        Stage::Plugin(name) => plugins.get(name).map(|loaded| (name, &*loaded.plugin)),
         #[cfg(feature = "bench-native")]
         Stage::BenchW1 => None,
     }
