@@ -57,9 +57,17 @@ const CASES: &[Case] = &[
         "odd-rate",
         "{artifact: file:plugins/log-sampler.wasm, config: {rates: {info: 2}}}",
         "config",
-        &["rates.info", "from 0 to 1"],
+        &["rates.info", "at most 1"],
     ),
     ("odd-key", "{artifact: file:plugins/log-sampler.wasm, config: {raets: {}}}", "config", &["raets"]),
+    ("no-mode", "{artifact: MISBEHAVE}", "config", &["the key `mode` is missing"]),
+    // What a configuration holds may be a secret.
+    (
+        "short-key",
+        "{artifact: file:plugins/field-filter.wasm, config: {redact: [{field: a, hash: {key: swordfish}}]}}",
+        "config",
+        &["redact[0].hash.key: must have at least 16 characters"],
+    ),
     ("start-error", "{artifact: MISBEHAVE, config: {mode: start_error}}", "config", &["refused on purpose"]),
     (
         "start-trap",
@@ -166,6 +174,7 @@ fn every_plugin_that_cannot_be_loaded_is_told_with_its_place() {
         let [error] = own.as_slice() else { panic!("{name}: {} errors in {errors:#?}", own.len()) };
         let message = error["message"].as_str().unwrap();
         assert!(words.iter().all(|word| message.contains(word)), "{name}: {message}");
+        assert!(!message.contains("swordfish"), "{name}: {message}");
         assert!(!message.contains('\n') && message.len() < 3000, "{name}: {message}");
         // A key that is not there is told by the entry that it belongs in.
         let told = error["path"].as_str().unwrap();

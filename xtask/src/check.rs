@@ -13,6 +13,7 @@ use crate::{
 mod direction;
 mod links;
 mod tidy;
+mod wit;
 
 /// Shown by `cargo xtask check --help`.
 pub const HELP: &str = "\
@@ -23,19 +24,20 @@ Usage: cargo xtask check [OPTIONS]
 In this order, going on after a failure:
   tidy       First line of each source file, forbidden files and words, links between documents
   direction  Which crate may depend on which; only the host crate names wasmtime
+  wit        What was released of the plugin boundary is still there as it was
   format     cargo fmt --check
   lints      cargo clippy with every warning an error
   unit       Unit tests of the crates without IO, and of xtask
   deny       Licences, advisories and doubled dependencies, if cargo-deny is installed
 
 Options:
-      --quick  Only tidy, direction and format: a second or two, nothing is compiled
+      --quick  Only tidy, direction, wit and format: a second or two, nothing is compiled
   -h, --help   Print this help
 
 Exit codes: 0 clean, 1 something is not, 2 wrong usage";
 
 /// Crates whose unit tests need neither a network, a server nor the WebAssembly engine.
-const PURE_CRATES: [&str; 4] = ["weir-event", "weir-manifest", "weir-config", "xtask"];
+const PURE_CRATES: [&str; 5] = ["weir-event", "weir-manifest", "weir-config", "weir-toolchain", "xtask"];
 
 /// Something that a check found, in one line for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,7 @@ pub fn main(repository: &Repository, mut arguments: Arguments) -> Result<()> {
     let mut steps = vec![
         inspect("tidy", "what the house style asks of every file", tidy::problems(repository)),
         inspect("direction", "dependencies point one way", direction::problems(repository)),
+        inspect("wit", "released versions of the plugin boundary stay", wit::problems(repository)),
     ];
     steps.extend(format(repository)?);
     if !quick {

@@ -10,8 +10,9 @@ use wasmtime::{Config, Enabled, PoolingAllocationConfig};
 use crate::limiter::MAX_TABLE_ELEMENTS;
 use crate::ticker::{ActiveCall, Ticker};
 
-/// Core modules, memories and tables that a component may have. Rust's have one of each; adapters add a few.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
+/// Core modules, memories and tables that a component may have. Rust's have one of each, and adapters add a few; an
+/// interpreter is some forty modules linked together. Instances are counted, only memories and tables take addresses.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 const MEMORIES_PER_COMPONENT: u32 = 2;
 const TABLES_PER_COMPONENT: u32 = 8;
 
@@ -113,7 +114,7 @@ fn pooled(config: EngineConfig) -> wasmtime::Result<wasmtime::Engine> {
     let memory = config.memory.clamp(PAGE_BYTES, MAX_MEMORY_BYTES).next_multiple_of(PAGE_BYTES);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(4))
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
         .total_memories(instances.saturating_mul(MEMORIES_PER_COMPONENT))
         .total_tables(instances.saturating_mul(4))
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)

@@ -10,9 +10,9 @@ const MOVED: &str = "event";
 pub(crate) fn own(document: &[u8]) -> Result<(Value, u64), serde_json::Error> {
     let mut members: Map<String, Value> = serde_json::from_slice(document)?;
     let offset = members.get("log").and_then(|log| log.get("offset")).and_then(Value::as_u64);
-    let moved = members.remove(MOVED);
+    let moved = members.shift_remove(MOVED);
     for name in ENVELOPE_NAMES {
-        members.remove(name);
+        members.shift_remove(name);
     }
     if let Some(Value::Object(moved)) = moved {
         members.extend(moved);

@@ -25,12 +25,14 @@ use crate::traffic::Event;
 pub(crate) const NEW_YEAR: i64 = 1_767_225_600_000_000_000;
 /// Events without a time of their own follow now by so much each.
 const STEP: i64 = 1_000_000;
-/// One worker's instance, and one while it is replaced or the plugin is loaded.
+/// One instance for each of two plugins that are compared, and one while it is replaced or the plugin is loaded.
 const INSTANCES: u32 = 4;
-const MIN_ENGINE_MEMORY: u64 = 32 << 20;
+/// The most that a manifest may ask for. It is addresses, not memory.
+const ENGINE_MEMORY: u64 = 4 << 30;
 
 /// Where plugins are run.
 pub struct Sandbox {
+    engine: Engine,
     compiler: Compiler,
     cache: Cache,
 }
@@ -41,9 +43,6 @@ pub enum ReplayError {
     /// The artefact is not a plugin.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// There is no engine.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
     /// The agent would not load it.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -102,16 +101,15 @@ impl std::fmt::Debug for Sandbox {
 
 impl Sandbox {
     /// Compiles by `compiler`, and keeps what it compiled in a folder, if there is one and it can be used.
-    pub fn new(compiler: Compiler, cache: Option<&Path>) -> Sandbox {
+    pub fn new(compiler: Compiler, cache: Option<&Path>) -> Result<Sandbox, EngineError> {
+        let engine = Engine::new(EngineConfig { instances: INSTANCES, memory: ENGINE_MEMORY })?;
         let kept = cache.and_then(|folder| Cache::open(folder).ok());
-        Sandbox { compiler, cache: kept.unwrap_or_else(Cache::in_memory) }
+        Ok(Sandbox { engine, compiler, cache: kept.unwrap_or_else(Cache::in_memory) })
     }
 
     /// Loads a plugin as the agent does, with the limits that its manifest asks for and everything granted.
     pub fn load(&self, wasm: &Arc<[u8]>, config: &str) -> Result<Replayer, ReplayError> {
         let manifest = read_manifest(wasm)?;
-        let memory = manifest.limits.memory.unwrap_or_default().max(MIN_ENGINE_MEMORY);
-        let engine = Engine::new(EngineConfig { instances: INSTANCES, memory })?;
         let spec = PluginSpec {
             name: manifest.name,
             artifact: Artifact::Bytes(Arc::clone(wasm)),
@@ -125,7 +123,7 @@ impl Sandbox {
             on_error: Some(OnError::DeadLetter),
             isolation: Isolation::Shared,
         };
-        let plugin = Plugin::load(&engine, &self.cache, &self.compiler, spec)?;
+        let plugin = Plugin::load(&self.engine, &self.cache, &self.compiler, spec)?;
         let compiled =
             Compiled::new(&[plugin.plan()]).map_err(|error| ReplayError::Plan(error.to_string()))?;
         let instance = plugin.instance();

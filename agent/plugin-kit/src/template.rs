@@ -71,8 +71,8 @@ pub fn create(folder: &Path, name: &str, language: Language) -> Result<Vec<&'sta
 fn limits(language: Language) -> &'static str {
     match language {
         Language::Rust => r#"{"memory": "32MiB", "deadline": "100ms"}"#,
-        Language::JavaScript => r#"{"memory": "128MiB", "deadline": "1s"}"#,
-        Language::Python => r#"{"memory": "256MiB", "deadline": "5s"}"#,
+        Language::JavaScript => r#"{"memory": "96MiB", "deadline": "500ms"}"#,
+        Language::Python => r#"{"memory": "64MiB", "deadline": "500ms"}"#,
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
         for file in ["sdk/rust/src/lib.rs", "sdk/rust/Cargo.toml", "sdk/README.md", "wit/transform.wit"] {
             assert!(at.join(file).is_file(), "{file}");
         }
-        assert!(!at.join("wit/released").exists());
+        assert!(!at.join("wit/released").is_dir());
         for file in files {
             let text = fs::read_to_string(at.join(file)).unwrap();
             assert!(!text.contains(NAME) && !text.contains(LIMITS), "{file}: {text}");
@@ -165,7 +165,7 @@ mod tests {
         for language in [Language::JavaScript, Language::Python] {
             let folder = tempfile::tempdir().unwrap();
             create(folder.path(), "geo", language).unwrap();
-            assert!(!folder.path().join("sdk").exists());
+            assert!(!folder.path().join("sdk").is_dir());
             assert!(folder.path().join("wit/transform.wit").is_file());
         }
     }

@@ -3,5 +3,6 @@
 
 mod check;
 mod ledger;
+mod plugin;
 mod support;
 mod usage;

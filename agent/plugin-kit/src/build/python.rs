@@ -27,8 +27,6 @@ pub(super) fn build(project: &Project, progress: &dyn Progress) -> Result<Vec<u8
         let mut componentize = Command::new(tool.join("bin/componentize-py"));
         componentize
             .current_dir(&project.folder)
-            // Its own copy of the module's compiled form does not belong into the project.
-            .env("PYTHONDONTWRITEBYTECODE", "1")
             .args(["-d", "wit", "-w", "transform", "componentize", "--stub-wasi", MODULE, "-o"])
             .arg(out.path())
             .stdout(Stdio::null());

@@ -12,21 +12,21 @@ from wit_world.imports.types import Batch, Column, Context, Outcome, Plan, Reaso
 
 STRING = 2
 NUMBER = 3
+# The levels to drop; set by configure, which is called once, before anything else. The object that a function is called
+# on is made for each call, so what is to stay is kept here.
+dropped: set[bytes] = set()
+
 SEVERITIES = {b"trace": b"1", b"debug": b"5", b"info": b"9", b"warn": b"13", b"error": b"17", b"fatal": b"21"}
 
 
 class Transformer(exports.Transformer):
-    def __init__(self) -> None:
-        self.dropped: set[bytes] = set()
-
     def configure(self, config: str) -> Plan:
-        """Called once, before anything else. The agent has checked the configuration against `config_schema` of
-        manifest.json; an Err refuses it."""
+        """The agent has checked the configuration against `config_schema` of manifest.json; an Err refuses it."""
         drop = json.loads(config).get("drop", ["debug", "trace"])
         for level in drop:
             if level.encode() not in SEVERITIES:
                 raise Err(f"drop: there is no level {json.dumps(level)}")
-        self.dropped = {level.encode() for level in drop}
+        dropped.update(level.encode() for level in drop)
         return Plan(
             reads=["level"],
             attributes=[],
@@ -42,7 +42,7 @@ class Transformer(exports.Transformer):
         for row in range(batch.rows):
             start, end = levels.offsets[row], levels.offsets[row + 1]
             level = levels.data[start:end].lower() if levels.kinds[row] == STRING else b""
-            if level in self.dropped:
+            if level in dropped:
                 verdicts[row] = 1
             elif level in SEVERITIES:
                 kinds[row] = NUMBER

@@ -15,7 +15,7 @@ pub fn open() -> Result<Sandbox, String> {
     let program =
         std::env::current_exe().map_err(|error| format!("cannot find the agent's own program: {error}"))?;
     let compiler = Compiler::Child(ChildCompiler::new(program, [COMPILE_COMMAND]));
-    Ok(Sandbox::new(compiler, cache_folder().as_deref()))
+    Sandbox::new(compiler, cache_folder().as_deref()).map_err(|error| error.to_string())
 }
 
 /// A component's bytes.
