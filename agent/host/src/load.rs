@@ -108,6 +108,12 @@ impl Plugin {
         Instance::new(Arc::clone(self))
     }
 
+    /// An instance for events that are not on their way to a sink: it is asked even in quarantine, and its faults are
+    /// not held against the plugin, though they count in its metrics.
+    pub fn instance_on_trial(self: &Arc<Self>) -> Instance {
+        Instance::on_trial(Arc::clone(self))
+    }
+
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
         &self.name

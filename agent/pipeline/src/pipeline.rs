@@ -32,6 +32,15 @@ pub enum FaultPolicy {
     Hold,
 }
 
+/// What an instance of a stage is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Events on their way to a sink.
+    Work,
+    /// Others, of which nothing must be held against it.
+    Trial,
+}
+
 /// A step of a pipeline.
 pub struct Stage {
     /// Its name in the configuration.
@@ -40,8 +49,8 @@ pub struct Stage {
     pub plan: Plan,
     /// For rows that it cannot handle.
     pub on_fault: FaultPolicy,
-    /// Makes the instance for one worker.
-    pub make: Box<dyn Fn() -> Box<dyn Transform> + Send + Sync>,
+    /// Makes the instance for one worker, or for a trial.
+    pub make: Box<dyn Fn(Purpose) -> Box<dyn Transform> + Send + Sync>,
 }
 
 /// Where a pipeline leads.
@@ -87,7 +96,7 @@ impl Pipeline {
     /// Brings a few ordinary events through the stages, as a worker would, and nowhere else: the name of the first
     /// stage that cannot handle them. Blocks.
     pub fn try_out(self: &Arc<Self>) -> Result<(), Arc<str>> {
-        let mut processor = Processor::new(self);
+        let mut processor = Processor::on_trial(self);
         let tried = catch_unwind(AssertUnwindSafe(|| processor.try_out(&ordinary(), ORDINARY_TIME)));
         tried.unwrap_or_else(|_| Err(Arc::clone(&self.name)))
     }

@@ -1,6 +1,7 @@
 //! Processing: one batch through the stages of one pipeline to finished documents, on one worker.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use weir_buffer::ack::Ack;
 use weir_buffer::ledger::{Amount, Entry};
@@ -11,7 +12,8 @@ use weir_event::parse::Parser;
 use weir_event::sheet::{Applied, Encoded, OnFault, Sheet};
 use weir_event::transform::{Context, Handled, ReasonClass, Transform};
 
-use crate::pipeline::{FaultPolicy, Output, Pipeline};
+use crate::explain::{Explanation, Fate, Step, as_if};
+use crate::pipeline::{FaultPolicy, Output, Pipeline, Purpose};
 
 /// How a pipeline takes up the events of one source.
 #[derive(Debug, Default)]
@@ -64,7 +66,16 @@ pub(crate) struct Held {
 
 impl Processor {
     pub fn new(pipeline: &Arc<Pipeline>) -> Processor {
-        let stages = pipeline.stages.iter().map(|stage| (stage.make)()).collect();
+        Processor::for_purpose(pipeline, Purpose::Work)
+    }
+
+    /// For events that are not on their way to a sink.
+    pub fn on_trial(pipeline: &Arc<Pipeline>) -> Processor {
+        Processor::for_purpose(pipeline, Purpose::Trial)
+    }
+
+    fn for_purpose(pipeline: &Arc<Pipeline>, purpose: Purpose) -> Processor {
+        let stages = pipeline.stages.iter().map(|stage| (stage.make)(purpose)).collect();
         let pipeline = Arc::clone(pipeline);
         Processor { pipeline, stages, sheet: Sheet::new(), context: Context::default(), expected: 0 }
     }
@@ -94,6 +105,40 @@ impl Processor {
         }
         self.encode(&pipeline, batch, &mut Processed::default());
         Ok(())
+    }
+
+    /// The same as [`Processor::run`], slowly, with a look at the event behind each stage.
+    pub fn explain(&mut self, batch: &Batch, intake: &Intake, now: i64) -> Explanation {
+        let pipeline = Arc::clone(&self.pipeline);
+        let compiled = &pipeline.compiled;
+        let mut explanation = Explanation::default();
+        self.context.now = now;
+        self.context.pressure = pipeline.pressure();
+        self.sheet.load(compiled, &intake.parser, intake.time_field, batch);
+        self.sheet.encode_loaded(compiled, batch, &mut explanation.loaded);
+        for (index, stage) in pipeline.stages.iter().enumerate() {
+            Sheet::context(compiled, index, batch, &mut self.context);
+            let Some(transform) = self.stages.get_mut(index) else { continue };
+            let Some(call) = self.sheet.call(compiled, index, batch) else { break };
+            let begun = Instant::now();
+            let handled = transform.transform(call, &self.context);
+            let took = begun.elapsed();
+            let applied = self.sheet.apply(compiled, index, batch, &handled, as_if(stage.on_fault));
+            let drop = applied.drops.first();
+            let fate = match drop {
+                _ if applied.suspects.0 > 0 => Fate::Failed { policy: stage.on_fault },
+                Some(drop) => Fate::Dropped { reason: drop.reason.clone(), class: drop.class },
+                None => Fate::Kept,
+            };
+            let mut documents = Vec::new();
+            self.sheet.encode_behind(compiled, batch, index, &mut documents);
+            let (created, refused) = (applied.created.0, applied.refused);
+            explanation.steps.push(Step { stage: Arc::clone(&stage.name), fate, documents, created, refused, took });
+        }
+        let mut done = Processed::default();
+        self.encode(&pipeline, batch, &mut done);
+        explanation.documents = pipeline.leaving(&done.documents);
+        explanation
     }
 
     /// Source → **stages → encode** → buffer. `now` in nanoseconds since the Unix epoch.

@@ -12,7 +12,7 @@ use weir_event::sheet::OnFault;
 use weir_event::transform::Transform;
 use weir_host::{OnError, Plugin};
 use weir_pipeline::Intake;
-use weir_pipeline::pipeline::{FaultPolicy, Output, Pipeline, Stage};
+use weir_pipeline::pipeline::{FaultPolicy, Output, Pipeline, Purpose, Stage};
 use weir_pipeline::workers::Route;
 
 use super::sinks::{self, Face, dead_letters_of};
@@ -50,6 +50,9 @@ struct Way {
     face: Face,
     best_effort: bool,
 }
+
+/// By name, a pipeline and how it takes up the events of each of its sources.
+pub type Explainable = BTreeMap<String, (Arc<Pipeline>, BTreeMap<Name, Arc<Intake>>)>;
 
 /// The pipelines of the next generation.
 pub struct Prepared {
@@ -134,6 +137,12 @@ impl Prepared {
             }
         }
         routes
+    }
+
+    /// The pipelines with what they take up from each source, to be looked at.
+    pub fn to_explain(&self) -> Explainable {
+        let of = |running: &Running| (Arc::clone(&running.pipeline), running.intakes.clone());
+        self.pipelines.iter().map(|(name, running)| (name.clone(), of(running))).collect()
     }
 
     pub fn into_running(self) -> Pipelines {
@@ -253,7 +262,13 @@ fn plugin_stage(name: &Name, plugin: &Arc<Plugin>) -> Stage {
         name: (**name).into(),
         plan: plugin.plan().clone(),
         on_fault,
-        make: Box::new(move || Box::new(instances.instance()) as Box<dyn Transform>),
+        make: Box::new(move |purpose| {
+            let instance = match purpose {
+                Purpose::Work => instances.instance(),
+                Purpose::Trial => instances.instance_on_trial(),
+            };
+            Box::new(instance) as Box<dyn Transform>
+        }),
     }
 }
 
@@ -264,7 +279,7 @@ fn bench_stage() -> Stage {
         name: "bench_w1".into(),
         plan: BenchW1::new().plan().clone(),
         on_fault: FaultPolicy::Handle(OnFault::Pass),
-        make: Box::new(|| Box::new(BenchW1::new())),
+        make: Box::new(|_| Box::new(BenchW1::new())),
     }
 }
 

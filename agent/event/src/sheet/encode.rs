@@ -48,11 +48,12 @@ impl Sheet {
             Encoded::Kept => State::Live,
             Encoded::Dead => State::Dead,
         };
+        let passes = compiled.passes();
         for index in 0..self.events.len() {
             if self.events.get(index).is_none_or(|event| event.state != wanted) {
                 continue;
             }
-            let Some(finished) = self.encode_one(compiled, batch, index, out) else { continue };
+            let Some(finished) = self.encode_one(compiled, batch, index, passes, out) else { continue };
             each(finished, out.len());
             out.push(b'\n');
             if let Some(event) = self.events.get_mut(index).filter(|event| event.state == State::Dead) {
@@ -61,14 +62,39 @@ impl Sheet {
         }
     }
 
+    /// The documents of all events before any stage, each with a newline behind it.
+    pub fn encode_loaded(&mut self, compiled: &Compiled, batch: &Batch, out: &mut Vec<u8>) {
+        self.encode_with(compiled, batch, 0, out);
+    }
+
+    /// The documents of the events that are still there, as they would be if `stage` were the last, each with a newline
+    /// behind it. To be called between two stages, for who wants to see what each does.
+    pub fn encode_behind(&mut self, compiled: &Compiled, batch: &Batch, stage: usize, out: &mut Vec<u8>) {
+        let passes = compiled.stages.get(stage + 1).map_or(compiled.passes(), |next| next.first_pass);
+        self.encode_with(compiled, batch, passes, out);
+    }
+
+    fn encode_with(&mut self, compiled: &Compiled, batch: &Batch, passes: usize, out: &mut Vec<u8>) {
+        for index in 0..self.events.len() {
+            if self.events.get(index).is_none_or(|event| event.state != State::Live) {
+                continue;
+            }
+            if self.encode_one(compiled, batch, index, passes, out).is_some() {
+                out.push(b'\n');
+            }
+        }
+    }
+
+    /// With the edits of the first `passes`.
     fn encode_one(
         &mut self,
         compiled: &Compiled,
         batch: &Batch,
         index: usize,
+        passes: usize,
         out: &mut Vec<u8>,
     ) -> Option<Finished> {
-        self.prepare(compiled, batch, index);
+        self.prepare(compiled, batch, index, passes);
         let event = self.events.get(index).copied()?;
         let row = batch.rows().get(event.row as usize)?;
         let stream = batch.streams().get(row.stream as usize)?;
@@ -86,7 +112,7 @@ impl Sheet {
             open: event.open,
             close: event.close,
             hits: self.hits_of(&event),
-            program: compiled.program(event.applied as usize, compiled.passes(), event.ways).0,
+            program: compiled.program(event.applied as usize, passes, event.ways).0,
             row: waiting_for(&self.waiting, &event, index),
             written: &self.written,
             reserved: &compiled.reserved,
@@ -98,9 +124,8 @@ impl Sheet {
         Some(Finished { id, time: event.time, stream: row.stream, bytes: event.booked(batch) })
     }
 
-    /// Applies all passes but those that the encoder's own splice can apply.
-    fn prepare(&mut self, compiled: &Compiled, batch: &Batch, index: usize) {
-        let passes = compiled.passes();
+    /// Applies the passes but those that the encoder's own splice can apply.
+    fn prepare(&mut self, compiled: &Compiled, batch: &Batch, index: usize, passes: usize) {
         while let Some(event) = self.events.get(index).copied() {
             let (_, upto) = compiled.program(event.applied as usize, passes, event.ways);
             if upto >= passes {

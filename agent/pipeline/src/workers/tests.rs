@@ -79,7 +79,7 @@ fn documents(output: &Output) -> Vec<i64> {
 
 /// A stage with this policy, whose instances `make` makes.
 fn stage(on_fault: FaultPolicy, make: impl Fn() -> Box<dyn Transform> + Send + Sync + 'static) -> Stage {
-    Stage { name: "stage".into(), plan: Plan::default(), on_fault, make: Box::new(make) }
+    Stage { name: "stage".into(), plan: Plan::default(), on_fault, make: Box::new(move |_| make()) }
 }
 
 /// Lets everything pass.
