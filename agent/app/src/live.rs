@@ -230,6 +230,8 @@ impl Live {
     /// Ends the sinks whatever they do, and brings what is left to disk and into the checkpoints. Blocks.
     pub fn finish(&mut self) -> Result<(), weir_pipeline::checkpoint::CheckpointError> {
         self.sinks.finish();
+        self.checkpoints.save()?;
+        // What was delivered last leaves the disk only when the checkpoint before this one does not name it either.
         self.checkpoints.save()
     }
 }
