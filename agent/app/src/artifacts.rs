@@ -91,13 +91,14 @@ pub struct Moved {
 /// returns where there is none. A registry that does not answer is asked again the next time.
 pub async fn moved_tag(config: &Config, plugins: &Plugins) -> Moved {
     let mut polls = tokio::task::JoinSet::new();
+    let shared = Arc::new(config.clone());
     for (name, plugin) in &config.plugins {
         let (weir_config::Artifact::Oci(reference), Some(every)) = (&plugin.artifact, plugin.poll) else {
             continue;
         };
         let known = plugins.get(name).and_then(|loaded| Some(loaded.plugin.provenance()?.digest.clone()));
-        let (Some(known), Ok(settings)) = (known, settings(config, reference)) else { continue };
-        polls.spawn(poll(name.clone(), reference.clone(), settings, every, known));
+        let Some(known) = known else { continue };
+        polls.spawn(poll(Arc::clone(&shared), name.clone(), reference.clone(), every, known));
     }
     match polls.join_next().await {
         Some(Ok(moved)) => moved,
@@ -106,9 +107,9 @@ pub async fn moved_tag(config: &Config, plugins: &Plugins) -> Moved {
 }
 
 async fn poll(
+    config: Arc<Config>,
     plugin: Name,
     reference: Reference,
-    settings: Settings,
     every: Duration,
     known: String,
 ) -> Moved {
@@ -117,11 +118,11 @@ async fn poll(
         // Not all nodes at once.
         let jitter = rand::rng().random_range(0.9..1.1);
         tokio::time::sleep(every.mul_f64(jitter)).await;
-        match weir_oci::resolve(&reference, &settings).await {
-            Ok(digest) if digest.to_string() != known => return Moved { plugin, digest: digest.to_string() },
+        match look(&config, &reference).await {
+            Ok(digest) if digest != known => return Moved { plugin, digest },
             Err(error) if !failing => {
                 failing = true;
-                tracing::warn!(%plugin, %reference, %error, "cannot look at a plugin's tag");
+                tracing::warn!(%plugin, %reference, error, "cannot look at a plugin's tag");
             }
             Ok(_) if failing => {
                 failing = false;
@@ -130,6 +131,13 @@ async fn poll(
             _ => {}
         }
     }
+}
+
+/// The digest that a tag has now. Credentials are read anew: tokens expire, and who renews them writes the file.
+async fn look(config: &Config, reference: &Reference) -> Result<String, String> {
+    let settings = settings(config, reference)?;
+    let digest = weir_oci::resolve(reference, &settings).await;
+    digest.map(|digest| digest.to_string()).map_err(|error| error.to_string())
 }
 
 fn open_cache(cache_dir: Option<&Path>) -> Option<Cache> {
