@@ -133,7 +133,14 @@ impl Processor {
             let mut documents = Vec::new();
             self.sheet.encode_behind(compiled, batch, index, &mut documents);
             let (created, refused) = (applied.created.0, applied.refused);
-            explanation.steps.push(Step { stage: Arc::clone(&stage.name), fate, documents, created, refused, took });
+            explanation.steps.push(Step {
+                stage: Arc::clone(&stage.name),
+                fate,
+                documents,
+                created,
+                refused,
+                took,
+            });
         }
         let mut done = Processed::default();
         self.encode(&pipeline, batch, &mut done);
