@@ -66,6 +66,14 @@ impl Metrics {
         sample.value
     }
 
+    /// The value of the first sample with this name and, among others, these labels, if there is one.
+    pub fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let has = |sample: &&Sample| {
+            labels.iter().all(|(name, value)| sample.labels.get(*name).is_some_and(|v| v == value))
+        };
+        self.samples.iter().filter(|sample| sample.name == name).find(has).map(|sample| sample.value)
+    }
+
     /// The same as a count.
     #[track_caller]
     pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {

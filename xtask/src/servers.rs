@@ -11,11 +11,13 @@ use crate::{
     ui::{self, Stream, Style},
 };
 
+mod go;
 mod http;
 mod instance;
 mod java;
 mod modules;
 mod opensearch;
+mod registry;
 
 use instance::{Instance, State};
 
@@ -36,15 +38,21 @@ Servers:
   opensearch  OpenSearch 2.19.4 with its stock modules, fetched by Maven once (about 100 MB, a minute); ready
               in half a minute. Java (17 to 23) and Maven are installed from Debian where they are missing.
               The default instance listens on port 9200 if that is free, as configs/opensearch.yaml wants it
+  registry    crane's registry for OCI artefacts, built by Go once (a minute) from a pinned module. It keeps what is
+              pushed in memory. Its JSON names crane too, the tool that speaks to it. Go has to be installed
 
 Options:
       --instance NAME    Which of several servers of a kind [default: default]
       --output FORMAT    text, or json: JSON alone on stdout [default: text]
 
-Options of up:
+Options of up opensearch:
       --security         With the security plugin: TLS, users, roles, and a password that is generated
       --heap SIZE        The Java heap, such as 1GiB [default: 512MiB]
       --set KEY=VALUE    A line of opensearch.yml; may be given more than once
+
+Options of up registry:
+      --referrers        With the referrers API of OCI 1.1, which crane's registry leaves out
+      --cosign           Builds cosign too (about 3 minutes, once), and names it
 
 Options of down:
       --remove-data      Remove its data, its log and its configuration
@@ -63,15 +71,24 @@ pub const DEFAULT_INSTANCE: &str = "default";
 pub enum Kind {
     /// A search engine that keeps documents.
     OpenSearch,
+    /// A registry of OCI artefacts.
+    Registry,
 }
 
-const KINDS: [Kind; 1] = [Kind::OpenSearch];
+const KINDS: [Kind; 2] = [Kind::OpenSearch, Kind::Registry];
 
 #[derive(Debug)]
 enum Verb {
-    Up(Kind, opensearch::Options),
+    Up(Up),
     Down { kind: Option<Kind>, remove_data: bool },
     Status(Option<Kind>),
+}
+
+/// What is to come up, and how.
+#[derive(Debug)]
+enum Up {
+    OpenSearch(opensearch::Options),
+    Registry(registry::Options),
 }
 
 #[derive(Debug)]
@@ -87,10 +104,11 @@ pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
     let Request { verb, instance, output } = Request::parse(arguments)?;
     let name = instance.as_deref().unwrap_or(DEFAULT_INSTANCE);
     match verb {
-        Verb::Up(kind, options) => {
-            let held = Instance::hold(&folder(kind, name)?)?;
-            let shown = match kind {
-                Kind::OpenSearch => opensearch::up(repository, &held, name, &options)?,
+        Verb::Up(wanted) => {
+            let held = Instance::hold(&folder(wanted.kind(), name)?)?;
+            let shown = match &wanted {
+                Up::OpenSearch(options) => opensearch::up(repository, &held, name, options)?,
+                Up::Registry(options) => registry::up(repository, &held, name, *options)?,
             };
             print_one(&shown, output);
             Ok(())
@@ -141,6 +159,7 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Kind::OpenSearch => "opensearch",
+            Kind::Registry => "registry",
         }
     }
 
@@ -148,6 +167,30 @@ impl Kind {
         KINDS.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
             let known = KINDS.map(Kind::name).join(", ");
             Error::Usage(format!("no server `{name}`; there is {known}"))
+        })
+    }
+}
+
+impl Up {
+    fn kind(&self) -> Kind {
+        match self {
+            Up::OpenSearch(_) => Kind::OpenSearch,
+            Up::Registry(_) => Kind::Registry,
+        }
+    }
+
+    /// Options of another kind are wrong usage.
+    fn new(kind: Kind, opensearch: opensearch::Options, registry: registry::Options) -> Result<Up> {
+        let others = match kind {
+            Kind::OpenSearch => registry != registry::Options::default(),
+            Kind::Registry => opensearch != opensearch::Options::default(),
+        };
+        if others {
+            return Err(Error::Usage(format!("an option is not one of `up {}`", kind.name())));
+        }
+        Ok(match kind {
+            Kind::OpenSearch => Up::OpenSearch(opensearch),
+            Kind::Registry => Up::Registry(registry),
         })
     }
 }
@@ -160,6 +203,7 @@ impl Request {
         let verb = verb.positional()?;
         let (mut kind, mut instance, mut output) = (None, None, Output::Text);
         let (mut options, mut remove_data) = (opensearch::Options::default(), false);
+        let mut of_registry = registry::Options::default();
         while let Some(argument) = arguments.next()? {
             match (argument.as_str(), verb.as_str()) {
                 ("--instance", _) => instance = Some(instance_name(arguments.value()?)?),
@@ -167,13 +211,15 @@ impl Request {
                 ("--security", "up") => options.security = true,
                 ("--heap", "up") => options.heap_mib = mebibytes(&arguments.value()?)?,
                 ("--set", "up") => options.settings.push(setting(&arguments.value()?)?),
+                ("--referrers", "up") => of_registry.referrers = true,
+                ("--cosign", "up") => of_registry.cosign = true,
                 ("--remove-data", "down") => remove_data = true,
                 ("", _) if kind.is_none() => kind = Some(Kind::named(&argument.positional()?)?),
                 _ => return Err(argument.unexpected()),
             }
         }
         let verb = match (verb.as_str(), kind) {
-            ("up", Some(kind)) => Verb::Up(kind, options),
+            ("up", Some(kind)) => Verb::Up(Up::new(kind, options, of_registry)?),
             ("up", None) => return Err(Error::Usage("which server is to come up?".to_owned())),
             ("down", kind) => Verb::Down { kind, remove_data },
             ("status", kind) => Verb::Status(kind),
@@ -315,10 +361,13 @@ mod tests {
     fn requests_are_read() {
         let request =
             parse(&["up", "opensearch", "--heap=1GiB", "--set", "a.b=c=d", "--output", "json"]).unwrap();
-        let Verb::Up(Kind::OpenSearch, options) = request.verb else { panic!("{request:?}") };
+        let Verb::Up(Up::OpenSearch(options)) = request.verb else { panic!("{request:?}") };
         assert_eq!((options.heap_mib, options.security), (1024, false));
         assert_eq!(options.settings, [("a.b".to_owned(), "c=d".to_owned())]);
         assert_eq!(request.output, Output::Json);
+        let registry = parse(&["up", "registry", "--referrers"]).unwrap();
+        let expected = registry::Options { referrers: true, cosign: false };
+        assert!(matches!(registry.verb, Verb::Up(Up::Registry(options)) if options == expected));
         assert!(matches!(parse(&["status"]).unwrap().verb, Verb::Status(None)));
         let down = parse(&["down", "opensearch", "--remove-data", "--instance", "mine"]).unwrap();
         assert!(matches!(down.verb, Verb::Down { kind: Some(Kind::OpenSearch), remove_data: true }));
@@ -332,6 +381,8 @@ mod tests {
             &["up"],
             &["up", "elasticsearch"],
             &["up", "opensearch", "again"],
+            &["up", "opensearch", "--referrers"],
+            &["up", "registry", "--security"],
             &["up", "opensearch", "--heap", "1g"],
             &["up", "opensearch", "--heap", "64MiB"],
             &["up", "opensearch", "--set", "novalue"],

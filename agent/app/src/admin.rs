@@ -3,11 +3,14 @@
 //! It shows; all that can be done through it is to ask for a reload of the configuration on disk. `data_dir/admin.json` says where it is.
 
 pub mod client;
+pub mod explain;
 mod page;
 pub mod place;
+mod plugins;
 mod routes;
 mod server;
 
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -54,14 +57,15 @@ pub struct Admin {
 pub async fn start(listen: SocketAddr, data_dir: &Path, state: Arc<AgentState>) -> Result<Admin, AdminError> {
     let listener = TcpListener::bind(listen).await.map_err(|error| AdminError::Listen { error })?;
     let address = listener.local_addr().map_err(|error| AdminError::Listen { error })?;
-    let written = place::write(data_dir, address);
+    let token: Token = new_token();
+    let written = place::write(data_dir, address, &token);
     written.map_err(|error| AdminError::Place { path: place::path(data_dir), error })?;
     tracing::info!(address = %format_args!("http://{address}"), "admin address open");
     if !address.ip().is_loopback() {
         tracing::warn!(%address, "the admin address can be reached from other machines, and asks nobody who they are");
     }
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(server::serve(listener, routes::routes(state), stopped));
+    let server = tokio::spawn(server::serve(listener, routes::routes(state, token), stopped));
     Ok(Admin { data_dir: data_dir.to_owned(), stop, server })
 }
 
@@ -77,6 +81,17 @@ impl Admin {
             abort.abort();
         }
     }
+}
+
+/// Shown by who may read the data folder, and so the events that lie in it. A new one at each start.
+type Token = Arc<str>;
+
+fn new_token() -> Token {
+    let mut text = String::new();
+    for part in rand::random::<[u64; 2]>() {
+        let _ = write!(text, "{part:016x}");
+    }
+    text.into()
 }
 
 fn help(error: &io::Error) -> &'static str {

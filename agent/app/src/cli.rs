@@ -7,10 +7,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::admin::explain::Question;
 use crate::commands::opensearch::Write;
 use crate::commands::plugin::{self, PluginCommand};
-use crate::commands::{check, ledger, opensearch, run, schema};
-use crate::output::Format;
+use crate::commands::{check, explain, ledger, opensearch, run, schema};
+use crate::output::{self, Format};
 use crate::telemetry;
 
 const HELP_WIDTH: usize = 100;
@@ -21,6 +22,7 @@ Examples:
   weir run -c weir.yaml            Run the agent until SIGTERM
   weir run -c weir.yaml --once     Read what is there, deliver it, print the ledger, end
   weir ledger -c weir.yaml         What became of every event
+  weir explain -c weir.yaml '{\"level\":\"debug\"}'   What becomes of this one
   weir opensearch apply -c weir.yaml   Write the index templates
   weir plugin new geo-tags         The folder of a new plugin
   weir plugin push sampler.wasm oci://registry.example/team-a/sampler:1.0.0
@@ -65,6 +67,21 @@ Examples:
 Exit codes:
   0  every account balances
   1  an account does not balance, or there is no ledger to be read
+  2  wrong usage";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  weir explain -c weir.yaml '{\"level\":\"debug\",\"message\":\"tick\"}'
+  weir explain -c weir.yaml --pipeline audit --source audit-log - < event.json
+  weir explain -c weir.yaml --output json 'plain text' | jq '.stages[] | {stage, fate, reason}'
+
+The event goes through the stages of the running generation, in instances of its own, and nowhere
+else: it reaches no sink and no ledger. An event as `weir plugin test` takes it, with a time and
+attributes such as namespace, is taken as well.
+
+Exit codes:
+  0  explained, whatever becomes of the event
+  1  no agent runs, or it cannot explain it
   2  wrong usage";
 
 const OPENSEARCH_PLAN_EXAMPLES: &str = "\
@@ -132,6 +149,22 @@ enum Command {
     /// Make, build, test, measure, compare, push, pull and verify plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Show what becomes of one event in the running agent: every stage, what it does, and where it ends
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain {
+        #[command(flatten)]
+        place: DataPlace,
+        /// The pipeline; may be left out where only one is meant
+        #[arg(long, value_name = "NAME")]
+        pipeline: Option<String>,
+        /// The source that the event comes from; may be left out where the pipeline reads only one
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+        /// The event's text; - reads it from standard input
+        event: String,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Show what became of every event: from the running agent, else from its last checkpoint
     #[command(after_help = LEDGER_EXAMPLES)]
     Ledger {
@@ -190,6 +223,17 @@ struct DataPlace {
     data_dir: PathBuf,
 }
 
+impl DataPlace {
+    /// The data folder; says what is wrong with the configuration that should name it.
+    fn folder(self) -> Result<PathBuf, ExitCode> {
+        let Some(config) = self.config else { return Ok(self.data_dir) };
+        weir_config::load(&config).map(|(config, _)| config.data_dir).map_err(|errors| {
+            output::complain_of_config(&errors.0);
+            ExitCode::FAILURE
+        })
+    }
+}
+
 /// How a command prints what it found.
 #[derive(Debug, Args)]
 pub struct Output {
@@ -223,6 +267,13 @@ pub fn main() -> ExitCode {
             opensearch::templates(&config.config, write, output.output)
         }
         Command::Plugin(command) => plugin::run(command),
+        Command::Explain { place, pipeline, source, event, output } => {
+            let question = Question { pipeline, source, event };
+            match place.folder() {
+                Ok(data_dir) => explain::explain(&data_dir, question, output.output),
+                Err(code) => code,
+            }
+        }
         Command::Ledger { place: DataPlace { config: Some(config), .. }, output } => {
             ledger::of_config(&config, output.output)
         }

@@ -1,6 +1,7 @@
 //! The commands, one module each.
 
 pub mod check;
+pub mod explain;
 pub mod ledger;
 pub mod opensearch;
 pub mod plugin;

@@ -29,6 +29,7 @@ mod sinks;
 mod sources;
 
 pub use difference::Difference;
+pub use pipelines::Explainable;
 use pipelines::Pipelines;
 use sinks::Sinks;
 use sources::Sources;
@@ -183,6 +184,9 @@ impl Live {
                 .iter()
                 .map(|(name, pipeline)| pipelines::view(name, pipeline))
                 .collect(),
+            explainable: self.pipelines.explainable(),
+            cluster: config.cluster.clone(),
+            node: config.node.clone(),
         }
     }
 
@@ -226,6 +230,8 @@ impl Live {
     /// Ends the sinks whatever they do, and brings what is left to disk and into the checkpoints. Blocks.
     pub fn finish(&mut self) -> Result<(), weir_pipeline::checkpoint::CheckpointError> {
         self.sinks.finish();
+        self.checkpoints.save()?;
+        // What was delivered last leaves the disk only when the checkpoint before this one does not name it either.
         self.checkpoints.save()
     }
 }

@@ -127,6 +127,7 @@ impl PluginHost {
             && before.own == own
             && before.content == content
         {
+            before.plugin.renew_provenance(artifact);
             return Ok(before.clone());
         }
         let spec = PluginSpec {

@@ -11,6 +11,7 @@ use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
 use weir_pipeline::workers::Health;
 
+use crate::live::Explainable;
 use crate::reload::Reloads;
 use crate::sinks::OpenSearchView;
 
@@ -44,6 +45,12 @@ pub struct View {
     pub plugins: Vec<Arc<Plugin>>,
     /// How they hang together.
     pub pipelines: Vec<PipelineView>,
+    /// The pipelines themselves, to be asked what becomes of an event.
+    pub explainable: Explainable,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The node's name.
+    pub node: String,
 }
 
 /// A pipeline by the names of its parts.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -39,7 +39,7 @@ const WORLD: &str = "transform";
 pub struct Plugin {
     name: String,
     digest: String,
-    provenance: Option<Arc<Provenance>>,
+    provenance: Mutex<Option<Arc<Provenance>>>,
     manifest: Manifest,
     plan: Plan,
     on_error: OnError,
@@ -88,10 +88,7 @@ impl Plugin {
         Ok(Arc::new(Plugin {
             name: spec.name,
             digest: hex(&digest),
-            provenance: match spec.artifact {
-                Artifact::Fetched { provenance, .. } => Some(provenance),
-                Artifact::File(_) | Artifact::Bytes(_) => None,
-            },
+            provenance: Mutex::new(spec.artifact.provenance().cloned()),
             manifest,
             plan,
             on_error,
@@ -126,8 +123,14 @@ impl Plugin {
     }
 
     /// Where its artefact was had, if it was not a file.
-    pub fn provenance(&self) -> Option<&Provenance> {
-        self.provenance.as_deref()
+    pub fn provenance(&self) -> Option<Arc<Provenance>> {
+        self.provenance.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that the same bytes were had once more: by another digest of their manifest, by another key, or by a
+    /// registry that was down before.
+    pub fn renew_provenance(&self, artifact: &Artifact) {
+        *self.provenance.lock().unwrap_or_else(PoisonError::into_inner) = artifact.provenance().cloned();
     }
 
     /// What the artefact says of itself.

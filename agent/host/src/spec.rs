@@ -51,6 +51,18 @@ pub enum Artifact {
     },
 }
 
+// === impl Artifact ===
+
+impl Artifact {
+    /// Where it was had, if that is known.
+    pub fn provenance(&self) -> Option<&Arc<Provenance>> {
+        match self {
+            Artifact::Fetched { provenance, .. } => Some(provenance),
+            Artifact::File(_) | Artifact::Bytes(_) => None,
+        }
+    }
+}
+
 /// Where an artefact was had. It is kept to be shown; nothing is decided by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provenance {

@@ -87,6 +87,10 @@ impl Client {
             .redirect(redirects())
             .no_gzip()
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")));
+        if reference.is_loopback() {
+            // A proxy's loopback is another machine's.
+            builder = builder.no_proxy();
+        }
         if let Some(pem) = &settings.ca {
             let certificates = Certificate::from_pem_bundle(pem)
                 .map_err(|_| Error::Settings("the file of ca holds no certificates in PEM".to_owned()))?;

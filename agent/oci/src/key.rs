@@ -1,8 +1,10 @@
 //! Public keys as `cosign generate-key-pair` writes them: PEM of ECDSA P-256 or Ed25519, one or several in a file.
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey, VerificationAlgorithm};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::{Signature, VerifyingKey};
+use sha2::{Digest as _, Sha512};
 
 use crate::digest::Digest;
 
@@ -19,20 +21,19 @@ const P256_HEAD: [u8; 26] = [
 ];
 const P256_KEY_BYTES: usize = 65;
 const ED25519_HEAD: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-const ED25519_KEY_BYTES: usize = 32;
 
 /// A key that signatures are held against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
-    kind: Kind,
-    key: Vec<u8>,
+    key: Key,
     fingerprint: Digest,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    P256,
-    Ed25519,
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Key {
+    /// A point that is not compressed.
+    P256([u8; P256_KEY_BYTES]),
+    Ed25519(VerifyingKey),
 }
 
 /// Why a file gives no keys.
@@ -80,15 +81,13 @@ impl PublicKey {
     }
 
     fn from_der(der: &[u8]) -> Result<PublicKey, KeyError> {
-        let fingerprint = Digest::of(der);
-        let with = |kind, key: &[u8]| PublicKey { kind, key: key.to_vec(), fingerprint };
-        if let Some(key) = der.strip_prefix(&P256_HEAD).filter(|key| key.len() == P256_KEY_BYTES) {
-            return Ok(with(Kind::P256, key));
-        }
-        if let Some(key) = der.strip_prefix(&ED25519_HEAD).filter(|key| key.len() == ED25519_KEY_BYTES) {
-            return Ok(with(Kind::Ed25519, key));
-        }
-        Err(KeyError::Kind)
+        let p256 = der.strip_prefix(&P256_HEAD).and_then(|key| key.try_into().ok()).map(Key::P256);
+        let ed25519 = || {
+            let key = der.strip_prefix(&ED25519_HEAD)?.try_into().ok()?;
+            VerifyingKey::from_bytes(key).ok().map(Key::Ed25519)
+        };
+        let key = p256.or_else(ed25519).ok_or(KeyError::Kind)?;
+        Ok(PublicKey { key, fingerprint: Digest::of(der) })
     }
 
     /// The SHA-256 of the key's DER, by which people tell keys apart.
@@ -96,20 +95,28 @@ impl PublicKey {
         self.fingerprint.to_string()
     }
 
-    /// Whether this key made the signature over these bytes.
+    /// Whether this key made the signature over these bytes. With Ed25519, cosign signs the bytes or their SHA-512,
+    /// which no signature can be mistaken for the other of.
     pub fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
-        let algorithm: &'static dyn VerificationAlgorithm = match self.kind {
-            Kind::P256 => &ECDSA_P256_SHA256_ASN1,
-            Kind::Ed25519 => &ED25519,
-        };
-        UnparsedPublicKey::new(algorithm, &self.key).verify(signed, signature).is_ok()
+        match &self.key {
+            Key::P256(key) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key).verify(signed, signature).is_ok()
+            }
+            Key::Ed25519(key) => {
+                let Ok(signature) = Signature::from_slice(signature) else { return false };
+                let hashed = Sha512::new().chain_update(signed);
+                key.verify_strict(signed, &signature).is_ok()
+                    || key.verify_prehashed_strict(hashed, None, &signature).is_ok()
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::rand::SystemRandom;
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+    use ed25519_dalek::{Signer as _, SigningKey};
 
     use super::*;
 
@@ -121,15 +128,19 @@ mod tests {
     fn both_kinds_verify_their_own_signatures_alone() {
         let random = SystemRandom::new();
         let ecdsa = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
-        let ed25519 = Ed25519KeyPair::generate().unwrap();
-        let file =
-            pem(&P256_HEAD, ecdsa.public_key().as_ref()) + &pem(&ED25519_HEAD, ed25519.public_key().as_ref());
+        let ed25519 = SigningKey::from_bytes(&[7; 32]);
+        let file = pem(&P256_HEAD, ecdsa.public_key().as_ref())
+            + &pem(&ED25519_HEAD, ed25519.verifying_key().as_bytes());
         let keys = PublicKey::all_from_pem(&file).unwrap();
         let by_ecdsa = ecdsa.sign(&random, b"signed").unwrap();
-        let by_ed25519 = ed25519.sign(b"signed");
-        for (signature, expected) in
-            [(by_ecdsa.as_ref(), [true, false]), (by_ed25519.as_ref(), [false, true])]
-        {
+        let by_ed25519 = ed25519.sign(b"signed").to_bytes();
+        let hashed = Sha512::new().chain_update(b"signed");
+        let over_hash = ed25519.sign_prehashed(hashed, None).unwrap().to_bytes();
+        for (signature, expected) in [
+            (by_ecdsa.as_ref(), [true, false]),
+            (&by_ed25519[..], [false, true]),
+            (&over_hash[..], [false, true]),
+        ] {
             let verified: Vec<bool> = keys.iter().map(|key| key.verifies(b"signed", signature)).collect();
             assert_eq!(verified, expected);
             assert!(keys.iter().all(|key| !key.verifies(b"signee", signature)));
@@ -152,7 +163,10 @@ mod tests {
             (&key("PUBLIC KEY").replace("AAAA", "?"), KeyError::Damaged),
             (PUBLIC, KeyError::Damaged),
             (&pem(&P256_HEAD, &[4; 64]), KeyError::Kind),
-            (&pem(&ED25519_HEAD, &[4; 32]).repeat(17), KeyError::Many),
+            (
+                &pem(&ED25519_HEAD, SigningKey::from_bytes(&[7; 32]).verifying_key().as_bytes()).repeat(17),
+                KeyError::Many,
+            ),
         ] {
             assert_eq!(PublicKey::all_from_pem(text), Err(expected), "{text}");
         }

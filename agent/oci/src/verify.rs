@@ -23,6 +23,7 @@ const SHOWN_REASONS: usize = 3;
 const SIMPLE_SIGNING_LAYER: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 const BUNDLE_TYPE: &str = "application/vnd.dev.sigstore.bundle";
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
 /// A signature as it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,23 +140,26 @@ impl Search<'_> {
         None
     }
 
+    /// A registry that learned to list referrers may still have older ones behind the tag.
     async fn among_referrers(&mut self) -> Option<Verified> {
-        let found = self.asked(self.client.referrers(self.digest).await)?;
-        let found = match found {
-            Some(index) => Some(index),
-            None => self.asked(self.client.tagged(&fallback_tag(self.digest)).await)?.map(|(bytes, _)| bytes),
-        };
-        let index = match Index::parse(&found?) {
+        if let Some(index) = self.asked(self.client.referrers(self.digest).await).flatten()
+            && let Some(verified) = self.listed(&index).await
+        {
+            return Some(verified);
+        }
+        let (index, _) = self.asked(self.client.tagged(&fallback_tag(self.digest)).await)??;
+        self.listed(&index).await
+    }
+
+    async fn listed(&mut self, index: &[u8]) -> Option<Verified> {
+        let index = match Index::parse(index) {
             Ok(index) => index,
             Err(error) => {
                 self.in_vain(Error::from(error).into());
                 return None;
             }
         };
-        let is_bundle = |entry: &&Descriptor| {
-            entry.artifact_type.as_deref().is_none_or(|kind| kind.starts_with(BUNDLE_TYPE))
-        };
-        for entry in index.manifests.iter().filter(is_bundle).take(MAX_CANDIDATES) {
+        for entry in index.manifests.iter().filter(|entry| may_be_bundle(entry)).take(MAX_CANDIDATES) {
             match self.bundle(entry).await {
                 Ok(Some(bundle)) => {
                     if let Some(verified) = self.hold(Evidence::Bundle(bundle)) {
@@ -258,6 +262,12 @@ impl Evidence {
         };
         found.ok_or(Reason::Key)
     }
+}
+
+/// Some registries list bundles by the type of their empty configuration.
+fn may_be_bundle(entry: &Descriptor) -> bool {
+    let kind = entry.artifact_type.as_deref();
+    kind.is_none_or(|kind| kind.starts_with(BUNDLE_TYPE) || kind == EMPTY_TYPE)
 }
 
 /// The tag that stands for a digest: `sha256-…`.

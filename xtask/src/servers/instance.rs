@@ -9,7 +9,7 @@
 use std::{
     env,
     fs::{self, File, TryLockError},
-    io,
+    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -228,6 +228,21 @@ impl State {
     pub fn is_running(&self) -> bool {
         self.process.as_ref().is_some_and(Identity::is_alive)
     }
+}
+
+/// The end of what the server printed, for a person.
+pub fn last_words(output: &Path) -> String {
+    const BYTES: u64 = 4096;
+    let mut text = Vec::new();
+    let read = File::open(output).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(BYTES)))?;
+        file.read_to_end(&mut text)
+    });
+    if read.is_err() {
+        return "it printed nothing".to_owned();
+    }
+    format!("the end of {}:\n{}", output.display(), String::from_utf8_lossy(&text).trim_end())
 }
 
 /// Writes a file that only its owner may read.

@@ -8,7 +8,7 @@
 use std::{
     fmt::Write as _,
     fs::{self, File},
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Read},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -110,7 +110,8 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str, options: &Op
 
     let step = Step::start("opensearch", format!("{VERSION} on port {}, ready in half a minute", ports[0]));
     let mut child = spawn(&places, &layout, &java)?;
-    let started = Identity::of(child.id()).map_err(|_gone| Error::failed(last_words(&places)))?;
+    let started =
+        Identity::of(child.id()).map_err(|_gone| Error::failed(instance::last_words(&places.output)))?;
     let shown = shown(name, options, &layout, &places, ports, &started);
     let state = State { process: Some(started), ports: ports.to_vec(), options: options.to_json(), shown };
     instance.keep(&state)?;
@@ -414,14 +415,17 @@ fn wait_until_ready(
     let port = state.ports.first().copied().unwrap_or_default();
     loop {
         if let Some(how) = has_ended() {
-            return Err(Error::failed(format!("{how}; {}", last_words(places))));
+            return Err(Error::failed(format!("{how}; {}", instance::last_words(&places.output))));
         }
         if is_ready(port, places, options) {
             return Ok(());
         }
         if started.elapsed() > START_LIMIT {
             let limit = START_LIMIT.as_secs();
-            return Err(Error::failed(format!("not ready within {limit} s; {}", last_words(places))));
+            return Err(Error::failed(format!(
+                "not ready within {limit} s; {}",
+                instance::last_words(&places.output)
+            )));
         }
         if said.elapsed() > SAY_EVERY {
             ui::note(format!("still starting after {}", ui::duration(started.elapsed())));
@@ -439,21 +443,6 @@ fn is_ready(port: u16, places: &Places, options: &Options) -> bool {
             .is_ok_and(|output| output.contains("Node 'weir-1' initialized"));
     }
     http::status(port, "/_cluster/health?wait_for_status=yellow&timeout=1s").is_ok_and(|status| status == 200)
-}
-
-/// The end of what the server printed, for a person.
-fn last_words(places: &Places) -> String {
-    const BYTES: u64 = 4096;
-    let mut text = Vec::new();
-    let read = File::open(&places.output).and_then(|mut file| {
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(BYTES)))?;
-        file.read_to_end(&mut text)
-    });
-    if read.is_err() {
-        return "it printed nothing".to_owned();
-    }
-    format!("the end of {}:\n{}", places.output.display(), String::from_utf8_lossy(&text).trim_end())
 }
 
 fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {

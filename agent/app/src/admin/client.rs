@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited};
+use axum::body::Bytes;
+use axum::http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+
+use super::place::Place;
 
 /// From the connection to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,31 +19,55 @@ const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// The body at `path` of the agent at `address` (`http://IP:PORT`). Blocks. An error says what failed.
 pub fn get(address: &str, path: &str) -> Result<Vec<u8>, String> {
+    let request = Request::get(path).body(Full::default());
+    match exchange(address, request)? {
+        (StatusCode::OK, body) => Ok(body),
+        (status, _) => Err(format!("it answers {status}")),
+    }
+}
+
+/// What is answered to JSON sent to `path` of an agent that wants to be shown its token. Blocks. An error says what
+/// failed, in the agent's own words where it has some.
+pub fn post(place: &Place, path: &str, json: Vec<u8>) -> Result<Vec<u8>, String> {
+    let request = Request::post(path)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::AUTHORIZATION, format!("Bearer {}", place.token))
+        .body(Full::from(json));
+    match exchange(&place.address, request)? {
+        (StatusCode::OK, body) => Ok(body),
+        (status, body) if body.is_empty() => Err(format!("it answers {status}")),
+        (_, body) => Err(String::from_utf8_lossy(&body).trim_end().to_owned()),
+    }
+}
+
+fn exchange(
+    address: &str,
+    request: Result<Request<Full<Bytes>>, axum::http::Error>,
+) -> Result<(StatusCode, Vec<u8>), String> {
+    let mut request = request.map_err(|error| error.to_string())?;
     let socket: SocketAddr = address
         .strip_prefix("http://")
         .and_then(|socket| socket.parse().ok())
         .ok_or_else(|| "not an address".to_owned())?;
+    let host = HeaderValue::try_from(socket.to_string()).map_err(|error| error.to_string())?;
+    request.headers_mut().insert(header::HOST, host);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let asked = tokio::time::timeout(TIMEOUT, ask(socket, path)).await;
+        let asked = tokio::time::timeout(TIMEOUT, ask(socket, request)).await;
         asked.unwrap_or_else(|_| Err(format!("no answer within {} s", TIMEOUT.as_secs())))
     })
 }
 
-async fn ask(socket: SocketAddr, path: &str) -> Result<Vec<u8>, String> {
+async fn ask(socket: SocketAddr, request: Request<Full<Bytes>>) -> Result<(StatusCode, Vec<u8>), String> {
     let stream = TcpStream::connect(socket).await.map_err(|error| error.to_string())?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let exchange = async {
-        let request = Request::get(path).header(header::HOST, socket.to_string()).body(Body::empty());
-        let request = request.map_err(|error| error.to_string())?;
         let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        if response.status() != StatusCode::OK {
-            return Err(format!("it answers {}", response.status()));
-        }
+        let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
-        body.map(|body| body.to_bytes().to_vec()).map_err(|error| error.to_string())
+        body.map(|body| (status, body.to_bytes().to_vec())).map_err(|error| error.to_string())
     };
     // The connection is driven here and ends with the exchange.
     tokio::pin!(connection);

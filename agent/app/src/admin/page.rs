@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use html::Html;
 use weir_buffer::ledger::{Amount, Statement};
-use weir_host::{Cause, Plugin, Standing};
+use weir_host::{Cause, Plugin, Provenance, Standing};
 use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
 
@@ -300,7 +300,8 @@ fn plugin_row(html: &mut Html, plugin: &Plugin) {
     let (manifest, metrics) = (plugin.manifest(), plugin.metrics());
     let digest: String = plugin.digest().chars().take(12).collect();
     html.row(plugin.name());
-    html.cell("", &format!("{} {} {digest}", manifest.name, manifest.version));
+    let had = plugin.provenance().map(|provenance| had(&provenance)).unwrap_or_default();
+    html.cell("", &format!("{} {} {digest}{had}", manifest.name, manifest.version));
     let (class, standing) = standing(plugin.standing());
     html.cell(class, standing);
     html.number(metrics.calls(), "");
@@ -315,6 +316,17 @@ fn plugin_row(html: &mut Html, plugin: &Plugin) {
     let fault = plugin.last_fault().map(|fault| format!("{}: {}", fault.cause, fault.detail));
     html.cell("", &fault.unwrap_or_else(|| "none".to_owned()));
     html.end_row();
+}
+
+/// Where an artefact was had, behind what it is.
+fn had(provenance: &Provenance) -> String {
+    let Provenance { reference, digest, key, stale, .. } = provenance;
+    let signed = match key {
+        Some(key) => format!("signed by {key}"),
+        None => "not signed".to_owned(),
+    };
+    let stale = if stale.is_some() { "; its tag could not be looked up" } else { "" };
+    format!(", {reference} as {digest}, {signed}{stale}")
 }
 
 fn standing(standing: Standing) -> (&'static str, &'static str) {

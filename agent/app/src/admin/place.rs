@@ -1,6 +1,6 @@
 //! `data_dir/admin.json`: where the admin address of the running agent is.
 //!
-//! `{"address": "http://127.0.0.1:9600", "pid": 4711}`, mode 0600, replaced as a whole, removed at the agent's end. One
+//! `{"address": "http://127.0.0.1:9600", "pid": 4711, "token": "…"}`, mode 0600, replaced as a whole, removed at the agent's end. One
 //! that an agent left which was killed is recognised by nobody answering there.
 
 use std::fs;
@@ -14,10 +14,15 @@ use serde::{Deserialize, Serialize};
 /// Anything longer is not ours.
 const MAX_BYTES: u64 = 4096;
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Place {
-    address: String,
+/// Where an agent is, and what shows it that somebody may read its data folder.
+#[derive(Serialize, Deserialize)]
+pub struct Place {
+    /// As `http://127.0.0.1:PORT`.
+    pub address: String,
     pid: u32,
+    /// To be sent as `Authorization: Bearer TOKEN` where events are shown.
+    #[serde(default)]
+    pub token: String,
 }
 
 /// The file.
@@ -27,15 +32,20 @@ pub fn path(data_dir: &Path) -> PathBuf {
 
 /// The address of the agent with this data folder, as `http://127.0.0.1:PORT`; `None` where none is written down.
 pub fn read(data_dir: &Path) -> Option<String> {
+    Some(find(data_dir)?.address)
+}
+
+/// The same with what the agent wants to be shown.
+pub fn find(data_dir: &Path) -> Option<Place> {
     let mut text = Vec::new();
     fs::File::open(path(data_dir)).ok()?.take(MAX_BYTES).read_to_end(&mut text).ok()?;
-    let place: Place = serde_json::from_slice(&text).ok()?;
-    Some(place.address)
+    serde_json::from_slice(&text).ok()
 }
 
 /// Writes down where this process listens.
-pub(super) fn write(data_dir: &Path, listens: SocketAddr) -> io::Result<()> {
-    let place = Place { address: format!("http://{}", reachable(listens)), pid: std::process::id() };
+pub(super) fn write(data_dir: &Path, listens: SocketAddr, token: &str) -> io::Result<()> {
+    let address = format!("http://{}", reachable(listens));
+    let place = Place { address, pid: std::process::id(), token: token.to_owned() };
     let path = path(data_dir);
     let temporary = path.with_extension("json.new");
     // One that an agent left which was killed may have any mode.
@@ -86,8 +96,9 @@ mod tests {
             ("10.0.0.7:80", "http://10.0.0.7:80"),
         ];
         for (listens, expected) in cases {
-            write(folder.path(), listens.parse().unwrap()).unwrap();
+            write(folder.path(), listens.parse().unwrap(), "secret").unwrap();
             assert_eq!(read(folder.path()).as_deref(), Some(expected));
+            assert_eq!(find(folder.path()).unwrap().token, "secret");
         }
         let mode = fs::metadata(path(folder.path())).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use weir_buffer::ledger::Statement;
 
-use super::page;
+use super::{Token, explain, page, plugins};
 use crate::metrics;
 use crate::reload::{Attempt, Busy, Outcome, Status, Trigger};
 use crate::state::AgentState;
@@ -53,7 +53,7 @@ struct NoReload {
 }
 
 /// All of it.
-pub fn routes(state: Arc<AgentState>) -> Router {
+pub fn routes(state: Arc<AgentState>, token: Token) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/healthz", get(healthz))
@@ -61,7 +61,9 @@ pub fn routes(state: Arc<AgentState>) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/ledger", get(ledger))
         .route("/api/generation", get(generation))
+        .route("/api/plugins", get(running_plugins))
         .route("/api/reload", post(reload))
+        .merge(explain::routes(token))
         .fallback(nothing_here)
         .layer(map_response(protect))
         .with_state(state)
@@ -93,6 +95,11 @@ async fn ledger(State(state): Shared) -> Response {
 /// Which generation runs, and what became of the last reload.
 async fn generation(State(state): Shared) -> axum::Json<Status> {
     axum::Json(state.reloads.status())
+}
+
+/// Which plugins run, and where their artefacts were had.
+async fn running_plugins(State(state): Shared) -> axum::Json<plugins::PluginsAnswer> {
+    axum::Json(plugins::answer(&state.view()))
 }
 
 /// Reloads, and says what came of it: 200 where the configuration on disk runs now, 422 with the reasons where it does
@@ -143,12 +150,12 @@ async fn page(State(state): Shared) -> Response {
 async fn nothing_here() -> (StatusCode, &'static str) {
     (
         StatusCode::NOT_FOUND,
-        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/generation and /api/reload\n",
+        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/generation, /api/plugins, /api/reload and /api/explain\n",
     )
 }
 
 /// A snapshot of the ledger waits for the workers to be between two batches.
-async fn off_the_reactor<T: Send + 'static>(
+pub(super) async fn off_the_reactor<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StatusCode> {
     tokio::task::spawn_blocking(work).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)

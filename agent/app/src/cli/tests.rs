@@ -16,6 +16,7 @@ fn the_help_is_the_one_that_is_kept() {
         &["weir", "run"],
         &["weir", "check"],
         &["weir", "ledger"],
+        &["weir", "explain"],
         &["weir", "opensearch", "plan"],
         &["weir", "opensearch", "apply"],
         &["weir", "plugin"],

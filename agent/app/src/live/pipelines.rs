@@ -63,6 +63,12 @@ pub struct Prepared {
 // === impl Pipelines ===
 
 impl Pipelines {
+    /// The pipelines that run, with what they take up from each source.
+    pub fn explainable(&self) -> Explainable {
+        let of = |running: &Running| (Arc::clone(&running.pipeline), running.intakes.clone());
+        self.running.iter().map(|(name, running)| (name.clone(), of(running))).collect()
+    }
+
     /// What tells a pipeline from another of its name.
     #[cfg(test)]
     pub fn pipeline(&self, name: &str) -> Option<Arc<Pipeline>> {
@@ -137,12 +143,6 @@ impl Prepared {
             }
         }
         routes
-    }
-
-    /// The pipelines with what they take up from each source, to be looked at.
-    pub fn to_explain(&self) -> Explainable {
-        let of = |running: &Running| (Arc::clone(&running.pipeline), running.intakes.clone());
-        self.pipelines.iter().map(|(name, running)| (name.clone(), of(running))).collect()
     }
 
     pub fn into_running(self) -> Pipelines {

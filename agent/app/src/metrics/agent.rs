@@ -232,12 +232,13 @@ fn held(view: &View) -> Vec<(String, Arc<str>, u64)> {
 /// The plugins.
 pub fn plugins(out: &mut Exposition, view: &View) {
     out.add(&f::PLUGIN, view.plugins.iter().map(|plugin| info(plugin)));
-    let fetched = || view.plugins.iter().filter_map(|plugin| Some((plugin.name(), plugin.provenance()?)));
-    out.add(&f::PLUGIN_ARTIFACT, fetched().map(|(name, provenance)| artifact(name, provenance)));
-    let stale = |(name, provenance): (_, &Provenance)| {
-        Sample::count([("plugin", name)], u64::from(provenance.stale.is_some()))
-    };
-    out.add(&f::PLUGIN_ARTIFACT_STALE, fetched().map(stale));
+    let fetched = view.plugins.iter().filter_map(|plugin| Some((plugin.name(), plugin.provenance()?)));
+    let fetched: Vec<_> = fetched.collect();
+    out.add(&f::PLUGIN_ARTIFACT, fetched.iter().map(|(name, provenance)| artifact(name, provenance)));
+    let stale = fetched
+        .iter()
+        .map(|(name, provenance)| Sample::count([("plugin", *name)], u64::from(provenance.stale.is_some())));
+    out.add(&f::PLUGIN_ARTIFACT_STALE, stale);
     let mut add = |family, number: fn(&Plugin) -> f64| {
         let samples =
             view.plugins.iter().map(|plugin| Sample::new([("plugin", plugin.name())], number(plugin)));
