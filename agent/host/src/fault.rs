@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::deadline::DeadlineExceeded;
 use crate::limiter::MemoryExceeded;
+use crate::wasi::NotGranted;
 
 /// A guest writes what it likes into its messages.
 const MAX_DETAIL_BYTES: usize = 2048;
@@ -118,7 +119,7 @@ impl Fault {
             Cause::Deadline
         } else if error.is::<MemoryExceeded>() {
             Cause::Memory
-        } else if error.is::<wasmtime::Trap>() {
+        } else if error.is::<wasmtime::Trap>() || error.is::<NotGranted>() {
             Cause::Trap
         } else if error.root_cause().to_string().contains(OUTPUT_FUEL_MESSAGE) {
             Cause::Output

@@ -30,6 +30,7 @@ mod rows;
 mod search;
 mod spec;
 mod ticker;
+mod wasi;
 mod world;
 
 pub use cache::{Cache, CacheError};

@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::plan;
 use crate::quarantine::{Admission, Change, Quarantine, Report, Standing};
 use crate::spec::{Artifact, Isolation, OnError, PluginSpec, Provenance};
+use crate::wasi;
 use crate::world::{TRANSFORMER, missing_transformer, unknown_imports};
 
 mod error;
@@ -73,7 +74,7 @@ impl Plugin {
 
         let digest: [u8; 32] = Sha256::digest(&wasm).into();
         let code = cache.component(engine, compiler, &wasm, digest)?;
-        let component = link(engine, &code)?;
+        let component = link(engine, &code, &spec.name)?;
         let program = Program {
             engine: engine.clone(),
             component,
@@ -289,7 +290,7 @@ fn on_error(manifest: &Manifest, wanted: Option<OnError>) -> Result<OnError, Loa
     }
 }
 
-fn link(engine: &Engine, component: &Component) -> Result<TransformPre<State>, LoadError> {
+fn link(engine: &Engine, component: &Component, plugin: &str) -> Result<TransformPre<State>, LoadError> {
     if let Some(exports) = missing_transformer(component) {
         let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
         return Err(LoadError::World { problem: format!("it exports {exports}, not {TRANSFORMER}") });
@@ -298,7 +299,10 @@ fn link(engine: &Engine, component: &Component) -> Result<TransformPre<State>, L
     if !imports.is_empty() {
         return Err(LoadError::Imports { imports });
     }
-    let linked = Linker::new(engine.inner()).instantiate_pre(component).and_then(TransformPre::new);
+    let mut linker = Linker::new(engine.inner());
+    let linked = wasi::define(&mut linker, component, plugin)
+        .and_then(|()| linker.instantiate_pre(component))
+        .and_then(TransformPre::new);
     linked.map_err(|error| LoadError::World { problem: capped(&format!("{error:#}")) })
 }
 

@@ -3,6 +3,8 @@
 use wasmtime::component::Component;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 
+use crate::wasi::is_wasi;
+
 /// The interface that a plugin of the world `transform` exports.
 pub(crate) const TRANSFORMER: &str = "weir:plugin/transformer";
 
@@ -29,7 +31,8 @@ pub(crate) fn unknown_imports(component: &Component) -> Vec<String> {
         ComponentItem::Type(_) => false,
         _ => true,
     };
-    let unknown = component_type.imports(component.engine()).filter(|(_, item)| needed(&item.ty));
+    let imports = component_type.imports(component.engine());
+    let unknown = imports.filter(|(name, item)| needed(&item.ty) && !is_wasi(name));
     unknown.take(MAX_NAMES).map(|(name, _)| name.to_owned()).collect()
 }
 

@@ -47,8 +47,8 @@ pub enum LoadError {
     #[error(transparent)]
     Compile(#[from] CompileError),
     /// The component needs what nobody provides.
-    #[error("it imports {}, which this agent does not provide: build it without WASI, \
-        for wasm32-unknown-unknown", imports.join(", "))]
+    #[error("it imports {}, which this agent does not provide: \
+        a plugin imports nothing but WASI 0.2, of which it gets an empty one", imports.join(", "))]
     Imports {
         /// The first few names.
         imports: Vec<String>,

@@ -58,6 +58,11 @@ impl Guest {
 
     /// The artefact.
     pub fn build(&self) -> Vec<u8> {
+        component(&self.text(COMPONENT), Some(&self.manifest))
+    }
+
+    /// Its text, as part of the text of a component.
+    pub fn text(&self, component: &str) -> String {
         let module = MODULE
             .replace("PAGES", &self.pages.to_string())
             .replace("PLAN", &escape(&answer(&self.plan)))
@@ -65,7 +70,7 @@ impl Guest {
             .replace("TRANSFORM", &self.transform)
             .replace("POST", &self.post)
             .replace("EXTRA", &self.extra);
-        component(&COMPONENT.replace("MODULE", &module), Some(&self.manifest))
+        component.replace("MODULE", &module)
     }
 }
 

@@ -63,8 +63,8 @@ fn what_is_no_component_of_the_world_is_named() {
 #[test]
 fn imports_are_named() {
     let text = r#"(component
-        (import "wasi:cli/environment@0.2.0" (instance (export "get" (func))))
-        (import "wasi:clocks/wall-clock@0.2.0" (instance (export "now" (func))))
+        (import "acme:cli/environment@0.2.0" (instance (export "get" (func))))
+        (import "wasi:clocks/wall-clock@0.3.0" (instance (export "now" (func))))
         (core module $m (func (export "run")))
         (core instance $i (instantiate $m))
         (func $run (canon lift (core func $i "run")))
@@ -73,7 +73,7 @@ fn imports_are_named() {
     let spec = spec(component(text, Some(&Guest::default().manifest)));
     assert_says(
         spec,
-        "it imports wasi:cli/environment@0.2.0, wasi:clocks/wall-clock@0.2.0, which this agent",
+        "it imports acme:cli/environment@0.2.0, wasi:clocks/wall-clock@0.3.0, which this agent",
     );
 }
 

@@ -7,3 +7,4 @@ mod faults;
 mod guest;
 mod load;
 mod support;
+mod wasi;

@@ -1,0 +1,37 @@
+  (import "wasi:cli/environment@0.2.3" (instance $environment
+    (export "get-environment" (func (result (list (tuple string string)))))))
+  (import "wasi:io/error@0.2.3" (instance $error-interface (export "error" (type (sub resource)))))
+  (alias export $error-interface "error" (type $error))
+  (import "wasi:io/streams@0.2.3" (instance $streams
+    (export "output-stream" (type $output-stream (sub resource)))
+    (alias outer 1 $error (type $error-outer))
+    (export "error" (type $error' (eq $error-outer)))
+    (type $stream-error' (variant (case "last-operation-failed" (own $error')) (case "closed")))
+    (export "stream-error" (type $stream-error (eq $stream-error')))
+    (export "[method]output-stream.blocking-write-and-flush"
+      (func (param "self" (borrow $output-stream)) (param "contents" (list u8))
+        (result (result (error $stream-error)))))))
+  (alias export $streams "output-stream" (type $output-stream))
+  (import "wasi:cli/stdout@0.2.3" (instance $stdout
+    (alias outer 1 $output-stream (type $stream-outer))
+    (export "output-stream" (type $stream (eq $stream-outer)))
+    (export "get-stdout" (func (result (own $stream))))))
+  (import "wasi:clocks/monotonic-clock@0.2.3" (instance $clock (export "now" (func (result u64)))))
+  (core module $memory-module
+    (memory (export "memory") 1)
+    (data (i32.const 64) "hello from a plugin\n")
+    (func (export "load") (param i32) (result i32) (i32.load (local.get 0)))
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096)))
+  (core instance $shared (instantiate $memory-module))
+  (alias core export $shared "memory" (core memory $shared-memory))
+  (core func $get-environment (canon lower (func $environment "get-environment") (memory $shared-memory)
+    (realloc (func $shared "cabi_realloc"))))
+  (core func $get-stdout (canon lower (func $stdout "get-stdout")))
+  (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
+    (memory $shared-memory)))
+  (core func $drop (canon resource.drop $output-stream))
+  (core func $now (canon lower (func $clock "now")))
+  (core instance $wasi
+    (export "environment" (func $get-environment)) (export "stdout" (func $get-stdout))
+    (export "write" (func $write)) (export "drop" (func $drop)) (export "now" (func $now))
+    (export "load" (func $shared "load")))
