@@ -47,6 +47,9 @@ pub fn state() -> AgentState {
             stages: name("sampler"),
             sinks: name("local"),
         }],
+        explainable: BTreeMap::new(),
+        cluster: "dev".to_owned(),
+        node: "node-1".to_owned(),
     };
     let state = AgentState::new(ledger, Arc::default());
     state.reloads.set_generation(hash);

@@ -28,6 +28,7 @@ mod disk;
 mod lease;
 mod read;
 mod store;
+mod waiting;
 
 pub use disk::{Disk, DiskSettings};
 pub use lease::Lease;
@@ -551,59 +552,6 @@ impl Slot {
             on_disk,
             failures: 0,
         })
-    }
-}
-
-// === impl Waiting ===
-
-impl Waiting {
-    fn number(&self) -> u64 {
-        match self {
-            Waiting::Memory(slot) => slot.number,
-            Waiting::Disk(stub) => stub.number,
-            Waiting::File(file) => file.number,
-        }
-    }
-
-    fn place(&self) -> u64 {
-        match self {
-            Waiting::Memory(slot) => slot.place,
-            Waiting::Disk(stub) => stub.place,
-            Waiting::File(file) => file.place,
-        }
-    }
-
-    fn amount(&self) -> Amount {
-        match self {
-            Waiting::Memory(slot) => slot.amount,
-            Waiting::Disk(stub) => stub.amount,
-            Waiting::File(file) => file.amount(),
-        }
-    }
-
-    fn memory(&self) -> u64 {
-        match self {
-            Waiting::Memory(slot) => slot.memory,
-            Waiting::Disk(stub) => stub.memory(),
-            Waiting::File(_) => STUB_BYTES,
-        }
-    }
-
-    fn since(&self) -> SystemTime {
-        match self {
-            Waiting::Memory(slot) => slot.since,
-            Waiting::Disk(stub) => stub.since,
-            Waiting::File(file) => file.file.written(),
-        }
-    }
-}
-
-// === impl Stub ===
-
-impl Stub {
-    fn memory(&self) -> u64 {
-        let places = self.on_disk.places.as_ref().map_or(0, |places| places.capacity() * size_of::<u32>());
-        STUB_BYTES + places as u64
     }
 }
 
