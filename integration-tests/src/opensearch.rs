@@ -4,7 +4,8 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -159,9 +160,18 @@ impl OpenSearch {
     /// The number of documents that a search over these indices finds, once what was written is searchable.
     #[track_caller]
     pub fn count(&self, indices: &str) -> u64 {
+        const PATIENCE: Duration = Duration::from_secs(30);
         self.refresh(indices);
-        let answer = self.get(&format!("/{indices}/_count?ignore_unavailable=true&allow_no_indices=true"));
-        answer["count"].as_u64().expect("a count")
+        let path = format!("/{indices}/_count?ignore_unavailable=true&allow_no_indices=true");
+        let mut answer = self.ask("GET", &path, &Value::Null);
+        // An index that was made just now has no shard yet that could be asked.
+        let end = Instant::now() + PATIENCE;
+        while answer.status == 503 && Instant::now() < end {
+            thread::sleep(Duration::from_millis(100));
+            answer = self.ask("GET", &path, &Value::Null);
+        }
+        assert!(answer.is_good(), "GET {path}: {answer:?}");
+        answer.body["count"].as_u64().expect("a count")
     }
 
     /// Makes what was written searchable.

@@ -38,8 +38,9 @@ Servers:
   opensearch  OpenSearch 2.19.4 with its stock modules, fetched by Maven once (about 100 MB, a minute); ready
               in half a minute. Java (17 to 23) and Maven are installed from Debian where they are missing.
               The default instance listens on port 9200 if that is free, as configs/opensearch.yaml wants it
-  registry    crane's registry for OCI artefacts, built by Go once (a minute) from a pinned module. It keeps what is
-              pushed in memory. Its JSON names crane too, the tool that speaks to it. Go has to be installed
+  registry    crane's registry for OCI artefacts, built by Go once (a minute) from a pinned module. What is
+              pushed is kept in memory. Its JSON names crane too, the tool that speaks to it. Go has to be
+              installed
 
 Options:
       --instance NAME    Which of several servers of a kind [default: default]

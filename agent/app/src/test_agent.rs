@@ -9,7 +9,9 @@ use weir_buffer::ledger::{Account, Amount, Counts, Ledger};
 use weir_buffer::memory::MemoryTier;
 use weir_buffer::segment::{Segment, Targets};
 use weir_event::name_template::NameTemplate;
-use weir_host::{Artifact, Cache, Compiler, Engine, EngineConfig, Isolation, Limits, Plugin, PluginSpec};
+use weir_host::{
+    Artifact, Cache, Compiler, Engine, EngineConfig, Isolation, Limits, Plugin, PluginSpec, Provenance,
+};
 use weir_manifest::Grants;
 use weir_opensearch::{IndexRoute, Metrics};
 use weir_pipeline::sink::SinkMetrics;
@@ -107,7 +109,16 @@ fn plugin() -> Arc<Plugin> {
     let engine = Engine::new(EngineConfig::default()).unwrap();
     let spec = PluginSpec {
         name: "sampler".to_owned(),
-        artifact: Artifact::Bytes(guest::Guest::default().build().into()),
+        artifact: Artifact::Fetched {
+            component: guest::Guest::default().build().into(),
+            provenance: Arc::new(Provenance {
+                reference: "oci://registry.example/team-a/sampler:1.0.0".to_owned(),
+                digest: "sha256:00".to_owned(),
+                key: None,
+                from: "cache",
+                stale: Some("it does not answer".to_owned()),
+            }),
+        },
         config: "{}".to_owned(),
         limits: Limits::default(),
         grants: Grants::default(),
