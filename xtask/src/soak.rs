@@ -28,9 +28,10 @@ Scenarios:
            OpenSearch is stopped and started again. Every event must be there once, the ledger must balance
   latency  One container writes 1,000 events a second into a healthy OpenSearch: how long it takes from a line
            written to its document found by its id, as percentiles
-  reload   A container writes 50,000 events a second while the agent's ConfigMap is swapped again and again: sinks,
-           pipelines and a plugin change, every tenth configuration and every tenth plugin is broken, the sink takes
-           nothing for a while. Every event must be there once, and each reload take 250 ms at the most
+  reload   A container writes 50,000 events a second while the agent's ConfigMap is swapped again and again:
+           sinks, pipelines and a plugin change, every tenth configuration and every tenth plugin is broken,
+           the sink takes nothing for a while. Every event must be there once, and each reload take 250 ms
+           at the most
 
 Options of all:
       --rate N      Events a second [default: 8000 for logs, 1000 for latency, 50000 for reload]
