@@ -22,6 +22,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Documents that wait to be looked up.
 const QUEUE: usize = 64;
+/// Of each bulk so many are looked up, spread over those that waited long and those that did not.
+const PROBES: usize = 8;
 
 /// A measurement's size.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +41,7 @@ pub struct Latencies {
     rate: u64,
     /// Until OpenSearch had answered that it has the document; of every event after the warm-up, sorted.
     stored: Vec<Duration>,
-    /// Until a request for the id gave the document; of one event of each bulk, sorted.
+    /// Until a request for the id gave the document; of some events of each bulk after the warm-up, sorted.
     found: Vec<Duration>,
 }
 
@@ -118,7 +120,7 @@ sinks: {{search: {{type: opensearch, endpoints: ['{}'], index: '{index}', compre
     }
 }
 
-/// Notes when the server has answered for each event, and passes one of each bulk on to be looked up.
+/// Notes when the server has answered for each event, and passes some of each bulk on to be looked up.
 fn observer(stored: Times, probes: SyncSender<Probe>) -> impl Fn(&Message, &Message) + Send + Sync + 'static {
     move |request, answer| {
         if !request.target().1.contains("_bulk") {
@@ -131,7 +133,7 @@ fn observer(stored: Times, probes: SyncSender<Probe>) -> impl Fn(&Message, &Mess
             .split(|byte| *byte == b'\n')
             .filter_map(|line| serde_json::from_slice(line).ok())
             .collect();
-        let mut probe = None;
+        let mut documents = Vec::new();
         let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         for (pair, item) in lines.chunks_exact(2).zip(items) {
             let [action, document] = pair else { continue };
@@ -142,10 +144,11 @@ fn observer(stored: Times, probes: SyncSender<Probe>) -> impl Fn(&Message, &Mess
                 stored.get_or_insert(now);
             }
             let text = |name: &str| action["create"][name].as_str().unwrap_or_default().to_owned();
-            probe.get_or_insert_with(|| Probe { index: text("_index"), id: text("_id"), number });
+            documents.push(Probe { index: text("_index"), id: text("_id"), number });
         }
-        // Where the looking up does not keep up, a bulk is passed over.
-        if let Some(probe) = probe {
+        // Where the looking up does not keep up, some are passed over.
+        let step = documents.len().div_ceil(PROBES).max(1);
+        for probe in documents.into_iter().step_by(step) {
             let _ = probes.try_send(probe);
         }
     }
@@ -156,8 +159,13 @@ fn look_up(server: &OpenSearch, probes: &Receiver<Probe>, written: &Times) -> Ve
     for Probe { index, id, number } in probes {
         let reply = server.get(&format!("/{index}/_doc/{id}"));
         assert_eq!(identify(&reply["_source"]), Some((0, number)), "{reply}");
-        let written = lock(written)[number as usize].expect("it was written");
-        found.push(written.elapsed());
+        let (first, written) = {
+            let times = lock(written);
+            (times[0].expect("a first event"), times[number as usize].expect("it was written"))
+        };
+        if written.duration_since(first) >= WARM_UP {
+            found.push(written.elapsed());
+        }
     }
     found
 }
