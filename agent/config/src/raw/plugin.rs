@@ -86,7 +86,7 @@ pub(crate) enum OnError {
     Drop,
     /// They are kept apart and counted.
     DeadLetter,
-    /// The pipeline keeps the batch and reads no further. The batch is tried again at the next start.
+    /// The pipeline keeps the batch and reads no further. The batch is tried again at the next reload or start.
     Hold,
 }
 
