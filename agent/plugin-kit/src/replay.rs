@@ -10,7 +10,7 @@ use weir_event::edit::Compiled;
 use weir_event::identity::EventId;
 use weir_event::parse::Parser;
 use weir_event::sheet::{Encoded, OnFault, Sheet};
-use weir_event::stream::{Attributes, Stream};
+use weir_event::stream::Stream;
 use weir_event::transform::{Call, Context, Handled, Transform};
 use weir_host::{
     Artifact, Cache, Compiler, Engine, EngineConfig, EngineError, Instance, Isolation, Limits, LoadError,
@@ -166,7 +166,7 @@ impl Replayer {
             let known = streams.len() as u64;
             let stream = *streams
                 .entry(&event.attributes)
-                .or_insert_with(|| builder.add_stream(&Stream::new(attributes(&event.attributes), known)));
+                .or_insert_with(|| builder.add_stream(&Stream::new(event.stream_attributes(), known)));
             let content = builder.arena.append(event.text.as_bytes());
             let later = now.saturating_add((first + builder.rows()) as i64 * STEP);
             builder.push(Row {
@@ -296,20 +296,5 @@ impl Treated {
             members.insert("events".to_owned(), Value::from(self.made.clone()));
         }
         line
-    }
-}
-
-fn attributes(of: &BTreeMap<String, String>) -> Attributes {
-    let value = |name: &str| of.get(name).cloned().unwrap_or_default();
-    Attributes {
-        source: value("source"),
-        cluster: value("cluster"),
-        node: value("node"),
-        namespace: value("namespace"),
-        pod: value("pod"),
-        container: value("container"),
-        uid: value("uid"),
-        stream: value("stream"),
-        path: value("path"),
     }
 }

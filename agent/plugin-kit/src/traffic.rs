@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use weir_event::batch::MAX_EVENT_BYTES;
-use weir_event::stream::ATTRIBUTE_NAMES;
+use weir_event::stream::{ATTRIBUTE_NAMES, Attributes};
 use weir_event::time::{parse_rfc3339, write_rfc3339};
 
 /// The version that is written.
@@ -97,6 +97,22 @@ impl Event {
             "its `time` is not of RFC 3339, as 2026-01-02T03:04:05.000000000Z is".to_owned()
         })?;
         Ok(Event { text: recorded.text, attributes: recorded.attributes, time: Some(time) })
+    }
+
+    /// The attributes of its stream, empty where they are not known.
+    pub fn stream_attributes(&self) -> Attributes {
+        let value = |name: &str| self.attributes.get(name).cloned().unwrap_or_default();
+        Attributes {
+            source: value("source"),
+            cluster: value("cluster"),
+            node: value("node"),
+            namespace: value("namespace"),
+            pod: value("pod"),
+            container: value("container"),
+            uid: value("uid"),
+            stream: value("stream"),
+            path: value("path"),
+        }
     }
 
     /// Appends it as a recorded event, with a newline behind it. An event without a time gets that of the epoch.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use weir_event::batch::{Arena, ArenaPool, Batch, BatchBuilder, Flags, MAX_EVENT_BYTES, Row};
 use weir_event::sheet::OnFault;
-use weir_event::stream::{Attributes, Stream};
+use weir_event::stream::Stream;
 use weir_event::transform::ReasonClass;
 use weir_pipeline::explain::{Explanation, Fate, Leaving, Step};
 use weir_pipeline::pipeline::FaultPolicy;
@@ -194,19 +194,15 @@ fn batch_of(event: &Event, view: &View, source: &str, now: i64) -> Result<Batch,
     if event.text.len() > MAX_EVENT_BYTES {
         return Err(format!("the event has more than {MAX_EVENT_BYTES} bytes"));
     }
-    let attribute = |name: &str| event.attributes.get(name).cloned();
-    let own = |name: &str, otherwise: &str| attribute(name).unwrap_or_else(|| otherwise.to_owned());
-    let attributes = Attributes {
-        source: source.to_owned(),
-        cluster: own("cluster", &view.cluster),
-        node: own("node", &view.node),
-        namespace: own("namespace", ""),
-        pod: own("pod", ""),
-        container: own("container", ""),
-        uid: own("uid", ""),
-        stream: own("stream", ""),
-        path: own("path", ""),
-    };
+    let mut attributes = event.stream_attributes();
+    source.clone_into(&mut attributes.source);
+    // Those of this agent, where the event does not say others.
+    if !event.attributes.contains_key("cluster") {
+        attributes.cluster.clone_from(&view.cluster);
+    }
+    if !event.attributes.contains_key("node") {
+        attributes.node.clone_from(&view.node);
+    }
     let mut batch = BatchBuilder::new(Arena::default());
     let stream = batch.add_stream(&Stream::new(attributes, 0));
     let content = batch.arena.append(event.text.as_bytes());
