@@ -13,6 +13,9 @@ use crate::file::{FileNumber, FollowedFile, Output};
 
 /// With less room than this a batch is full: smaller reads are not worth their cost.
 const MIN_ROOM_BYTES: usize = 16 * 1024;
+/// So much of a batch is left to events that are put together from what was read. Without it the first of them in the
+/// last read would find no room, and most of that read would be for nothing.
+const JOIN_BYTES: usize = 64 * 1024;
 
 /// The batch being filled, and the way out.
 pub(crate) struct Outgoing {
@@ -34,6 +37,11 @@ impl Outgoing {
         Outgoing { batch, number: 1, touched: Vec::new(), since: None, outlet, arenas }
     }
 
+    /// Bytes that are still to be read into the batch.
+    pub(crate) fn room_to_read(&self) -> usize {
+        self.room().saturating_sub(JOIN_BYTES)
+    }
+
     /// Bytes that the batch still takes.
     pub(crate) fn room(&self) -> usize {
         MAX_BATCH_BYTES.saturating_sub(self.batch.arena.len())
@@ -46,7 +54,7 @@ impl Outgoing {
 
     /// Whether it is time to send, whatever else there is to read.
     pub(crate) fn is_full(&self) -> bool {
-        self.row_room() == 0 || self.room() < MIN_ROOM_BYTES
+        self.row_room() == 0 || self.room_to_read() < MIN_ROOM_BYTES
     }
 
     /// Whether nothing was read into it.

@@ -171,7 +171,7 @@ impl Engine {
     /// How much to read: no more than the batch takes, also in rows.
     fn read_size(&self, number: FileNumber) -> usize {
         let line_bytes = self.files.get(&number).map_or(0, |file| file.progress.line_bytes);
-        let by_bytes = READ_BYTES.min(self.outgoing.room());
+        let by_bytes = READ_BYTES.min(self.outgoing.room_to_read());
         let by_rows = match line_bytes {
             0 => READ_BYTES,
             bytes => self.outgoing.row_room() * (bytes + bytes / 8 + 1),
