@@ -43,6 +43,7 @@ pub fn state() -> AgentState {
         ],
         opensearch: vec![("search".to_owned(), opensearch())],
         plugins: vec![plugin()],
+        shadows: Vec::new(),
         pipelines: vec![PipelineView {
             name: "app-logs".to_owned(),
             sources: name("pods"),
