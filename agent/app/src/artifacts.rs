@@ -81,11 +81,9 @@ pub fn resolve(config: &Config, cache_dir: Option<&Path>) -> Artifacts {
     for some in remote.chunks(AT_ONCE) {
         let fetched: Vec<_> = std::thread::scope(|scope| {
             let cache = cache.as_ref();
-            let begin = |one: &Remote<'_>| {
-                let Remote { plugin, reference, .. } = *one;
-                scope.spawn(move || fetch(config, plugin, reference, cache))
-            };
-            let begun: Vec<_> = some.iter().map(begin).collect();
+            let each = some.iter().map(|one| (one.plugin, one.reference));
+            let begin = |(plugin, reference)| scope.spawn(move || fetch(config, plugin, reference, cache));
+            let begun: Vec<_> = each.map(begin).collect();
             begun.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
         });
         for (&Remote { name, role, reference, .. }, fetched) in some.iter().zip(fetched) {

@@ -11,7 +11,7 @@ use weir_event::name_template::NameTemplate;
 use weir_oci::{Reference, ReferencePrefix};
 
 use crate::error::{Complaint, Error};
-use crate::types::{Glob, LinePattern, Name, Pattern, Size};
+use crate::types::{Glob, LinePattern, Name, Pattern, Share, Size};
 use crate::validate::Places;
 
 /// A configuration that was found valid as a whole. All paths in it are absolute.

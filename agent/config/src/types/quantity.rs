@@ -62,6 +62,14 @@ impl Share {
     }
 }
 
+impl std::str::FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Share, String> {
+        Format::parse(text).map_err(|complaint: Complaint| complaint.message)
+    }
+}
+
 /// As it is written in a configuration.
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

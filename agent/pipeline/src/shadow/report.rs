@@ -151,6 +151,17 @@ impl Counts {
         self.events.get(difference as usize).map_or(0, |count| count.load(Relaxed))
     }
 
+    /// All events that were compared.
+    pub fn all_events(&self) -> u64 {
+        Difference::ALL.into_iter().map(|difference| self.events(difference)).sum()
+    }
+
+    /// Those that would come out differently.
+    pub fn different_events(&self) -> u64 {
+        let different = Difference::ALL.into_iter().filter(|difference| difference.is_different());
+        different.map(|difference| self.events(difference)).sum()
+    }
+
     /// The last events of each kind that were treated differently, the oldest first.
     pub fn samples(&self) -> Vec<Sample> {
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
