@@ -5,8 +5,9 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use integration_tests::{Admin, Node, PodLog, Registry, SignatureLayout, until};
+use integration_tests::{Admin, Node, PodLog, Registry, SignatureLayout, until, until_within};
 use serde_json::{Value, json};
 use weir_event::transform::Edit;
 
@@ -23,7 +24,7 @@ plugins:
   # Ours.
   marker:
     artifact: file:live.wasm # released in May
-    limits: {deadline: 10ms}
+    limits: {deadline: 30ms}
     on_error: dead_letter
 MORE
 pipelines: {all: {from: [pods], stages: [marker], to: [out]}}
@@ -36,10 +37,18 @@ fn configure(node: &Node, more: &str) {
     node.configure(&CONFIG.replace("MORE\n", more));
 }
 
+/// Does what each row says, and takes the word `ready`, with which the agent tries plugins out, for no order.
+fn by_row() -> Guest {
+    let guest = Guest::by_row();
+    let order = "(if (i32.eq (local.get $what) (i32.const 114)) (then (call $recurse)))";
+    assert!(guest.transform.contains(order), "it recurses no more");
+    Guest { transform: guest.transform.replace(order, ""), ..guest }
+}
+
 /// A node whose plugin has this shadow.
 fn node_with(shadow: Option<Vec<u8>>) -> Node {
     let node = Node::new();
-    node.write("live.wasm", Guest::by_row().build());
+    node.write("live.wasm", by_row().build());
     configure(&node, if shadow.is_some() { SHADOW } else { "" });
     if let Some(shadow) = shadow {
         node.write("shadow.wasm", shadow);
@@ -95,7 +104,7 @@ fn run(shadow_component: Option<Vec<u8>>, enough: impl Fn(&Admin) -> bool) -> (V
         batch(&admin, &mut log, &MESSAGES);
     }
     let written = fs::read(node.path("out.ndjson")).unwrap();
-    until("enough is compared", || {
+    until_within(Duration::from_secs(240), "enough is compared", || {
         let is_enough = enough(&admin);
         if !is_enough {
             batch(&admin, &mut log, &MESSAGES);
@@ -123,7 +132,7 @@ fn nothing_of_a_shadow_comes_out() {
     let keeps_all = Guest::default;
     let does = |what: &str| Guest { transform: what.to_owned(), ..Guest::default() };
 
-    let (written, told, _) = run(Some(version(Guest::by_row(), "1.1.0")), compared("same"));
+    let (written, told, _) = run(Some(version(by_row(), "1.1.0")), compared("same"));
     assert!(written == plain, "one that does the same");
     assert_eq!((&told["state"], &told["different"], &told["samples"]), (&json!("running"), &json!(0), &json!([])));
     assert_eq!((&told["live"]["version"], &told["shadow"]["version"]), (&json!("1.0.0"), &json!("1.1.0")));
@@ -138,7 +147,8 @@ fn nothing_of_a_shadow_comes_out() {
     let (written, told, _) = run(Some(version(Guest::echo(), "1.3.0")), compared("other_edits"));
     assert!(written == plain, "one that writes");
     let sample = told["samples"].as_array().unwrap().iter().find(|one| one["difference"] == "other_edits");
-    assert_eq!(sample.unwrap()["members"], json!(["keep.copy: \"k\" is new"]), "{told}");
+    let member = sample.unwrap()["members"][0].as_str().unwrap();
+    assert!(member.starts_with("keep.copy: \"k") && member.ends_with("is new"), "{told}");
 
     let (written, told, log) = run(Some(version(does("unreachable"), "2.0.0")), off);
     assert!(written == plain, "one that traps");
@@ -177,10 +187,10 @@ fn a_broken_shadow_is_told_and_stops_nothing() {
     assert_eq!(admin.reload().1["outcome"], "unchanged");
 
     // Mended, it is taken up without touching what runs.
-    node.write("shadow.wasm", version(Guest::by_row(), "1.1.0"));
+    node.write("shadow.wasm", version(by_row(), "1.1.0"));
     let (status, answer) = admin.reload();
     assert_eq!(status, 200, "{answer}");
-    until("it is compared", || {
+    until_within(Duration::from_secs(60), "it is compared", || {
         batch(&admin, &mut log, &MESSAGES);
         events(&admin, "same") > 0
     });
@@ -211,7 +221,7 @@ fn component(admin: &Admin) -> Value {
 
 #[test]
 fn a_shadow_takes_the_place_of_what_runs() {
-    let mut next = Guest::by_row();
+    let mut next = by_row();
     next.manifest = json!({"name": "guest", "version": "1.1.0", "worlds": ["transform"],
         "reads": "any", "writes": "any", "limits": {"memory": "16MiB"}});
     let node = node_with(Some(next.build()));
@@ -224,7 +234,7 @@ fn a_shadow_takes_the_place_of_what_runs() {
 
     let few = promote(&node, &["--allow-grown"]);
     assert!(few.code == Some(1) && few.log.contains("1 000 are wanted") && few.stdout.is_empty(), "{few}");
-    until("some are compared", || {
+    until_within(Duration::from_secs(60), "some are compared", || {
         batch(&admin, &mut log, &MESSAGES);
         events(&admin, "same") >= 20
     });
@@ -270,14 +280,14 @@ fn a_shadow_takes_the_place_of_what_runs() {
 
 #[test]
 fn one_that_differs_is_promoted_only_by_who_accepts_that() {
-    let mut next = Guest::by_row();
+    let mut next = by_row();
     next.plan.edits.push(Edit::Remove("stream".to_owned()));
     next.transform = "(i32.const 512)".to_owned();
     let node = node_with(Some(version(next, "1.1.0")));
     let mut log = node.pod("shop_cart_u1");
     let agent = node.start();
     let admin = agent.admin();
-    until("some are compared", || {
+    until_within(Duration::from_secs(60), "some are compared", || {
         batch(&admin, &mut log, &MESSAGES);
         events(&admin, "dropped_to_kept") >= 20
     });
@@ -297,13 +307,35 @@ fn one_that_differs_is_promoted_only_by_who_accepts_that() {
     assert_eq!(agent.terminate().code, Some(0));
 }
 
+/// What the agent does not take is taken back: the file is as it was, and so is what runs.
+#[test]
+fn a_promotion_that_the_agent_refuses_is_taken_back() {
+    // On the words with which the agent tries plugins out, it recurses without end.
+    let node = node_with(Some(version(Guest::by_row(), "1.1.0")));
+    let before = fs::read_to_string(node.path("weir.yaml")).unwrap();
+    let mut log = node.pod("shop_cart_u1");
+    let agent = node.start();
+    let admin = agent.admin();
+    until_within(Duration::from_secs(60), "some are compared", || {
+        batch(&admin, &mut log, &MESSAGES);
+        events(&admin, "same") >= 20
+    });
+    let refused = promote(&node, &["--min-events", "20", "--write"]);
+    assert!(refused.code == Some(1) && refused.log.contains("weir.yaml is as it was"), "{refused}");
+    assert!(refused.log.contains("fails on the ordinary events"), "{refused}");
+    assert_eq!(fs::read_to_string(node.path("weir.yaml")).unwrap(), before);
+    assert_eq!(component(&admin)["version"], "1.0.0");
+    batch(&admin, &mut log, &MESSAGES);
+    assert_eq!(agent.terminate().code, Some(0));
+}
+
 /// From a registry, by a tag, and signed; promoted as the digest that was compared.
 #[test]
 fn a_shadow_from_a_registry_is_verified_and_pinned() {
     let registry = Registry::of_crane();
     let keys = registry.generate_keys();
     let node = node_with(None);
-    node.write("next.wasm", version(Guest::by_row(), "1.1.0"));
+    node.write("next.wasm", version(by_row(), "1.1.0"));
     let reference = format!("oci://{}:1.1.0", registry.repository("marker"));
     let pushed = node.weir(&["plugin", "push", "next.wasm", &reference, "--output", "json"]);
     let pushed: Value = serde_json::from_str(&pushed.stdout).unwrap_or_else(|error| panic!("{error}: {pushed}"));
@@ -326,7 +358,7 @@ fn a_shadow_from_a_registry_is_verified_and_pinned() {
     registry.sign(&Registry::name("marker"), digest, &keys, SignatureLayout::Tag);
     let (status, answer) = admin.reload();
     assert_eq!((status, &answer["outcome"]), (200, &json!("reloaded")), "{answer}");
-    until("it is compared", || {
+    until_within(Duration::from_secs(60), "it is compared", || {
         batch(&admin, &mut log, &MESSAGES);
         events(&admin, "same") >= 20
     });
@@ -348,7 +380,7 @@ fn a_shadow_from_a_registry_is_verified_and_pinned() {
 fn a_plugin_that_spins_does_not_slow_other_pipelines() {
     const SPINS: u64 = 60;
     let node = Node::new();
-    node.write("live.wasm", Guest::by_row().build());
+    node.write("live.wasm", by_row().build());
     node.configure(
         "
 sources:
@@ -376,7 +408,7 @@ sinks:
         .map(|n| format!("spin {n}\n") + &format!("{filler}\n").repeat(26))
         .collect();
     std::io::Write::write_all(&mut bad(), text.as_bytes()).unwrap();
-    until("it is degraded", || state("degraded") == 1);
+    until_within(Duration::from_secs(240), "it is degraded", || state("degraded") == 1);
     for _ in 0..100 {
         batch(&admin, &mut log, &MESSAGES);
     }

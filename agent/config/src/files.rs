@@ -72,7 +72,7 @@ pub(crate) fn read(
             return None;
         }
     };
-    for (file, text) in edited {
+    if let Some((file, text)) = edited {
         let is_it = |other: &&mut Text| other.file.canonicalize().is_ok_and(|other| other == file);
         if let Some(changed) = texts.iter_mut().find(is_it) {
             changed.bytes = Ok(text.as_bytes().to_vec());

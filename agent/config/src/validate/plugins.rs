@@ -30,7 +30,7 @@ pub(super) fn plugin(raw: raw::Plugin, _: &Name, path: &KeyPath, context: &mut C
     let grants = raw.grants.unwrap_or_default();
     if raw.shadow.is_none() && raw.shadow_share.is_some() {
         let complaint = Complaint::new("there is no shadow that could see a share");
-        context.error(&path.key("shadow_share"), complaint.help("give shadow, or remove shadow_share"));
+        context.warn(&path.key("shadow_share"), complaint.help("give shadow, or remove shadow_share"));
     }
     let shadow = raw.shadow.map(|shadow| Shadow {
         artifact: artifact(shadow.0, context),

@@ -35,7 +35,7 @@ the shadow, pinned by its digest where it comes from a registry; `shadow` and `s
 
 Exit codes:
   0  promoted: printed, or written and, where it is the agent's own file, running
-  1  not promoted, and why; or the agent does not take what was written
+  1  not promoted, and why; what the running agent does not take is taken back
   2  wrong usage";
 
 /// Put a shadow in the place of the plugin that it was compared with, in the configuration
@@ -164,7 +164,7 @@ fn promote(arguments: &Arguments, config: &Config) -> Result<Report, String> {
         let (written, is_own) = write(&edited, target.as_deref())?;
         report.written = Some(written);
         if is_own {
-            report.reload = Some(reload(arguments, config)?);
+            report.reload = Some(reload(arguments, config, &edited)?);
         }
     }
     report.configuration = Some(edited.after);
@@ -262,24 +262,25 @@ fn write(edited: &Edited, target: Option<&Path>) -> Result<(String, bool), Strin
             edited.name
         ));
     }
-    replace(edited).map_err(|error| format!("cannot write {}: {error}", edited.name))?;
+    replace(&edited.file, &edited.before, &edited.after)
+        .map_err(|error| format!("cannot write {}: {error}", edited.name))?;
     Ok((edited.name.clone(), true))
 }
 
-/// As a whole, so that no agent reads half of it.
-fn replace(edited: &Edited) -> std::io::Result<()> {
+/// Another text in a file, as a whole, so that no agent reads half of it.
+fn replace(file: &Path, before: &str, after: &str) -> std::io::Result<()> {
     let mut name = std::ffi::OsString::from(".");
-    name.push(edited.file.file_name().unwrap_or_default());
+    name.push(file.file_name().unwrap_or_default());
     name.push(".new");
-    let temporary = edited.file.with_file_name(name);
+    let temporary = file.with_file_name(name);
     let written = (|| {
-        fs::write(&temporary, &edited.after)?;
-        fs::set_permissions(&temporary, fs::metadata(&edited.file)?.permissions())?;
+        fs::write(&temporary, after)?;
+        fs::set_permissions(&temporary, fs::metadata(file)?.permissions())?;
         fs::File::open(&temporary)?.sync_all()?;
-        if fs::read(&edited.file)? != edited.before.as_bytes() {
+        if fs::read(file)? != before.as_bytes() {
             return Err(std::io::Error::other("somebody changed it meanwhile; try again"));
         }
-        fs::rename(&temporary, &edited.file)
+        fs::rename(&temporary, file)
     })();
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -287,24 +288,40 @@ fn replace(edited: &Edited) -> std::io::Result<()> {
     written
 }
 
-/// What the agent makes of what was written.
-fn reload(arguments: &Arguments, config: &Config) -> Result<Value, String> {
+/// What the agent makes of what was written. What it does not take is taken back.
+fn reload(arguments: &Arguments, config: &Config, edited: &Edited) -> Result<Value, String> {
     let written = "the configuration is written, and takes effect with the next reload";
     let address = place::read(&config.data_dir).ok_or_else(|| format!("no agent runs; {written}"))?;
     let (is_taken, body) = client::reload(&address)
         .map_err(|error| format!("the agent at {address} cannot be asked to reload: {error}; {written}"))?;
     let answer: Value = serde_json::from_slice(&body)
         .map_err(|error| format!("the answer of {address} is not understood: {error}; {written}"))?;
-    if !is_taken {
+    if !is_taken && answer["outcome"] == "rejected" {
+        let back = match replace(&edited.file, &edited.after, &edited.before) {
+            Ok(()) => format!("{} is as it was", edited.name),
+            Err(error) => format!("{} could not be set back: {error}", edited.name),
+        };
         return Err(format!(
-            "the agent at {address} does not take what was written, and runs on as before: {}",
-            serde_json::to_string_pretty(&answer).unwrap_or_default()
+            "the agent at {address} does not take it, and runs on as before; {back}\n{}",
+            told_errors(&answer)
         ));
+    }
+    if !is_taken {
+        let reason = answer["reason"].as_str().unwrap_or("it does not say why");
+        return Err(format!("the agent at {address} did not reload: {reason}; {written}"));
     }
     if answer["config_hash"].as_str() != weir_config::hash_of(&arguments.config).as_deref() {
         return Err(format!("the agent at {address} reads another configuration; {written}"));
     }
     Ok(answer)
+}
+
+/// Why the agent does not take a configuration, one problem a line.
+fn told_errors(answer: &Value) -> String {
+    let errors = answer["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |error: &Value, key: &str| error[key].as_str().unwrap_or_default().to_owned();
+    let line = |error: &Value| format!("  {}: {}", text(error, "path"), text(error, "message"));
+    errors.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 // === telling ===
