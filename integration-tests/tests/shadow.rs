@@ -134,12 +134,16 @@ fn nothing_of_a_shadow_comes_out() {
 
     let (written, told, _) = run(Some(version(by_row(), "1.1.0")), compared("same"));
     assert!(written == plain, "one that does the same");
-    assert_eq!((&told["state"], &told["different"], &told["samples"]), (&json!("running"), &json!(0), &json!([])));
+    assert_eq!(
+        (&told["state"], &told["different"], &told["samples"]),
+        (&json!("running"), &json!(0), &json!([]))
+    );
     assert_eq!((&told["live"]["version"], &told["shadow"]["version"]), (&json!("1.0.0"), &json!("1.1.0")));
 
     let (written, told, _) = run(Some(version(keeps_all(), "1.2.0")), compared("dropped_to_kept"));
     assert!(written == plain, "one that keeps everything");
-    let (all, kept) = (told["compared"].as_u64().unwrap(), told["events"]["dropped_to_kept"].as_u64().unwrap());
+    let (all, kept) =
+        (told["compared"].as_u64().unwrap(), told["events"]["dropped_to_kept"].as_u64().unwrap());
     assert_eq!((kept * 5, &told["different"]), (all * 2, &json!(kept)), "two of five are dropped");
     assert_eq!(told["samples"][0]["live"], json!({"drop": "dropped", "booked": "dropped"}));
     assert!(told["samples"][0]["shadow"]["keep"]["message"].is_string(), "{told}");
@@ -338,7 +342,8 @@ fn a_shadow_from_a_registry_is_verified_and_pinned() {
     node.write("next.wasm", version(by_row(), "1.1.0"));
     let reference = format!("oci://{}:1.1.0", registry.repository("marker"));
     let pushed = node.weir(&["plugin", "push", "next.wasm", &reference, "--output", "json"]);
-    let pushed: Value = serde_json::from_str(&pushed.stdout).unwrap_or_else(|error| panic!("{error}: {pushed}"));
+    let pushed: Value =
+        serde_json::from_str(&pushed.stdout).unwrap_or_else(|error| panic!("{error}: {pushed}"));
     let digest = pushed["digest"].as_str().unwrap();
     let keys_file = keys.public();
     configure(
@@ -404,9 +409,8 @@ sinks:
     let bad = || fs::File::options().create(true).append(true).open(node.path("bad.log")).unwrap();
     // Batches of their own, each with one event that spins: at least two seconds of CPU time each.
     let filler = "k".repeat(20_000);
-    let text: String = (0..SPINS)
-        .map(|n| format!("spin {n}\n") + &format!("{filler}\n").repeat(26))
-        .collect();
+    let text: String =
+        (0..SPINS).map(|n| format!("spin {n}\n") + &format!("{filler}\n").repeat(26)).collect();
     std::io::Write::write_all(&mut bad(), text.as_bytes()).unwrap();
     until_within(Duration::from_secs(240), "it is degraded", || state("degraded") == 1);
     for _ in 0..100 {

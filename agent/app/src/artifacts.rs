@@ -201,7 +201,9 @@ fn told(name: &Name, role: Role, reference: &Reference, fetched: Fetched) -> Art
     let signed_by = key.as_deref().unwrap_or("nobody");
     let shadow = role == Role::Shadow;
     match &stale {
-        None => tracing::info!(plugin = %name, shadow, %reference, %digest, signed_by, from, "plugin resolved"),
+        None => {
+            tracing::info!(plugin = %name, shadow, %reference, %digest, signed_by, from, "plugin resolved")
+        }
         Some(why) => {
             tracing::warn!(
                 plugin = %name, shadow, %reference, %digest, signed_by, why,

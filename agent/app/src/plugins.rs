@@ -128,7 +128,8 @@ impl PluginHost {
             match self.load_one(config, name, plugin, artifact, before.get(name)) {
                 Ok(mut loaded) => {
                     if let (Some(wanted), Some(artifact)) = (&plugin.shadow, shadows.remove(name)) {
-                        loaded.candidate = Some(self.load_candidate(wanted, &artifact, &loaded, before.get(name)));
+                        loaded.candidate =
+                            Some(self.load_candidate(wanted, &artifact, &loaded, before.get(name)));
                     }
                     plugins.insert(name.clone(), loaded);
                 }

@@ -100,8 +100,7 @@ fn read_texts(path: &Path) -> Result<(Vec<Text>, PathBuf), Complaint> {
     let cannot_read = |error: io::Error| Complaint::new(format!("cannot read: {error}"));
     let absolute = std::path::absolute(path).map_err(cannot_read)?;
     if !fs::metadata(path).map_err(cannot_read)?.is_dir() {
-        let text =
-            Text { file: path.to_owned(), name: path.display().to_string(), bytes: read_file(path) };
+        let text = Text { file: path.to_owned(), name: path.display().to_string(), bytes: read_file(path) };
         let base_dir = absolute.parent().unwrap_or(&absolute).to_path_buf();
         return Ok((vec![text], base_dir));
     }

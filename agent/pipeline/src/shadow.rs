@@ -272,7 +272,8 @@ fn serve(jobs: &Receiver<Job>) {
     while let Ok(Job { offer, handled }) = jobs.recv() {
         let begun = Instant::now();
         let shadow = Arc::clone(&offer.shadow);
-        let compared = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shadow.compare(&offer, &handled)));
+        let compared =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shadow.compare(&offer, &handled)));
         if compared.is_err() {
             tracing::error!(plugin = %shadow.name, "comparing a plugin with its shadow failed, which is a fault of the agent; the shadow is not asked any more");
             shadow.turn_off();

@@ -100,9 +100,7 @@ pub fn routes(token: Token) -> Router<Arc<AgentState>> {
 async fn shadow(_: Trusted, State(state): State<Arc<AgentState>>, Path(name): Path<String>) -> Response {
     let view = state.view();
     match find(&view, &name) {
-        Ok(candidate) => {
-            Json(answer(candidate, state.reloads.status().generation)).into_response()
-        }
+        Ok(candidate) => Json(answer(candidate, state.reloads.status().generation)).into_response(),
         Err(message) => (StatusCode::NOT_FOUND, format!("{message}\n")).into_response(),
     }
 }

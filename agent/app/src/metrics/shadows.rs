@@ -12,9 +12,10 @@ use crate::state::View;
 pub fn shadows(out: &mut Exposition, view: &View) {
     let states = view.shadows.iter().flat_map(|candidate| states(candidate));
     out.add(&f::SHADOW_STATE, states);
-    let loaded = view.shadows.iter().filter_map(|candidate| {
-        Some((candidate.name(), candidate.plugin()?, candidate.shadow()?))
-    });
+    let loaded = view
+        .shadows
+        .iter()
+        .filter_map(|candidate| Some((candidate.name(), candidate.plugin()?, candidate.shadow()?)));
     let loaded: Vec<_> = loaded.collect();
     out.add(&f::SHADOW, loaded.iter().map(|(name, plugin, _)| info(name, plugin)));
     out.add(&f::SHADOW_BATCHES, loaded.iter().flat_map(|(name, _, shadow)| batches(name, shadow.counts())));

@@ -53,7 +53,13 @@ const OTHER_UNITS: [(&str, &str); 22] = [
 impl Share {
     /// So many percent, at most 100; at least a millionth.
     pub const fn of_percent(percent: u32) -> Share {
-        Share(if percent == 0 { 1 } else if percent > 100 { 1_000_000 } else { percent * 10_000 })
+        Share(if percent == 0 {
+            1
+        } else if percent > 100 {
+            1_000_000
+        } else {
+            percent * 10_000
+        })
     }
 
     /// In millionths of the whole.
@@ -83,7 +89,8 @@ impl fmt::Display for Share {
 
 impl Format for Share {
     const NAME: &'static str = "Share";
-    const DESCRIPTION: &'static str = "A share in percent, more than 0% and at most 100%, such as `5%` or `0.5%`.";
+    const DESCRIPTION: &'static str =
+        "A share in percent, more than 0% and at most 100%, such as `5%` or `0.5%`.";
     const PATTERN: Option<&'static str> = Some("^[0-9]{1,3}(\\.[0-9]{1,4})?%$");
     const EXPECTED: &'static str = "a share such as 5%";
 

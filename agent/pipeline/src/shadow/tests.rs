@@ -120,11 +120,8 @@ impl Scene {
             is_unwell: Box::new(|| false),
             shadow: Arc::clone(&slot),
         };
-        let candidate = Candidate {
-            name: "stage".into(),
-            transform: candidate,
-            has_given_up: Box::new(has_given_up),
-        };
+        let candidate =
+            Candidate { name: "stage".into(), transform: candidate, has_given_up: Box::new(has_given_up) };
         let shadow = Shadow::new(&plan, candidate, share, &Thread::start().unwrap()).unwrap();
         slot.set(Some(Arc::clone(&shadow)));
         let pipeline = Arc::new(Pipeline {

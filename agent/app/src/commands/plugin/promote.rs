@@ -123,7 +123,10 @@ fn share(text: &str) -> Result<Share, String> {
 /// That something speaks against it is a result; that nobody could look is none.
 fn promote(arguments: &Arguments, config: &Config) -> Result<Report, String> {
     let name = &arguments.plugin;
-    let plugin = config.plugins.get(name.as_str()).ok_or_else(|| format!("the configuration has no plugin `{name}`"))?;
+    let plugin = config
+        .plugins
+        .get(name.as_str())
+        .ok_or_else(|| format!("the configuration has no plugin `{name}`"))?;
     let wanted = plugin.shadow.as_ref().ok_or_else(|| format!("plugins.{name} has no shadow"))?;
     let comparison = shadow::ask(&config.data_dir, name)?;
     check_is_same(&wanted.artifact, &comparison)?;
@@ -152,8 +155,7 @@ fn promote(arguments: &Arguments, config: &Config) -> Result<Report, String> {
         return Ok(report);
     }
     let new = pinned.as_deref().map_or(NewArtifact::Shadow, NewArtifact::Reference);
-    let edited =
-        weir_config::promote(&arguments.config, name, new).map_err(|error| error.to_string())?;
+    let edited = weir_config::promote(&arguments.config, name, new).map_err(|error| error.to_string())?;
     weir_config::load_edited(&arguments.config, &edited).map_err(|errors| {
         let all: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
         format!("the changed configuration would not be valid:\n{}", all.join("\n"))
@@ -185,7 +187,8 @@ fn check_is_same(wanted: &Artifact, comparison: &Answer) -> Result<(), String> {
     }
     let (Artifact::File(path), Some(shadow)) = (wanted, &comparison.shadow) else { return Ok(()) };
     let mut bytes = Vec::new();
-    let read = fs::File::open(path).and_then(|file| file.take(MAX_ARTEFACT_BYTES as u64 + 1).read_to_end(&mut bytes));
+    let read = fs::File::open(path)
+        .and_then(|file| file.take(MAX_ARTEFACT_BYTES as u64 + 1).read_to_end(&mut bytes));
     read.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     if format!("sha256:{}", weir_host::digest(&bytes)) != shadow.component {
         return Err(format!(

@@ -90,11 +90,12 @@ pub fn describe(answer: &Answer, painter: Painter) -> String {
         None => format!("shadow   {reference}\n"),
     };
     text += &match answer.state.as_str() {
-        "running" => format!("state    {}, {} of the batches\n", painter.paint(Style::Green, "running"), answer.share),
-        "off" => format!(
-            "state    {}: it kept failing, and is asked no more\n",
-            painter.paint(Style::Red, "off")
-        ),
+        "running" => {
+            format!("state    {}, {} of the batches\n", painter.paint(Style::Green, "running"), answer.share)
+        }
+        "off" => {
+            format!("state    {}: it kept failing, and is asked no more\n", painter.paint(Style::Red, "off"))
+        }
         other => format!(
             "state    {}: {}\n",
             painter.paint(Style::Red, other),

@@ -77,7 +77,9 @@ fn changes<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<(char, &'a str)> {
                 lines.push((' ', *one));
                 (i, j) = (i + 1, j + 1);
             }
-            (Some(one), other) if other.is_none() || length(&lengths, i + 1, j) >= length(&lengths, i, j + 1) => {
+            (Some(one), other)
+                if other.is_none() || length(&lengths, i + 1, j) >= length(&lengths, i, j + 1) =>
+            {
                 lines.push(('-', *one));
                 i += 1;
             }
