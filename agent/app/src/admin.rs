@@ -9,6 +9,7 @@ pub mod place;
 mod plugins;
 mod routes;
 mod server;
+pub mod shadow;
 
 use std::fmt::Write as _;
 use std::io;

@@ -24,7 +24,15 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 const AT_ONCE: usize = 8;
 
 /// The artefacts of a configuration's plugins.
-pub type Artifacts = BTreeMap<Name, Artifact>;
+#[derive(Default)]
+pub struct Artifacts {
+    /// Those that run, as far as they can be had.
+    pub live: BTreeMap<Name, Artifact>,
+    /// Candidates, or why they cannot be had.
+    pub shadows: BTreeMap<Name, Result<Artifact, String>>,
+    /// What is wrong with those that should run.
+    pub errors: Vec<Error>,
+}
 
 /// What is wrong with an artefact, and which of the plugin's keys says it.
 struct Problem {
@@ -32,50 +40,83 @@ struct Problem {
     message: String,
 }
 
+/// What an artefact is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Live,
+    Shadow,
+}
+
+/// One that is in a registry.
+struct Remote<'a> {
+    name: &'a Name,
+    plugin: &'a weir_config::Plugin,
+    role: Role,
+    reference: &'a Reference,
+}
+
 /// The artefacts of all plugins that can be had, and what is wrong with the others. `cache_dir` is the plugins' folder.
 /// Blocks, for as long as the time limits of the registries allow.
-pub fn resolve(config: &Config, cache_dir: Option<&Path>) -> (Artifacts, Vec<Error>) {
-    let mut artifacts = Artifacts::new();
-    let (mut remote, mut errors) = (Vec::new(), Vec::new());
+pub fn resolve(config: &Config, cache_dir: Option<&Path>) -> Artifacts {
+    let mut artifacts = Artifacts::default();
+    let mut remote = Vec::new();
     for (name, plugin) in &config.plugins {
-        match &plugin.artifact {
-            weir_config::Artifact::File(path) => {
-                artifacts.insert(name.clone(), Artifact::File(path.clone()));
+        let shadow = plugin.shadow.as_ref().map(|shadow| (Role::Shadow, &shadow.artifact));
+        for (role, artifact) in [(Role::Live, &plugin.artifact)].into_iter().chain(shadow) {
+            match artifact {
+                weir_config::Artifact::File(path) => {
+                    artifacts.insert(name, role, Artifact::File(path.clone()));
+                }
+                weir_config::Artifact::Oci(reference) => {
+                    remote.push(Remote { name, plugin, role, reference });
+                }
             }
-            weir_config::Artifact::Oci(reference) => remote.push((name, plugin, reference)),
         }
     }
     if remote.is_empty() {
-        return (artifacts, errors);
+        return artifacts;
     }
     let cache = open_cache(cache_dir);
     let mut in_use = BTreeSet::new();
     for some in remote.chunks(AT_ONCE) {
         let fetched: Vec<_> = std::thread::scope(|scope| {
             let cache = cache.as_ref();
-            let begin =
-                |&(_, plugin, reference)| scope.spawn(move || fetch(config, plugin, reference, cache));
-            let begun: Vec<_> = some.iter().map(begin).collect();
+            let each = some.iter().map(|one| (one.plugin, one.reference));
+            let begin = |(plugin, reference)| scope.spawn(move || fetch(config, plugin, reference, cache));
+            let begun: Vec<_> = each.map(begin).collect();
             begun.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
         });
-        for (&(name, _, reference), fetched) in some.iter().zip(fetched) {
+        for (&Remote { name, role, reference, .. }, fetched) in some.iter().zip(fetched) {
             let gone =
                 || Problem { key: "artifact", message: "fetching it failed, which is a bug".to_owned() };
             match fetched.unwrap_or_else(|_| Err(gone())) {
                 Ok(fetched) => {
                     in_use.extend([fetched.digest, fetched.layer]);
-                    artifacts.insert(name.clone(), told(name, reference, fetched));
+                    artifacts.insert(name, role, told(name, role, reference, fetched));
                 }
-                Err(Problem { key, message }) => {
-                    errors.push(config.error_at(&["plugins", name, key], message, None));
+                Err(Problem { key, message }) if role == Role::Live => {
+                    artifacts.errors.push(config.error_at(&["plugins", name, key], message, None));
                 }
+                Err(Problem { message, .. }) => drop(artifacts.shadows.insert(name.clone(), Err(message))),
             }
         }
     }
-    if let Some(cache) = cache.filter(|_| errors.is_empty()) {
+    let is_whole = artifacts.errors.is_empty() && artifacts.shadows.values().all(Result::is_ok);
+    if let Some(cache) = cache.filter(|_| is_whole) {
         cache.evict(&in_use);
     }
-    (artifacts, errors)
+    artifacts
+}
+
+// === impl Artifacts ===
+
+impl Artifacts {
+    fn insert(&mut self, name: &Name, role: Role, artifact: Artifact) {
+        match role {
+            Role::Live => drop(self.live.insert(name.clone(), artifact)),
+            Role::Shadow => drop(self.shadows.insert(name.clone(), Ok(artifact))),
+        }
+    }
 }
 
 /// A plugin whose tag stands for something else than what runs.
@@ -151,18 +192,21 @@ fn open_cache(cache_dir: Option<&Path>) -> Option<Cache> {
 }
 
 /// Says what was fetched, as it is for the log.
-fn told(name: &Name, reference: &Reference, fetched: Fetched) -> Artifact {
+fn told(name: &Name, role: Role, reference: &Reference, fetched: Fetched) -> Artifact {
     let Fetched { component, digest, key, origin, stale, .. } = fetched;
     let from = match origin {
         Origin::Registry => "registry",
         Origin::Cache => "cache",
     };
     let signed_by = key.as_deref().unwrap_or("nobody");
+    let shadow = role == Role::Shadow;
     match &stale {
-        None => tracing::info!(plugin = %name, %reference, %digest, signed_by, from, "plugin resolved"),
+        None => {
+            tracing::info!(plugin = %name, shadow, %reference, %digest, signed_by, from, "plugin resolved")
+        }
         Some(why) => {
             tracing::warn!(
-                plugin = %name, %reference, %digest, signed_by, why,
+                plugin = %name, shadow, %reference, %digest, signed_by, why,
                 "the tag of a plugin cannot be looked up; taking what it stood for last, from the cache"
             );
         }

@@ -26,6 +26,7 @@ Examples:
   weir opensearch apply -c weir.yaml   Write the index templates
   weir plugin new geo-tags         The folder of a new plugin
   weir plugin push sampler.wasm oci://registry.example/team-a/sampler:1.0.0
+  weir plugin promote sampler -c weir.yaml   Put a shadow in the place of what runs
   weir config schema > weir.schema.json
 
 Exit codes:
@@ -146,7 +147,7 @@ enum Command {
     /// The index templates that the documents fit into
     #[command(subcommand)]
     Opensearch(OpenSearchCommand),
-    /// Make, build, test, measure, compare, push, pull and verify plugins
+    /// Make, build, test, measure, compare, push, pull, verify and promote plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Show what becomes of one event in the running agent: every stage, what it does, and where it ends
@@ -212,9 +213,10 @@ struct ConfigPath {
     config: PathBuf,
 }
 
+/// Where a running agent is to be found.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-struct DataPlace {
+pub struct DataPlace {
     /// The agent's configuration, for its data_dir
     #[arg(short, long, value_name = "FILE|DIR")]
     config: Option<PathBuf>,
@@ -225,9 +227,9 @@ struct DataPlace {
 
 impl DataPlace {
     /// The data folder; says what is wrong with the configuration that should name it.
-    fn folder(self) -> Result<PathBuf, ExitCode> {
-        let Some(config) = self.config else { return Ok(self.data_dir) };
-        weir_config::load(&config).map(|(config, _)| config.data_dir).map_err(|errors| {
+    pub fn folder(&self) -> Result<PathBuf, ExitCode> {
+        let Some(config) = &self.config else { return Ok(self.data_dir.clone()) };
+        weir_config::load(config).map(|(config, _)| config.data_dir).map_err(|errors| {
             output::complain_of_config(&errors.0);
             ExitCode::FAILURE
         })

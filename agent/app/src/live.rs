@@ -20,7 +20,7 @@ use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::Mode;
 use weir_pipeline::workers::{Routing, Workers};
 
-use crate::plugins::Plugins;
+use crate::plugins::{Loaded, Plugins};
 use crate::state::{AgentState, View};
 
 mod difference;
@@ -132,6 +132,7 @@ impl Live {
         };
         self.sources.stop_changed(&sources, &self.workers);
         self.sinks.start(sinks);
+        plugins.values().for_each(Loaded::take_up_shadow);
         self.workers.route(Routing { pipelines: pipelines.all(), sources: pipelines.routes() });
         self.pipelines = pipelines.into_running();
         self.sources.start(sources, &self.workers);
@@ -179,6 +180,7 @@ impl Live {
             sinks,
             opensearch,
             plugins: plugins.values().map(|loaded| Arc::clone(&loaded.plugin)).collect(),
+            shadows: plugins.values().filter_map(|loaded| loaded.candidate.clone()).collect(),
             pipelines: config
                 .pipelines
                 .iter()

@@ -13,6 +13,7 @@ mod metrics;
 mod output;
 mod plugins;
 mod reload;
+mod shadows;
 mod sinks;
 mod state;
 mod telemetry;

@@ -8,6 +8,7 @@ mod agent;
 mod exposition;
 pub mod families;
 mod process;
+mod shadows;
 
 use exposition::Exposition;
 
@@ -25,6 +26,7 @@ pub fn render(state: &AgentState) -> String {
     agent::sinks(&mut out, &view);
     agent::opensearch(&mut out, &view);
     agent::plugins(&mut out, &view);
+    shadows::shadows(&mut out, &view);
     process::process(&mut out, state.started);
     out.into_text()
 }

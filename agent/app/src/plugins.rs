@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use weir_config::{Config, Error, Errors, Name};
 use weir_host::{Artifact, Cache, ChildCompiler, Compiler, Engine, EngineConfig, Isolation, Limits, OnError};
-use weir_host::{Plugin, PluginSpec};
+use weir_host::{LoadError, Plugin, PluginSpec};
 use weir_manifest::{Grants, MAX_ARTEFACT_BYTES};
+use weir_pipeline::shadow::{Slot, Thread};
 
 use crate::artifacts;
+use crate::shadows::Candidate;
 
 /// The defaults of the configuration, as docs/CONFIGURATION.md has them.
 const DEFAULT_MEMORY_BYTES: u64 = 32 * 1024 * 1024;
@@ -36,6 +38,11 @@ pub type Plugins = BTreeMap<Name, Loaded>;
 pub struct Loaded {
     /// The plugin.
     pub plugin: Arc<Plugin>,
+    /// The place for its shadow, for as long as it lives.
+    pub slot: Arc<Slot>,
+    /// Its shadow in this configuration.
+    pub candidate: Option<Arc<Candidate>>,
+    /// Without its shadow: it is the same plugin, whoever is to take its place.
     spec: weir_config::Plugin,
     /// Its own configuration with its secrets.
     own: Arc<str>,
@@ -51,14 +58,28 @@ pub struct PluginHost {
     compiler: Compiler,
     room: EngineConfig,
     cache_dir: Option<PathBuf>,
+    /// Where candidates run, as soon as there was one.
+    shadows: Option<Arc<Thread>>,
 }
 
 // === impl Loaded ===
 
 impl Loaded {
     /// As [`file_content`] had it when it was loaded.
-    pub fn file_content(&self) -> Option<u128> {
-        matches!(self.spec.artifact, weir_config::Artifact::File(_)).then_some(self.content)
+    pub fn file_content(&self) -> FileContent {
+        let own = matches!(self.spec.artifact, weir_config::Artifact::File(_)).then_some(self.content);
+        (own, self.candidate.as_ref().and_then(|candidate| candidate.file_content()))
+    }
+
+    /// Whether this and another are the same, their shadows included.
+    pub fn is_same(&self, other: &Loaded) -> bool {
+        let of = |loaded: &Loaded| loaded.candidate.as_ref().map(Arc::as_ptr);
+        Arc::ptr_eq(&self.plugin, &other.plugin) && of(self) == of(other)
+    }
+
+    /// From now on its shadow is the one of this configuration.
+    pub fn take_up_shadow(&self) {
+        self.slot.set(self.candidate.as_ref().and_then(|candidate| candidate.shadow()));
     }
 }
 
@@ -81,7 +102,8 @@ impl PluginHost {
         let program = std::env::current_exe()
             .map_err(|error| failed(format!("cannot find the agent's own program: {error}")))?;
         let compiler = Compiler::Child(ChildCompiler::new(program, [COMPILE_COMMAND]));
-        Ok(PluginHost { engine, cache, compiler, room, cache_dir: cache_dir.map(Path::to_owned) })
+        let cache_dir = cache_dir.map(Path::to_owned);
+        Ok(PluginHost { engine, cache, compiler, room, cache_dir, shadows: None })
     }
 
     /// Loads every plugin of the configuration; one that is among those `before` and the same is taken from there. Says
@@ -98,12 +120,19 @@ impl PluginHost {
             *self = PluginHost::new(config, self.cache_dir.as_deref())?;
             before = &none;
         }
-        let (artifacts, mut errors) = artifacts::resolve(config, self.cache_dir.as_deref());
+        let artifacts::Artifacts { live, mut shadows, mut errors } =
+            artifacts::resolve(config, self.cache_dir.as_deref());
         let mut plugins = Plugins::new();
         for (name, plugin) in &config.plugins {
-            let Some(artifact) = artifacts.get(name) else { continue };
+            let Some(artifact) = live.get(name) else { continue };
             match self.load_one(config, name, plugin, artifact, before.get(name)) {
-                Ok(loaded) => drop(plugins.insert(name.clone(), loaded)),
+                Ok(mut loaded) => {
+                    if let (Some(wanted), Some(artifact)) = (&plugin.shadow, shadows.remove(name)) {
+                        loaded.candidate =
+                            Some(self.load_candidate(wanted, &artifact, &loaded, before.get(name)));
+                    }
+                    plugins.insert(name.clone(), loaded);
+                }
                 Err(error) => errors.push(error),
             }
         }
@@ -122,18 +151,32 @@ impl PluginHost {
         let secrets = weir_config::resolve_secrets(&plugin.config, &config.base_dir);
         let own: Arc<str> = secrets.map_err(|error| at("config", error.to_string()))?.to_string().into();
         let content = content_of(artifact);
+        let spec = weir_config::Plugin { shadow: None, ..plugin.clone() };
         if let (Some(before), Some(content)) = (before, content)
-            && before.spec == *plugin
+            && before.spec == spec
             && before.own == own
             && before.content == content
         {
             before.plugin.renew_provenance(artifact);
-            return Ok(before.clone());
+            return Ok(Loaded { candidate: None, ..before.clone() });
         }
+        let loaded = self.load_plugin(name, &spec, &own, artifact);
+        let loaded = loaded.map_err(|error| at(error.key(), error.to_string()))?;
+        let (slot, content) = (Arc::default(), content.unwrap_or_default());
+        Ok(Loaded { plugin: loaded, slot, candidate: None, spec, own, content })
+    }
+
+    fn load_plugin(
+        &self,
+        name: &str,
+        plugin: &weir_config::Plugin,
+        own: &str,
+        artifact: &Artifact,
+    ) -> Result<Arc<Plugin>, LoadError> {
         let spec = PluginSpec {
-            name: name.to_string(),
+            name: name.to_owned(),
             artifact: artifact.clone(),
-            config: own.to_string(),
+            config: own.to_owned(),
             limits: limits(plugin.limits),
             grants: Grants { fields: plugin.grants.fields.clone(), write: plugin.grants.write.clone() },
             on_error: plugin.on_error.map(on_error),
@@ -142,9 +185,49 @@ impl PluginHost {
                 weir_config::Isolation::Fresh => Isolation::Fresh,
             },
         };
-        let loaded = Plugin::load(&self.engine, &self.cache, &self.compiler, spec);
-        let loaded = loaded.map_err(|error| at(error.key(), error.to_string()))?;
-        Ok(Loaded { plugin: loaded, spec: plugin.clone(), own, content: content.unwrap_or_default() })
+        Plugin::load(&self.engine, &self.cache, &self.compiler, spec)
+    }
+
+    /// A candidate that cannot be loaded stops nothing: the plugin that it is compared with runs all the same, and what is
+    /// wrong is told.
+    fn load_candidate(
+        &mut self,
+        wanted: &weir_config::Shadow,
+        artifact: &Result<Artifact, String>,
+        live: &Loaded,
+        before: Option<&Loaded>,
+    ) -> Arc<Candidate> {
+        let content = artifact.as_ref().ok().and_then(content_of);
+        let known = before.filter(|before| Arc::ptr_eq(&before.plugin, &live.plugin));
+        if let Some(known) = known.and_then(|before| before.candidate.as_ref())
+            && known.is_of(wanted, content)
+        {
+            if let (Some(plugin), Ok(artifact)) = (known.plugin(), artifact) {
+                plugin.renew_provenance(artifact);
+            }
+            return Arc::clone(known);
+        }
+        let name = live.plugin.name();
+        let loaded = artifact.as_ref().map_err(Clone::clone).and_then(|artifact| {
+            let plugin = self.load_plugin(&format!("{name} (shadow)"), &live.spec, &live.own, artifact);
+            plugin.map_err(|error| error.to_string())
+        });
+        let thread = match &self.shadows {
+            Some(thread) => Ok(Arc::clone(thread)),
+            None => Thread::start().map_err(|error| format!("cannot start its thread: {error}")),
+        };
+        self.shadows = thread.as_ref().ok().cloned();
+        let both = loaded.and_then(|plugin| Ok((plugin, thread?)));
+        let candidate = Candidate::new(wanted, content, &live.plugin, both);
+        // One that fails as it did before is the same as before, and is not told again.
+        let before = known.and_then(|before| before.candidate.as_ref());
+        match before.filter(|before| before.fails_like(&candidate)) {
+            Some(before) => Arc::clone(before),
+            None => {
+                candidate.tell(name);
+                Arc::new(candidate)
+            }
+        }
     }
 }
 
@@ -156,13 +239,16 @@ pub fn load(config: &Config, cache_dir: Option<&Path>) -> Result<Plugins, Errors
     PluginHost::new(config, cache_dir)?.load(config, &Plugins::new())
 }
 
-/// What the file of a plugin is told from others by; `None` where it cannot be read, or is in a registry. Tells whether
-/// it changed, not whether it is to be trusted.
-pub fn file_content(plugin: &weir_config::Plugin) -> Option<u128> {
-    match &plugin.artifact {
+/// Of a plugin and its shadow, what the file is told from others by; `None` where it cannot be read, or is in a registry.
+pub type FileContent = (Option<u128>, Option<u128>);
+
+/// What the files of a plugin hold now. Tells whether they changed, not whether they are to be trusted.
+pub fn file_content(plugin: &weir_config::Plugin) -> FileContent {
+    let content = |artifact: &weir_config::Artifact| match artifact {
         weir_config::Artifact::File(path) => hash_of(path),
         weir_config::Artifact::Oci(_) => None,
-    }
+    };
+    (content(&plugin.artifact), plugin.shadow.as_ref().and_then(|shadow| content(&shadow.artifact)))
 }
 
 fn content_of(artifact: &Artifact) -> Option<u128> {
@@ -194,7 +280,8 @@ fn limits(limits: weir_config::Limits) -> Limits {
 fn engine_config(config: &Config) -> EngineConfig {
     // One instance for each plugin, pipeline that uses it and worker; one more while a plugin is loaded or retried.
     let uses: usize = config.pipelines.values().map(|pipeline| pipeline.stages.len()).sum();
-    let instances = (uses.max(1) + 1) * (config.workers.get() + 1);
+    let shadows = config.plugins.values().filter(|plugin| plugin.shadow.is_some()).count();
+    let instances = (uses.max(1) + 1) * (config.workers.get() + 1) + shadows;
     let memory = config.plugins.values().map(|plugin| plugin.limits.memory.bytes()).max().unwrap_or_default();
     EngineConfig { instances: instances as u32, memory }
 }

@@ -130,7 +130,7 @@ pub struct Reloader {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Content {
     files: Option<String>,
-    artifacts: Vec<Option<u128>>,
+    artifacts: Vec<plugins::FileContent>,
 }
 
 // === impl Outcome ===
@@ -335,7 +335,7 @@ impl Reloader {
         Ok(Some(changes))
     }
 
-    fn loaded_artifacts(&self) -> Vec<Option<u128>> {
+    fn loaded_artifacts(&self) -> Vec<plugins::FileContent> {
         self.plugins.values().map(Loaded::file_content).collect()
     }
 

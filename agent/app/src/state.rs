@@ -13,6 +13,7 @@ use weir_pipeline::workers::Health;
 
 use crate::live::Explainable;
 use crate::reload::Reloads;
+use crate::shadows::Candidate;
 use crate::sinks::OpenSearchView;
 
 /// What the admin address shows.
@@ -43,6 +44,8 @@ pub struct View {
     pub opensearch: Vec<(String, OpenSearchView)>,
     /// All plugins that are loaded.
     pub plugins: Vec<Arc<Plugin>>,
+    /// Who may take their places.
+    pub shadows: Vec<Arc<Candidate>>,
     /// How they hang together.
     pub pipelines: Vec<PipelineView>,
     /// The pipelines themselves, to be asked what becomes of an event.

@@ -17,6 +17,7 @@ use weir_opensearch::{IndexRoute, Metrics};
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
 
+use crate::shadows::Candidate;
 use crate::sinks::OpenSearchView;
 use crate::state::{AgentState, PipelineView, View};
 
@@ -33,6 +34,7 @@ pub fn state() -> AgentState {
     let sources = SourceMetrics::default();
     sources.errors.store(3, Ordering::Relaxed);
     let name = |name: &str| vec![name.to_owned()];
+    let plugin = plugin();
     let hash = "0123456789abcdef0123456789abcdef";
     let view = View {
         config_hash: hash.to_owned(),
@@ -42,7 +44,8 @@ pub fn state() -> AgentState {
             ("search".to_owned(), Arc::<SinkMetrics>::default(), holding(&ledger)),
         ],
         opensearch: vec![("search".to_owned(), opensearch())],
-        plugins: vec![plugin()],
+        plugins: vec![Arc::clone(&plugin)],
+        shadows: vec![candidate(&plugin)],
         pipelines: vec![PipelineView {
             name: "app-logs".to_owned(),
             sources: name("pods"),
@@ -103,6 +106,16 @@ fn counts() -> Counts {
         dead_lettered: reason("sampler"),
         lost: reason("rotation"),
     }
+}
+
+/// It has not seen anything yet.
+fn candidate(live: &Arc<Plugin>) -> Arc<Candidate> {
+    let wanted = weir_config::Shadow {
+        artifact: weir_config::Artifact::File("next.wasm".into()),
+        share: weir_config::Share::of_percent(5),
+    };
+    let thread = weir_pipeline::shadow::Thread::start().unwrap();
+    Arc::new(Candidate::new(&wanted, Some(0), live, Ok((plugin(), thread))))
 }
 
 fn plugin() -> Arc<Plugin> {

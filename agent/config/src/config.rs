@@ -11,7 +11,7 @@ use weir_event::name_template::NameTemplate;
 use weir_oci::{Reference, ReferencePrefix};
 
 use crate::error::{Complaint, Error};
-use crate::types::{Glob, LinePattern, Name, Pattern, Size};
+use crate::types::{Glob, LinePattern, Name, Pattern, Share, Size};
 use crate::validate::Places;
 
 /// A configuration that was found valid as a whole. All paths in it are absolute.
@@ -199,6 +199,17 @@ pub struct Plugin {
     pub on_error: Option<OnError>,
     /// Whether an instance serves many batches.
     pub isolation: Isolation,
+    /// Who may take its artifact's place some day.
+    pub shadow: Option<Shadow>,
+}
+
+/// A candidate for a plugin's place, with which it shares everything else that is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// Where the candidate's component is.
+    pub artifact: Artifact,
+    /// Of how many of the plugin's batches it sees a copy.
+    pub share: Share,
 }
 
 /// Where a plugin's component is.
@@ -533,6 +544,7 @@ impl fmt::Debug for Plugin {
             .field("grants", &self.grants)
             .field("on_error", &self.on_error)
             .field("isolation", &self.isolation)
+            .field("shadow", &self.shadow)
             .finish()
     }
 }

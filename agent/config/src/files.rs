@@ -28,22 +28,56 @@ pub(crate) struct Files {
     pub base_dir: PathBuf,
 }
 
-/// A file: its name as it is shown, and what is in it.
+/// A file: where it is, its name as it is shown, and what is in it.
 struct Text {
+    file: PathBuf,
     name: String,
     bytes: Result<Vec<u8>, Complaint>,
 }
 
-/// Reads a file or folder. What goes wrong is reported; `None` if there is nothing to go on with.
-pub(crate) fn read(path: &Path, schema: &Json, report: &mut Report) -> Option<Files> {
+/// A file with its text.
+pub(crate) struct Plain {
+    /// The file itself, whatever leads to it.
+    pub file: PathBuf,
+    /// As it is shown.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// The texts of a configuration's files. An error says what cannot be read.
+pub(crate) fn texts(path: &Path) -> Result<Vec<Plain>, String> {
+    let (texts, _) = read_texts(path).map_err(|complaint| complaint.message)?;
+    let plain = |Text { file, name, bytes }: Text| {
+        let bytes = bytes.map_err(|complaint| format!("{name}: {}", complaint.message))?;
+        let text = String::from_utf8(bytes).map_err(|_| format!("{name}: the file is not UTF-8 text"))?;
+        Ok(Plain { file: file.canonicalize().unwrap_or(file), name, text })
+    };
+    texts.into_iter().map(plain).collect()
+}
+
+/// Reads a file or folder, with another text in the place of a file's, where one is given. What goes wrong is reported;
+/// `None` if there is nothing to go on with.
+pub(crate) fn read(
+    path: &Path,
+    edited: Option<(&Path, &str)>,
+    schema: &Json,
+    report: &mut Report,
+) -> Option<Files> {
     let whole = Position { file: report.add_file(path.display().to_string()), ..Position::default() };
-    let (texts, base_dir) = match read_texts(path) {
+    let (mut texts, base_dir) = match read_texts(path) {
         Ok(found) => found,
         Err(complaint) => {
             report.error(whole, &KeyPath::default(), complaint);
             return None;
         }
     };
+    if let Some((file, text)) = edited {
+        let is_it = |other: &&mut Text| other.file.canonicalize().is_ok_and(|other| other == file);
+        if let Some(changed) = texts.iter_mut().find(is_it) {
+            changed.bytes = Ok(text.as_bytes().to_vec());
+        }
+    }
     let hash = hash(&texts);
     let mut budget = Budget::default();
     let trees: Vec<Option<Node>> = texts.iter().map(|text| parse(text, &mut budget, report)).collect();
@@ -66,7 +100,7 @@ fn read_texts(path: &Path) -> Result<(Vec<Text>, PathBuf), Complaint> {
     let cannot_read = |error: io::Error| Complaint::new(format!("cannot read: {error}"));
     let absolute = std::path::absolute(path).map_err(cannot_read)?;
     if !fs::metadata(path).map_err(cannot_read)?.is_dir() {
-        let text = Text { name: path.display().to_string(), bytes: read_file(path) };
+        let text = Text { file: path.to_owned(), name: path.display().to_string(), bytes: read_file(path) };
         let base_dir = absolute.parent().unwrap_or(&absolute).to_path_buf();
         return Ok((vec![text], base_dir));
     }
@@ -78,8 +112,9 @@ fn read_texts(path: &Path) -> Result<(Vec<Text>, PathBuf), Complaint> {
         return Err(Complaint::new(format!("more than {MAX_FILES} files in this folder")));
     }
     let texts = names.iter().map(|name| {
-        let bytes = read_file(&folder.join(name));
-        Text { name: path.join(name).display().to_string(), bytes }
+        let file = folder.join(name);
+        let bytes = read_file(&file);
+        Text { file, name: path.join(name).display().to_string(), bytes }
     });
     Ok((texts.collect(), absolute))
 }

@@ -7,6 +7,7 @@
 
 mod check;
 mod config;
+mod edit;
 mod error;
 mod files;
 mod host;
@@ -25,13 +26,14 @@ pub use config::{
     Admin, Artifact, Buffer, Config, FileFormat, FileSink, FileSource, Grants, Isolation, Joining,
     KubernetesLogs, Limits, Multiline, OnError, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters,
     OpenSearchFields, OpenSearchSink, OpenSearchTls, Parser, Pipeline, Plugin, Preset, ReadFrom, Registry,
-    Rotation, Secret, Signing, Sink, SinkKind, Source, SourceKind, Stage, TlsIdentity, WhenFull,
+    Rotation, Secret, Shadow, Signing, Sink, SinkKind, Source, SourceKind, Stage, TlsIdentity, WhenFull,
 };
+pub use edit::{EditError, Edited, NewArtifact, load_edited, promote};
 pub use error::{Error, Errors, Warning};
 pub use files::hash_of;
 pub use host::Host;
 pub use load::{load, load_on};
 pub use schema::schema;
 pub use secret::{SecretError, resolve_secrets};
-pub use types::{Glob, LinePattern, Name, Pattern, Size};
-pub use validate::memory::DEAD_LETTER_MEMORY;
+pub use types::{Glob, LinePattern, Name, Pattern, Share, Size};
+pub use validate::memory::{DEAD_LETTER_MEMORY, SHADOW_MEMORY};

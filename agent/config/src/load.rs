@@ -20,13 +20,19 @@ pub fn load(path: &Path) -> Result<(Config, Vec<Warning>), Errors> {
 /// Loads the configuration at `path` for a given machine.
 pub fn load_on(path: &Path, host: &Host) -> Result<(Config, Vec<Warning>), Errors> {
     let mut report = Report::default();
-    let config = read(path, host, &mut report);
+    let config = read_with(path, host, None, &mut report);
     report.finish(config)
 }
 
-fn read(path: &Path, host: &Host, report: &mut Report) -> Option<Config> {
+/// With another text in the place of a file's, where one is given.
+pub(crate) fn read_with(
+    path: &Path,
+    host: &Host,
+    edited: Option<(&Path, &str)>,
+    report: &mut Report,
+) -> Option<Config> {
     let schema = schema::shared();
-    let files = files::read(path, schema, report)?;
+    let files = files::read(path, edited, schema, report)?;
     let valid = check::check(&files.tree, schema, report);
     match raw::Config::deserialize(&valid) {
         Ok(raw) => Some(validate::validate(raw, files, host, report)),

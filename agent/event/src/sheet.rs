@@ -10,6 +10,7 @@ mod encode;
 mod load;
 mod note;
 mod rewrite;
+mod texts;
 
 use crate::batch::{Arena, Batch, Flags, Span};
 use crate::edit::{Compiled, Read, Ways};
@@ -21,6 +22,7 @@ use crate::transform::{Call, Context};
 pub use apply::{Applied, Drops, MAX_NEW_EVENTS, OnFault};
 pub use encode::{Encoded, Finished};
 pub use note::MAX_ROW_EDITS;
+pub use texts::Standing;
 
 /// Where an event's text lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -178,6 +178,11 @@ impl Plugin {
         self.quarantine.standing()
     }
 
+    /// Whether it is asked for the next batch and failed lately: who waits for that batch may wait for long.
+    pub fn is_unwell(&self) -> bool {
+        self.quarantine.is_unwell(Instant::now())
+    }
+
     /// How often it was quarantined.
     pub fn quarantines(&self) -> u64 {
         self.quarantine.quarantines()

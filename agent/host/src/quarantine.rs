@@ -156,6 +156,19 @@ impl Quarantine {
         }
     }
 
+    /// Whether the next batch may use up all of its tries: it is asked for it, and failed lately.
+    pub(crate) fn is_unwell(&self, now: Instant) -> bool {
+        if self.calm.load(Relaxed) {
+            return false;
+        }
+        let state = self.lock();
+        match state.standing {
+            Standing::Healthy => false,
+            Standing::Degraded | Standing::HalfOpen => true,
+            Standing::Quarantined => state.until.is_none_or(|until| now >= until),
+        }
+    }
+
     /// Takes note of what came of a batch.
     pub(crate) fn note(&self, report: Report, now: Instant) -> Option<Change> {
         let is_clean = !report.faulty && report.suspects == 0;
@@ -261,9 +274,11 @@ mod tests {
         let mut scene = Scene::new();
         assert_eq!(scene.batches(2, POISONED), Standing::Healthy);
         assert_eq!(scene.batches(1, POISONED), Standing::Degraded);
+        assert!(scene.quarantine.is_unwell(scene.now));
         assert_eq!(scene.batches(10_000, POISONED), Standing::Degraded);
         assert_eq!(scene.batches(HEALTHY_AFTER - 1, CLEAN), Standing::Degraded);
         assert_eq!(scene.batches(1, CLEAN), Standing::Healthy);
+        assert!(!scene.quarantine.is_unwell(scene.now));
         assert_eq!(scene.asked, 3 + 10_000 + u64::from(HEALTHY_AFTER));
     }
 
@@ -304,9 +319,12 @@ mod tests {
     fn one_try_at_a_time_and_a_lost_one_is_made_again() {
         let mut scene = Scene::new();
         scene.batches(QUARANTINED_AFTER, FAILED);
+        assert!(!scene.quarantine.is_unwell(scene.now), "who is not asked costs nothing");
         scene.pass(13);
+        assert!(scene.quarantine.is_unwell(scene.now));
         assert_eq!(scene.quarantine.admit(scene.now).0, Admission::Ask);
         assert_eq!(scene.quarantine.standing(), Standing::HalfOpen);
+        assert!(scene.quarantine.is_unwell(scene.now));
         assert_eq!(scene.quarantine.admit(scene.now).0, Admission::Refuse);
         // Its worker never came back.
         scene.pass(61);

@@ -7,8 +7,10 @@ pub mod checkpoint;
 pub mod explain;
 pub mod pipeline;
 mod process;
+pub mod shadow;
 pub mod sink;
 pub mod source;
+mod thread;
 pub mod workers;
 
 pub use process::Intake;

@@ -13,6 +13,7 @@ use weir_event::stream::{Attributes, Stream};
 use weir_event::transform::{Plan, Transform};
 
 use crate::process::Processor;
+use crate::shadow::Slot;
 
 /// Events as they are found everywhere: whoever cannot handle these cannot be meant for logs.
 const ORDINARY: [&[u8]; 3] = [
@@ -51,6 +52,10 @@ pub struct Stage {
     pub on_fault: FaultPolicy,
     /// Makes the instance for one worker, or for a trial.
     pub make: Box<dyn Fn(Purpose) -> Box<dyn Transform> + Send + Sync>,
+    /// Whether it fails so often lately that other pipelines must not wait for it.
+    pub is_unwell: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Who may take its place some day, and is compared with it.
+    pub shadow: Arc<Slot>,
 }
 
 /// Where a pipeline leads.
@@ -86,6 +91,11 @@ impl Pipeline {
     pub fn pressure(&self) -> f32 {
         let buffers = self.outputs.iter().filter(|output| !output.best_effort);
         buffers.map(|output| output.buffer.pressure()).fold(0.0, f32::max)
+    }
+
+    /// Whether one of its stages fails so often lately that other pipelines must not wait for it.
+    pub(crate) fn is_unwell(&self) -> bool {
+        self.stages.iter().any(|stage| (stage.is_unwell)())
     }
 
     /// The buffers of all sinks, and that of the dead letters last.

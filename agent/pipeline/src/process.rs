@@ -148,8 +148,15 @@ impl Processor {
         explanation
     }
 
-    /// Source → **stages → encode** → buffer. `now` in nanoseconds since the Unix epoch.
-    pub fn run(&mut self, batch: &Batch, intake: &Intake, now: i64) -> Result<Processed, Held> {
+    /// Source → **stages → encode** → buffer. `now` in nanoseconds since the Unix epoch. While `is_queueing`, nothing is done
+    /// that could wait.
+    pub fn run(
+        &mut self,
+        batch: &Batch,
+        intake: &Intake,
+        now: i64,
+        is_queueing: &dyn Fn() -> bool,
+    ) -> Result<Processed, Held> {
         let pipeline = Arc::clone(&self.pipeline);
         let compiled = &pipeline.compiled;
         let mut done = Processed::default();
@@ -162,10 +169,16 @@ impl Processor {
             let Some(call) = self.sheet.call(compiled, index, batch) else { break };
             let handled = transform.transform(call, &self.context);
             let on_fault = on_fault(stage.on_fault, &stage.name, &handled)?;
+            let offer = stage.shadow.get().and_then(|shadow| {
+                shadow.wants(&mut self.sheet, (compiled, index), batch, &self.context, is_queueing)
+            });
             let applied = self.sheet.apply(compiled, index, batch, &handled, on_fault);
             book(&mut done.entries, &stage.name, &applied, on_fault);
             if applied.suspects.0 > 0 && on_fault == OnFault::DeadLetter {
                 self.write_dead_letters(&pipeline, &stage.name, batch, &mut done);
+            }
+            if let Some(offer) = offer {
+                offer.compare_with(handled);
             }
         }
         self.encode(&pipeline, batch, &mut done);

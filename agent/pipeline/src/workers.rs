@@ -8,7 +8,9 @@
 //! 4. Pipelines share the workers by their weights (smooth weighted round robin).
 //! 5. Which pipelines there are and what leads to them changes as a whole, between two batches of every source. A batch
 //!    ends in the pipeline as it was when the batch was sent, unless that one held it.
-//! 6. While a pipeline that was taken away still has batches, none is taken for one that is new: the plugins of both
+//! 6. A pipeline with a plugin that keeps failing has a thread of its own, which all such pipelines share: no worker is
+//!    stuck with it. It is moved as a whole, and taken up there when nobody here has an instance of its plugins any more.
+//! 7. While a pipeline that was taken away still has batches, none is taken for one that is new: the plugins of both
 //!    never have memory at the same time.
 
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use crate::checkpoint::{AckQueue, Checkpoints};
 use crate::pipeline::{Output, Pipeline};
 use crate::process::{Intake, Job, Processor};
 use crate::source::Outlet;
+use crate::thread;
 
 mod health;
 mod lane;
@@ -36,11 +39,15 @@ use outlet::PipelineOutlet;
 
 /// Batches that wait in front of one pipeline, beside those that workers have.
 const INBOX: usize = 2;
+/// The number of the thread for pipelines that are apart; workers count from 0.
+const APART: usize = usize::MAX;
 
 /// The pipelines and the workers' turn-taking.
 pub struct Workers {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// For pipelines that are apart.
+    apart: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Which pipelines there are, and what leads to them.
@@ -80,6 +87,8 @@ struct State {
     outlets: BTreeMap<Arc<str>, u64>,
     /// Grows whenever a pipeline may have become superfluous.
     version: u64,
+    /// By thread, the version whose superfluous pipelines it has let go of.
+    tidied: BTreeMap<usize, u64>,
     /// How many workers there are to be.
     workers: usize,
     closed: bool,
@@ -112,7 +121,14 @@ impl Workers {
             health: Arc::default(),
             acks: Mutex::default(),
         });
-        let workers = Workers { shared, threads: Mutex::default() };
+        let apart = {
+            let shared = Arc::clone(&shared);
+            std::thread::Builder::new().name("worker-apart".to_owned()).spawn(move || {
+                thread::lower_priority(thread::LESS);
+                shared.work(APART);
+            })?
+        };
+        let workers = Workers { shared, threads: Mutex::default(), apart: Mutex::new(Some(apart)) };
         workers.resize(count)?;
         Ok(workers)
     }
@@ -228,7 +244,8 @@ impl Workers {
         drop(state);
         self.shared.notify();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..) {
+        let mut apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..).chain(apart.take()) {
             let _ = thread.join();
         }
     }
@@ -254,7 +271,8 @@ impl Shared {
             processors.retain(|of, processor| *of != name || processor.is_of(&pipeline));
             let processor = processors.entry(Arc::clone(&name)).or_insert_with(|| Processor::new(&pipeline));
             let job = &turn.job;
-            let run = || processor.run(&job.batch, &job.intake, nanoseconds_now());
+            let is_queueing = || self.is_queueing();
+            let run = || processor.run(&job.batch, &job.intake, nanoseconds_now(), &is_queueing);
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(Ok(processed)) => turn.outcome = Outcome::Done(Box::new(processed)),
                 Ok(Err(held)) => {
@@ -277,32 +295,50 @@ impl Shared {
     /// Waits for a batch whose documents have room.
     fn next(&self, worker: usize, seen: &mut u64) -> Next {
         let mut state = self.lock();
-        loop {
-            if state.aborted || worker >= state.workers {
-                return Next::End;
+        if state.tidied.insert(worker, *seen) != Some(*seen) {
+            // Somebody may wait for that.
+            self.changed.notify_all();
+        }
+        let next = loop {
+            if state.aborted || (worker >= state.workers && worker != APART) {
+                break Next::End;
             }
             if state.version != *seen {
                 *seen = state.version;
-                return Next::Tidy(state.lanes.values().flat_map(Lane::pipelines).cloned().collect());
+                let here = state.lanes.values().filter(|lane| lane.apart == (worker == APART));
+                return Next::Tidy(here.flat_map(Lane::pipelines).cloned().collect());
             }
-            if let Some(taken) = self.take(&mut state) {
+            if let Some(taken) = self.take(&mut state, worker) {
                 return taken;
             }
+            if state.version != *seen {
+                continue;
+            }
             if state.closed && !state.lanes.values().any(Lane::is_busy) {
-                return Next::End;
+                break Next::End;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        };
+        state.tidied.remove(&worker);
+        self.changed.notify_all();
+        next
     }
 
     /// Smooth weighted round robin over the pipelines that have something to do and room for it.
-    fn take(&self, state: &mut State) -> Option<Next> {
+    fn take(&self, state: &mut State, worker: usize) -> Option<Next> {
+        self.set_apart(state);
+        let State { lanes, tidied, .. } = state;
         let mut waiting: Vec<(i64, Arc<str>)> = Vec::new();
         let mut total = 0;
-        let is_leaving = state.lanes.values().any(|lane| lane.pipeline.is_none());
-        for (name, lane) in &mut state.lanes {
+        let is_leaving = lanes.values().any(|lane| lane.pipeline.is_none());
+        let is_apart = worker == APART;
+        for (name, lane) in lanes.iter_mut() {
             lane.is_new &= is_leaving;
-            if lane.is_new {
+            if lane.is_new || lane.apart != is_apart {
+                continue;
+            }
+            let mut others = tidied.iter().filter(|(thread, _)| (**thread == APART) != is_apart);
+            if others.any(|(_, version)| *version < lane.moved) {
                 continue;
             }
             let Some(weight) = lane.waiting_weight() else { continue };
@@ -312,7 +348,7 @@ impl Shared {
         }
         waiting.sort_by(|(one, first), (other, second)| other.cmp(one).then_with(|| first.cmp(second)));
         for (_, name) in waiting {
-            let Some(lane) = state.lanes.get_mut(&name) else { continue };
+            let Some(lane) = lanes.get_mut(&name) else { continue };
             // One that found no room for long does not save up turns.
             lane.credit = lane.credit.min(total);
             let Some((number, turn)) = lane.take() else { continue };
@@ -321,6 +357,30 @@ impl Shared {
             return Some(Next::Turn(name, number, Box::new(turn)));
         }
         None
+    }
+
+    /// Sees which pipelines are to be apart now. Whoever waits looks again where one was moved.
+    fn set_apart(&self, state: &mut State) {
+        let mut moved = false;
+        for lane in state.lanes.values_mut() {
+            let Some(first) = lane.inbox.front() else { continue };
+            let is_unwell = first.pipeline.is_unwell();
+            if lane.apart != is_unwell {
+                lane.apart = is_unwell;
+                lane.moved = state.version + 1;
+                moved = true;
+            }
+        }
+        if moved {
+            state.version += 1;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Whether batches wait for a worker.
+    fn is_queueing(&self) -> bool {
+        let state = self.lock();
+        state.lanes.values().any(|lane| !lane.apart && lane.waiting_weight().is_some())
     }
 
     /// Two workers may meet batches to hold at once: the first of them is where the pipeline stands.

@@ -140,15 +140,20 @@ fn kind(line: &Value) -> String {
     fate + events
 }
 
-fn manifest_changes(old: &Manifest, new: &Manifest) -> Vec<String> {
-    let value = |manifest: &Manifest| serde_json::to_value(manifest).unwrap_or_default();
+/// Says where two values differ, member by member.
+pub fn members(from: &Value, to: &Value) -> Vec<String> {
     let mut out = Vec::new();
-    changes(String::new(), Some(&value(old)), Some(&value(new)), &mut out);
+    changes(String::new(), Some(from), Some(to), &mut out);
     out
 }
 
+fn manifest_changes(old: &Manifest, new: &Manifest) -> Vec<String> {
+    let value = |manifest: &Manifest| serde_json::to_value(manifest).unwrap_or_default();
+    members(&value(old), &value(new))
+}
+
 /// What the new one wants beyond the old one, for whoever has to agree to it.
-fn grown(old: &Manifest, new: &Manifest) -> Vec<String> {
+pub fn grown(old: &Manifest, new: &Manifest) -> Vec<String> {
     let mut out = Vec::new();
     for name in new.capabilities.iter().filter(|name| !old.capabilities.contains(name)) {
         out.push(format!("has the capability {name}"));

@@ -14,13 +14,15 @@ use super::place::Place;
 
 /// From the connection to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// The agent itself answers after a minute.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(65);
 /// The ledger of a thousand pipelines has less.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// The body at `path` of the agent at `address` (`http://IP:PORT`). Blocks. An error says what failed.
 pub fn get(address: &str, path: &str) -> Result<Vec<u8>, String> {
     let request = Request::get(path).body(Full::default());
-    match exchange(address, request)? {
+    match exchange(address, request, TIMEOUT)? {
         (StatusCode::OK, body) => Ok(body),
         (status, _) => Err(format!("it answers {status}")),
     }
@@ -33,16 +35,36 @@ pub fn post(place: &Place, path: &str, json: Vec<u8>) -> Result<Vec<u8>, String>
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::AUTHORIZATION, format!("Bearer {}", place.token))
         .body(Full::from(json));
-    match exchange(&place.address, request)? {
-        (StatusCode::OK, body) => Ok(body),
-        (status, body) if body.is_empty() => Err(format!("it answers {status}")),
-        (_, body) => Err(String::from_utf8_lossy(&body).trim_end().to_owned()),
+    in_its_words(exchange(&place.address, request, TIMEOUT)?)
+}
+
+/// The body at `path` of an agent that wants to be shown its token. Blocks. An error says what failed, in the agent's own
+/// words where it has some.
+pub fn get_trusted(place: &Place, path: &str) -> Result<Vec<u8>, String> {
+    let token = format!("Bearer {}", place.token);
+    let request = Request::get(path).header(header::AUTHORIZATION, token).body(Full::default());
+    in_its_words(exchange(&place.address, request, TIMEOUT)?)
+}
+
+/// Asks for a reload, and waits for what becomes of it: whether it was refused, and the answer. Blocks.
+pub fn reload(address: &str) -> Result<(bool, Vec<u8>), String> {
+    let request = Request::post("/api/reload").body(Full::default());
+    let (status, body) = exchange(address, request, RELOAD_TIMEOUT)?;
+    Ok((status == StatusCode::OK, body))
+}
+
+fn in_its_words((status, body): (StatusCode, Vec<u8>)) -> Result<Vec<u8>, String> {
+    match status {
+        StatusCode::OK => Ok(body),
+        status if body.is_empty() => Err(format!("it answers {status}")),
+        _ => Err(String::from_utf8_lossy(&body).trim_end().to_owned()),
     }
 }
 
 fn exchange(
     address: &str,
     request: Result<Request<Full<Bytes>>, axum::http::Error>,
+    patience: Duration,
 ) -> Result<(StatusCode, Vec<u8>), String> {
     let mut request = request.map_err(|error| error.to_string())?;
     let socket: SocketAddr = address
@@ -54,8 +76,8 @@ fn exchange(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let asked = tokio::time::timeout(TIMEOUT, ask(socket, request)).await;
-        asked.unwrap_or_else(|_| Err(format!("no answer within {} s", TIMEOUT.as_secs())))
+        let asked = tokio::time::timeout(patience, ask(socket, request)).await;
+        asked.unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs())))
     })
 }
 

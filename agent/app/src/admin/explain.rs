@@ -98,7 +98,7 @@ pub struct Place {
 }
 
 /// Somebody who showed the token.
-struct Trusted;
+pub(super) struct Trusted;
 
 /// The path, for who shows the token.
 pub fn routes(token: Token) -> Router<Arc<AgentState>> {

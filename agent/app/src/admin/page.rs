@@ -4,6 +4,7 @@
 //! browser. Every text in it is escaped.
 
 mod html;
+mod shadows;
 mod style;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub fn draw(state: &AgentState) -> String {
     sinks(&mut html, &view);
     opensearch(&mut html, &view);
     plugins(&mut html, &view);
+    shadows::draw(&mut html, &view);
     html.links(&["/metrics", "/api/ledger", "/api/generation", "/healthz", "/readyz"]);
     html.finish()
 }

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use weir_buffer::ledger::Statement;
 
-use super::{Token, explain, page, plugins};
+use super::{Token, explain, page, plugins, shadow};
 use crate::metrics;
 use crate::reload::{Attempt, Busy, Outcome, Status, Trigger};
 use crate::state::AgentState;
@@ -63,7 +63,8 @@ pub fn routes(state: Arc<AgentState>, token: Token) -> Router {
         .route("/api/generation", get(generation))
         .route("/api/plugins", get(running_plugins))
         .route("/api/reload", post(reload))
-        .merge(explain::routes(token))
+        .merge(explain::routes(Arc::clone(&token)))
+        .merge(shadow::routes(token))
         .fallback(nothing_here)
         .layer(map_response(protect))
         .with_state(state)
@@ -150,7 +151,7 @@ async fn page(State(state): Shared) -> Response {
 async fn nothing_here() -> (StatusCode, &'static str) {
     (
         StatusCode::NOT_FOUND,
-        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/generation, /api/plugins, /api/reload and /api/explain\n",
+        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/generation, /api/plugins, /api/plugins/NAME/shadow, /api/reload and /api/explain\n",
     )
 }
 

@@ -52,7 +52,8 @@ fn examine(path: &Path) -> Report {
 /// Loads all plugins as the agent would, and lets them meet in their pipelines.
 fn load_plugins(config: &Config) -> Result<Plugins, Vec<Error>> {
     let plugins = plugins::load(config, cache_folder(config).as_deref()).map_err(|errors| errors.0)?;
-    let errors = check_pipelines(config, &plugins);
+    let mut errors = check_pipelines(config, &plugins);
+    errors.extend(check_shadows(config, &plugins));
     if errors.is_empty() { Ok(plugins) } else { Err(errors) }
 }
 
@@ -67,6 +68,16 @@ fn check_pipelines(config: &Config, plugins: &Plugins) -> Vec<Error> {
         }
     }
     errors
+}
+
+/// An agent runs without a shadow that cannot be loaded. Whoever checks a configuration wants to know of it.
+fn check_shadows(config: &Config, plugins: &Plugins) -> Vec<Error> {
+    let problem = |(name, loaded): (&weir_config::Name, &plugins::Loaded)| {
+        let error = loaded.candidate.as_ref()?.error()?;
+        let help = "the agent takes the configuration without the shadow; give another one, or remove it";
+        Some(config.error_at(&["plugins", name, "shadow"], error, Some(help.to_owned())))
+    };
+    plugins.iter().filter_map(problem).collect()
 }
 
 /// The agent's own cache of compiled plugins, where there is one that this user may use. A check leaves nothing behind

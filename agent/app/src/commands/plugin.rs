@@ -10,10 +10,12 @@ mod diff;
 mod inspect;
 mod new;
 mod progress;
+mod promote;
 mod pull;
 mod push;
 mod registry;
 mod sandbox;
+mod shadow;
 mod test;
 mod verify;
 
@@ -29,6 +31,8 @@ pub enum PluginCommand {
     Push(push::Arguments),
     Pull(pull::Arguments),
     Verify(verify::Arguments),
+    Shadow(shadow::Arguments),
+    Promote(promote::Arguments),
 }
 
 /// Does what the command line says.
@@ -43,5 +47,7 @@ pub fn run(command: PluginCommand) -> ExitCode {
         PluginCommand::Push(arguments) => push::run(&arguments),
         PluginCommand::Pull(arguments) => pull::run(&arguments),
         PluginCommand::Verify(arguments) => verify::run(&arguments),
+        PluginCommand::Shadow(arguments) => shadow::run(&arguments),
+        PluginCommand::Promote(arguments) => promote::run(&arguments),
     }
 }

@@ -43,9 +43,9 @@ impl Difference {
         difference
     }
 
-    /// Between the plugins of two generations: one that is the same is shared.
+    /// Between the plugins of two generations, with their shadows: one that is the same is shared.
     pub fn of_shared(old: &Plugins, new: &Plugins) -> Difference {
-        Difference::between(old, new, |old, new| std::sync::Arc::ptr_eq(&old.plugin, &new.plugin))
+        Difference::between(old, new, crate::plugins::Loaded::is_same)
     }
 
     /// Whether both are the same.

@@ -13,6 +13,7 @@ use weir_event::transform::Transform;
 use weir_host::{OnError, Plugin};
 use weir_pipeline::Intake;
 use weir_pipeline::pipeline::{FaultPolicy, Output, Pipeline, Purpose, Stage};
+use weir_pipeline::shadow::Slot;
 use weir_pipeline::workers::Route;
 
 use super::sinks::{self, Face, dead_letters_of};
@@ -38,7 +39,7 @@ struct Running {
 #[derive(Clone)]
 struct Spec {
     pipeline: weir_config::Pipeline,
-    plugins: Vec<Arc<Plugin>>,
+    plugins: Vec<(Arc<Plugin>, Arc<Slot>)>,
     /// Of each source what the pipeline has to do with.
     sources: Vec<(Name, weir_config::Parser, Option<String>)>,
     outputs: Vec<Way>,
@@ -114,8 +115,8 @@ impl Pipelines {
 }
 
 /// A plugin that cannot handle ordinary events.
-fn unfit(config: &Config, stage: &str, plugins: &[Arc<Plugin>]) -> weir_config::Error {
-    let plugin = plugins.iter().find(|plugin| plugin.name() == stage);
+fn unfit(config: &Config, stage: &str, plugins: &[(Arc<Plugin>, Arc<Slot>)]) -> weir_config::Error {
+    let plugin = plugins.iter().map(|(plugin, _)| plugin).find(|plugin| plugin.name() == stage);
     let fault = plugin.and_then(|plugin| plugin.last_fault());
     let why = fault.map(|fault| format!(": {}: {}", fault.cause.name(), fault.detail)).unwrap_or_default();
     let message = format!("fails on the ordinary events that it was tried out with{why}");
@@ -156,7 +157,10 @@ impl Spec {
     fn of(config: &Config, plugins: &Plugins, sinks: &sinks::Prepared, name: &Name) -> Option<Spec> {
         let pipeline = config.pipelines.get(name)?;
         let plugin = |stage: &weir_config::Stage| match stage {
-            weir_config::Stage::Plugin(plugin) => Some(Arc::clone(&plugins.get(plugin)?.plugin)),
+            weir_config::Stage::Plugin(plugin) => {
+                let loaded = plugins.get(plugin)?;
+                Some((Arc::clone(&loaded.plugin), Arc::clone(&loaded.slot)))
+            }
             #[cfg(feature = "bench-native")]
             weir_config::Stage::BenchW1 => None,
         };
@@ -177,7 +181,7 @@ impl Spec {
 
     fn is_same(&self, other: &Spec) -> bool {
         let same_plugins = self.plugins.len() == other.plugins.len()
-            && self.plugins.iter().zip(&other.plugins).all(|(one, other)| Arc::ptr_eq(one, other));
+            && self.plugins.iter().zip(&other.plugins).all(|((one, _), (other, _))| Arc::ptr_eq(one, other));
         let same_outputs = self.outputs.len() == other.outputs.len()
             && self.outputs.iter().zip(&other.outputs).all(|(one, other)| one.is_same(other));
         self.pipeline == other.pipeline && self.sources == other.sources && same_plugins && same_outputs
@@ -209,7 +213,7 @@ fn build(
     for stage in &spec.pipeline.stages {
         match stage {
             weir_config::Stage::Plugin(name) => {
-                stages.extend(plugins.next().map(|plugin| plugin_stage(name, plugin)));
+                stages.extend(plugins.next().map(|(plugin, slot)| plugin_stage(name, plugin, slot)));
             }
             #[cfg(feature = "bench-native")]
             weir_config::Stage::BenchW1 => stages.push(bench_stage()),
@@ -250,14 +254,14 @@ fn build(
     Ok(Running { spec, pipeline: Arc::new(pipeline), intakes })
 }
 
-fn plugin_stage(name: &Name, plugin: &Arc<Plugin>) -> Stage {
+fn plugin_stage(name: &Name, plugin: &Arc<Plugin>, slot: &Arc<Slot>) -> Stage {
     let on_fault = match plugin.on_error() {
         OnError::Pass => FaultPolicy::Handle(OnFault::Pass),
         OnError::Drop => FaultPolicy::Handle(OnFault::Drop),
         OnError::DeadLetter => FaultPolicy::Handle(OnFault::DeadLetter),
         OnError::Hold => FaultPolicy::Hold,
     };
-    let instances = Arc::clone(plugin);
+    let (instances, asked) = (Arc::clone(plugin), Arc::clone(plugin));
     Stage {
         name: (**name).into(),
         plan: plugin.plan().clone(),
@@ -269,6 +273,8 @@ fn plugin_stage(name: &Name, plugin: &Arc<Plugin>) -> Stage {
             };
             Box::new(instance) as Box<dyn Transform>
         }),
+        is_unwell: Box::new(move || asked.is_unwell()),
+        shadow: Arc::clone(slot),
     }
 }
 
@@ -280,6 +286,8 @@ fn bench_stage() -> Stage {
         plan: BenchW1::new().plan().clone(),
         on_fault: FaultPolicy::Handle(OnFault::Pass),
         make: Box::new(|_| Box::new(BenchW1::new())),
+        is_unwell: Box::new(|| false),
+        shadow: Arc::default(),
     }
 }
 

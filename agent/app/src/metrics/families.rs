@@ -271,6 +271,40 @@ pub const PLUGIN_MEMORY_LIMIT: Family = gauge(
     "The most that one instance may have; there is one for each worker.",
 );
 
+pub const SHADOW: Family = gauge(
+    "weir_plugin_shadow_info",
+    "plugin, name, version, digest",
+    "1, for each shadow that is loaded, by its own name and version and the SHA-256 of its artefact.",
+);
+pub const SHADOW_STATE: Family = gauge(
+    "weir_plugin_shadow_state",
+    "plugin, state",
+    "1 for the state that the plugin's shadow is in: running, off (it kept failing and is asked no more) or failed \
+     (it could not be loaded).",
+);
+pub const SHADOW_BATCHES: Family = counter(
+    "weir_plugin_shadow_batches_total",
+    "plugin, outcome",
+    "Batches that were due to be compared: compared, or skipped because batches waited for a worker (skipped_queue), \
+     the one before was still being compared (skipped_busy), or it was too large (skipped_large).",
+);
+pub const SHADOW_EVENTS: Family = counter(
+    "weir_plugin_shadow_events_total",
+    "plugin, result",
+    "Events that were compared, by how the shadow treated them against the plugin: same, kept_to_dropped, \
+     dropped_to_kept, other_reason, other_edits, other_events, faulted (the shadow could not handle it) or \
+     live_faulted (the plugin itself could not).",
+);
+pub const SHADOW_CPU: Family = counter(
+    "weir_plugin_shadow_cpu_seconds_total",
+    "plugin",
+    "CPU time that the shadow cost, without comparing.",
+);
+pub const SHADOW_ERRORS: Family =
+    counter("weir_plugin_shadow_errors_total", "plugin, cause", "Faults of the shadow, by cause.");
+pub const SHADOW_MEMORY: Family =
+    gauge("weir_plugin_shadow_memory_bytes", "plugin", "Memory of the shadow's instance.");
+
 pub const PROCESS_CPU: Family = counter("process_cpu_seconds_total", "", "CPU time of the agent.");
 pub const PROCESS_RESIDENT: Family =
     gauge("process_resident_memory_bytes", "", "Memory of the agent in RAM.");
@@ -352,6 +386,13 @@ pub const ALL: &[&Family] = &[
     &PLUGIN_MEMORY,
     &PLUGIN_MEMORY_PEAK,
     &PLUGIN_MEMORY_LIMIT,
+    &SHADOW,
+    &SHADOW_STATE,
+    &SHADOW_BATCHES,
+    &SHADOW_EVENTS,
+    &SHADOW_CPU,
+    &SHADOW_ERRORS,
+    &SHADOW_MEMORY,
     &PROCESS_CPU,
     &PROCESS_RESIDENT,
     &PROCESS_RESIDENT_PEAK,

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{FileReference, Text};
-use crate::types::{Artifact, FieldPath, Size};
+use crate::types::{Artifact, FieldPath, Share, Size};
 
 /// A sandboxed stage: a WebAssembly component and what it may do.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -38,6 +38,12 @@ pub(crate) struct Plugin {
     /// Whether an instance serves many batches.
     #[schemars(extend("default" = "shared"))]
     pub isolation: Option<Isolation>,
+    /// A candidate for the artifact's place: it is handed some of the same batches, with the same config, limits and
+    /// grants, and what it does with them is compared and goes nowhere. Signed by whom `verify` says, like the artifact.
+    pub shadow: Option<Text<Artifact>>,
+    /// Of how many of the plugin's batches the candidate sees a copy, at most.
+    #[schemars(extend("default" = "5%"))]
+    pub shadow_share: Option<Text<Share>>,
 }
 
 /// Whose signature counts.

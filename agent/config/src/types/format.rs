@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Address, Artifact, Endpoint, FieldPath, FilePath, Glob, IndexName, IndexTemplate, Label, LinePattern,
-    Name, Pattern, RegistryPrefix, Size, UserName, VariableName,
+    Name, Pattern, RegistryPrefix, Share, Size, UserName, VariableName,
 };
 use crate::error::Complaint;
 
@@ -34,7 +34,7 @@ pub(crate) struct Known {
     pub check: fn(&str) -> Result<(), Complaint>,
 }
 
-static FORMATS: [Known; 17] = [
+static FORMATS: [Known; 18] = [
     entry::<Address>(),
     entry::<Artifact>(),
     entry::<Duration>(),
@@ -49,6 +49,7 @@ static FORMATS: [Known; 17] = [
     entry::<Name>(),
     entry::<Pattern>(),
     entry::<RegistryPrefix>(),
+    entry::<Share>(),
     entry::<Size>(),
     entry::<UserName>(),
     entry::<VariableName>(),

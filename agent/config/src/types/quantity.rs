@@ -16,6 +16,10 @@ pub struct Size(u64);
 const SIZE_UNITS: [(&str, u64); 5] =
     [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
+/// A part of the whole, more than nothing and at most all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u32);
+
 const DURATION_UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
 /// Spellings from elsewhere and what they are here.
@@ -43,6 +47,79 @@ const OTHER_UNITS: [(&str, &str); 22] = [
     ("millis", "ms"),
     ("hours", "h"),
 ];
+
+// === impl Share ===
+
+impl Share {
+    /// So many percent, at most 100; at least a millionth.
+    pub const fn of_percent(percent: u32) -> Share {
+        Share(if percent == 0 {
+            1
+        } else if percent > 100 {
+            1_000_000
+        } else {
+            percent * 10_000
+        })
+    }
+
+    /// In millionths of the whole.
+    pub const fn millionths(self) -> u32 {
+        self.0
+    }
+}
+
+impl std::str::FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Share, String> {
+        Format::parse(text).map_err(|complaint: Complaint| complaint.message)
+    }
+}
+
+/// As it is written in a configuration.
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / 10_000, self.0 % 10_000);
+        match rest {
+            0 => write!(f, "{whole}%"),
+            _ => write!(f, "{whole}.{}%", format!("{rest:04}").trim_end_matches('0')),
+        }
+    }
+}
+
+impl Format for Share {
+    const NAME: &'static str = "Share";
+    const DESCRIPTION: &'static str =
+        "A share in percent, more than 0% and at most 100%, such as `5%` or `0.5%`.";
+    const PATTERN: Option<&'static str> = Some("^[0-9]{1,3}(\\.[0-9]{1,4})?%$");
+    const EXPECTED: &'static str = "a share such as 5%";
+
+    fn parse(text: &str) -> Result<Share, Complaint> {
+        let wrong = || {
+            let complaint = Complaint::new(format!("expected {}, found {}", Share::EXPECTED, quoted(text)));
+            match text.trim_end_matches('%').trim().parse::<f64>() {
+                Ok(number) if number > 0.0 && number <= 100.0 && !text.ends_with('%') => {
+                    complaint.help(format!("did you mean {}?", quoted(&format!("{number}%"))))
+                }
+                _ => complaint,
+            }
+        };
+        let number = text.strip_suffix('%').ok_or_else(wrong)?;
+        let (whole, rest) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |part: &str, most| {
+            (1..=most).contains(&part.len()) && part.bytes().all(|digit| digit.is_ascii_digit())
+        };
+        if !digits(whole, 3) || !digits(rest, 4) {
+            return Err(wrong());
+        }
+        let parse = |part: &str| part.parse::<u32>().map_err(|_| wrong());
+        let millionths = parse(whole)? * 10_000 + parse(&format!("{rest:0<4}"))?;
+        if !(1..=1_000_000).contains(&millionths) {
+            return Err(Complaint::new(format!("must be more than 0% and at most 100%, found {text}")));
+        }
+        Ok(Share(millionths))
+    }
+}
 
 // === impl Size ===
 

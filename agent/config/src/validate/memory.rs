@@ -20,6 +20,9 @@ const SINK_MEMORY: Size = Size::of_mib(16);
 /// Dead letters of one pipeline that wait to be written.
 pub const DEAD_LETTER_MEMORY: Size = Size::of_mib(4);
 
+/// Copies of batches and samples, while any plugin has a shadow.
+pub const SHADOW_MEMORY: Size = Size::of_mib(32);
+
 /// What `memory` and `workers` were given as, if they were.
 pub(super) struct Given {
     pub memory: Option<Size>,
@@ -29,6 +32,8 @@ pub(super) struct Given {
 /// What the parts of the configuration take, in bytes.
 pub(super) struct Parts {
     plugins_per_worker: u64,
+    /// One instance for each candidate, whatever the number of workers, and what comparing takes.
+    shadows: u64,
     sources: u64,
     sinks: u64,
 }
@@ -57,7 +62,7 @@ pub(super) fn share_out(
 /// nodes have many CPUs.
 fn workers_that_fit(memory: Size, parts: &Parts, context: &mut Context<'_>) -> NonZeroUsize {
     let cpus = context.host.cpus();
-    let left = memory.bytes().saturating_sub(parts.sources.saturating_add(parts.sinks));
+    let left = memory.bytes().saturating_sub(parts.needed_without_plugins());
     let fitting = left.checked_div(parts.plugins_per_worker).unwrap_or(u64::MAX);
     let fitting = usize::try_from(fitting).unwrap_or(usize::MAX);
     let workers = NonZeroUsize::new(fitting.min(cpus.get())).unwrap_or(NonZeroUsize::MIN);
@@ -76,8 +81,12 @@ fn check_fit(memory: Size, workers: NonZeroUsize, parts: &Parts, context: &mut C
     if needed <= memory.bytes() {
         return;
     }
+    let shadows = match parts.shadows {
+        0 => String::new(),
+        bytes => format!(", {} for shadows", shown(bytes)),
+    };
     let message = format!(
-        "{} is too small: {} for plugins (limits.memory × uses × {workers} workers), {} for sources and {} for sinks and dead letters make {}",
+        "{} is too small: {} for plugins (limits.memory × uses × {workers} workers){shadows}, {} for sources and {} for sinks and dead letters make {}",
         shown(memory.bytes()),
         shown(plugins),
         shown(parts.sources),
@@ -105,7 +114,11 @@ impl Parts {
     }
 
     fn needed(&self, workers: NonZeroUsize) -> u64 {
-        self.plugins(workers).saturating_add(self.sources).saturating_add(self.sinks)
+        self.plugins(workers).saturating_add(self.needed_without_plugins())
+    }
+
+    fn needed_without_plugins(&self) -> u64 {
+        self.shadows.saturating_add(self.sources).saturating_add(self.sinks)
     }
 
     pub fn of(
@@ -123,11 +136,15 @@ impl Parts {
         let of = |memory: Size, count: usize| memory.bytes().saturating_mul(count as u64);
         let buffer = |sink: &Sink| buffers.get(sink.buffer.as_ref()?).map(|buffer| buffer.memory);
         let sink = |sink: &Sink| buffer(sink).unwrap_or(SINK_MEMORY).bytes();
+        let shadows = plugins.values().filter(|plugin| plugin.shadow.is_some());
+        let candidates = shadows.map(|plugin| plugin.limits.memory.bytes());
+        let candidates = candidates.reduce(u64::saturating_add);
         let waiting = sinks.values().fold(0_u64, |sum, each| sum.saturating_add(sink(each)));
         Parts {
             plugins_per_worker: plugins
                 .iter()
                 .fold(0, |sum, (name, plugin)| sum.saturating_add(of(plugin.limits.memory, uses(name)))),
+            shadows: candidates.map_or(0, |bytes| bytes.saturating_add(SHADOW_MEMORY.bytes())),
             sources: of(SOURCE_MEMORY, sources.len()),
             sinks: waiting
                 .saturating_add(of(DEAD_LETTER_MEMORY, pipelines.len()))

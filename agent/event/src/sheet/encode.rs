@@ -125,7 +125,7 @@ impl Sheet {
     }
 
     /// Applies the passes but those that the encoder's own splice can apply.
-    fn prepare(&mut self, compiled: &Compiled, batch: &Batch, index: usize, passes: usize) {
+    pub(super) fn prepare(&mut self, compiled: &Compiled, batch: &Batch, index: usize, passes: usize) {
         while let Some(event) = self.events.get(index).copied() {
             let (_, upto) = compiled.program(event.applied as usize, passes, event.ways);
             if upto >= passes {

@@ -21,6 +21,10 @@ pub(super) struct Lane {
     pub pipeline: Option<Arc<Pipeline>>,
     /// Came with others being taken away, which may not be over yet.
     pub is_new: bool,
+    /// Is not the workers', but has a thread of its own.
+    pub apart: bool,
+    /// The version of the state at which that changed.
+    pub moved: u64,
     pub inbox: VecDeque<Job>,
     /// Turns that are owed to it, against its weight.
     pub credit: i64,

@@ -79,7 +79,14 @@ fn documents(output: &Output) -> Vec<i64> {
 
 /// A stage with this policy, whose instances `make` makes.
 fn stage(on_fault: FaultPolicy, make: impl Fn() -> Box<dyn Transform> + Send + Sync + 'static) -> Stage {
-    Stage { name: "stage".into(), plan: Plan::default(), on_fault, make: Box::new(move |_| make()) }
+    Stage {
+        name: "stage".into(),
+        plan: Plan::default(),
+        on_fault,
+        make: Box::new(move |_| make()),
+        is_unwell: Box::new(|| false),
+        shadow: Arc::default(),
+    }
 }
 
 /// Lets everything pass.
@@ -333,3 +340,5 @@ fn ordinary_events_tell_a_plugin_that_handles_nothing() {
     assert_eq!(pipeline(pass(), &ledger).try_out(), Ok(()));
     assert_eq!(pipeline(never(), &ledger).try_out(), Err("stage".into()));
 }
+
+mod apart;
