@@ -14,7 +14,6 @@
 //!    never have memory at the same time.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,14 +24,16 @@ use weir_buffer::segment::{Documents, Segment, Targets};
 
 use crate::checkpoint::{AckQueue, Checkpoints};
 use crate::pipeline::{Output, Pipeline};
-use crate::process::{Intake, Job, Processor};
+use crate::process::{Intake, Job};
 use crate::source::Outlet;
 use crate::thread;
 
+mod hands;
 mod health;
 mod lane;
 mod outlet;
 
+use hands::{Hands, Lanes};
 pub use health::Health;
 use lane::{Lane, Outcome, Turn, give_back};
 use outlet::PipelineOutlet;
@@ -72,7 +73,10 @@ struct Shared {
     ledger: Arc<Ledger>,
     checkpoints: Arc<Checkpoints>,
     state: Mutex<State>,
+    /// For workers, and for who waits for them to be done.
     changed: Condvar,
+    /// For sources that wait until the inboxes have room.
+    room: Condvar,
     health: Arc<Health>,
     /// By source, for as long as the agent lives: batches of one that was stopped may still be under way.
     acks: Mutex<BTreeMap<Arc<str>, Arc<AckQueue>>>,
@@ -87,6 +91,8 @@ struct State {
     outlets: BTreeMap<Arc<str>, u64>,
     /// Grows whenever a pipeline may have become superfluous.
     version: u64,
+    /// What workers work with, by worker, while nobody does.
+    hands: BTreeMap<usize, Hands>,
     /// By thread, the version whose superfluous pipelines it has let go of.
     tidied: BTreeMap<usize, u64>,
     /// How many workers there are to be.
@@ -118,6 +124,7 @@ impl Workers {
             checkpoints,
             state: Mutex::default(),
             changed: Condvar::new(),
+            room: Condvar::new(),
             health: Arc::default(),
             acks: Mutex::default(),
         });
@@ -164,7 +171,7 @@ impl Workers {
             let shared = Arc::downgrade(&self.shared);
             output.buffer.on_room(Arc::new(move || {
                 if let Some(shared) = shared.upgrade() {
-                    shared.notify();
+                    shared.notify_if_waiting();
                 }
             }));
         }
@@ -185,6 +192,7 @@ impl Workers {
         self.shared.try_held_again(&mut state);
         drop(state);
         self.shared.changed.notify_all();
+        self.shared.room.notify_all();
     }
 
     /// Pipelines that hold a batch try again with the plugins that they have.
@@ -193,12 +201,13 @@ impl Workers {
         self.shared.try_held_again(&mut state);
         drop(state);
         self.shared.changed.notify_all();
+        self.shared.room.notify_all();
     }
 
     /// Takes no more batches of a source; whoever waits to send one is told to end.
     pub fn close_source(&self, source: &str) {
         self.shared.lock().routes.remove(source);
-        self.shared.changed.notify_all();
+        self.shared.room.notify_all();
     }
 
     /// Whether documents may still come into this buffer.
@@ -220,6 +229,7 @@ impl Workers {
         let mut state = self.shared.lock();
         let number = state.outlets.entry(Arc::clone(&source)).or_default();
         *number += 1;
+        self.shared.room.notify_all();
         Box::new(PipelineOutlet::new(Arc::clone(&self.shared), Arc::clone(acks), source, *number))
     }
 
@@ -254,78 +264,33 @@ impl Workers {
 // === impl Shared ===
 
 impl Shared {
-    fn work(&self, worker: usize) {
-        let mut processors: BTreeMap<Arc<str>, Processor> = BTreeMap::new();
-        let mut seen = 0;
-        loop {
-            let (name, number, mut turn) = match self.next(worker, &mut seen) {
-                Next::Turn(name, number, turn) => (name, number, turn),
-                Next::Tidy(wanted) => {
-                    processors.retain(|_, processor| wanted.iter().any(|pipeline| processor.is_of(pipeline)));
-                    continue;
-                }
-                Next::End => return,
-            };
-            let pipeline = Arc::clone(&turn.job.pipeline);
-            // The instances of a pipeline that is no more go before others are made.
-            processors.retain(|of, processor| *of != name || processor.is_of(&pipeline));
-            let processor = processors.entry(Arc::clone(&name)).or_insert_with(|| Processor::new(&pipeline));
-            let job = &turn.job;
-            let is_queueing = || self.is_queueing();
-            let run = || processor.run(&job.batch, &job.intake, nanoseconds_now(), &is_queueing);
-            match catch_unwind(AssertUnwindSafe(run)) {
-                Ok(Ok(processed)) => turn.outcome = Outcome::Done(Box::new(processed)),
-                Ok(Err(held)) => {
-                    let (stage, suspects) = (&held.stage, held.suspects);
-                    tracing::error!(pipeline = %name, %stage, suspects, "pipeline holds a batch that the plugin cannot handle; it goes on after a reload with another configuration");
-                    self.hold(&name, number, Arc::clone(stage));
-                    turn.outcome = Outcome::Held;
-                }
-                Err(_) => {
-                    // The instance may be in any state; the next batch gets a new one.
-                    processors.remove(&name);
-                    self.health.count_panic();
-                    tracing::error!(pipeline = %name, "a worker failed; the batch stays unacked and is read again at the next start");
-                }
-            }
-            self.finish_turn(&name, number, *turn);
-        }
-    }
-
-    /// Waits for a batch whose documents have room.
-    fn next(&self, worker: usize, seen: &mut u64) -> Next {
-        let mut state = self.lock();
+    /// What there is to do for a worker: a batch whose documents have room, or what belongs to the order of things.
+    /// `None` where it has to wait.
+    fn next(&self, state: &mut State, worker: usize, seen: &mut u64, lanes: Lanes) -> Option<Next> {
         if state.tidied.insert(worker, *seen) != Some(*seen) {
             // Somebody may wait for that.
             self.changed.notify_all();
         }
-        let next = loop {
+        loop {
             if state.aborted || (worker >= state.workers && worker != APART) {
-                break Next::End;
+                return Some(Next::End);
             }
             if state.version != *seen {
                 *seen = state.version;
                 let here = state.lanes.values().filter(|lane| lane.apart == (worker == APART));
-                return Next::Tidy(here.flat_map(Lane::pipelines).cloned().collect());
+                return Some(Next::Tidy(here.flat_map(Lane::pipelines).cloned().collect()));
             }
-            if let Some(taken) = self.take(&mut state, worker) {
-                return taken;
+            if let Some(taken) = self.take(state, worker, lanes) {
+                return Some(taken);
             }
-            if state.version != *seen {
-                continue;
+            if state.version == *seen {
+                return (state.closed && !state.lanes.values().any(Lane::is_busy)).then_some(Next::End);
             }
-            if state.closed && !state.lanes.values().any(Lane::is_busy) {
-                break Next::End;
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        };
-        state.tidied.remove(&worker);
-        self.changed.notify_all();
-        next
+        }
     }
 
     /// Smooth weighted round robin over the pipelines that have something to do and room for it.
-    fn take(&self, state: &mut State, worker: usize) -> Option<Next> {
+    fn take(&self, state: &mut State, worker: usize, which: Lanes) -> Option<Next> {
         self.set_apart(state);
         let State { lanes, tidied, .. } = state;
         let mut waiting: Vec<(i64, Arc<str>)> = Vec::new();
@@ -334,7 +299,7 @@ impl Shared {
         let is_apart = worker == APART;
         for (name, lane) in lanes.iter_mut() {
             lane.is_new &= is_leaving;
-            if lane.is_new || lane.apart != is_apart {
+            if lane.is_new || lane.apart != is_apart || (which == Lanes::Light && !lane.pace.is_light()) {
                 continue;
             }
             let mut others = tidied.iter().filter(|(thread, _)| (**thread == APART) != is_apart);
@@ -353,7 +318,7 @@ impl Shared {
             lane.credit = lane.credit.min(total);
             let Some((number, turn)) = lane.take() else { continue };
             lane.credit -= total;
-            self.changed.notify_all();
+            self.room.notify_all();
             return Some(Next::Turn(name, number, Box::new(turn)));
         }
         None
@@ -377,12 +342,6 @@ impl Shared {
         }
     }
 
-    /// Whether batches wait for a worker.
-    fn is_queueing(&self) -> bool {
-        let state = self.lock();
-        state.lanes.values().any(|lane| !lane.apart && lane.waiting_weight().is_some())
-    }
-
     /// Two workers may meet batches to hold at once: the first of them is where the pipeline stands.
     fn hold(&self, name: &Arc<str>, number: u64, stage: Arc<str>) {
         if let Some(lane) = self.lock().lanes.get_mut(name)
@@ -394,13 +353,15 @@ impl Shared {
     }
 
     /// Puts what is done in its place in the order and passes on what is next.
-    fn finish_turn(&self, name: &Arc<str>, number: u64, turn: Turn) {
+    fn finish_turn(&self, name: &Arc<str>, number: u64, turn: Turn, took: Duration) {
         let mut guard = self.lock();
         let state = &mut *guard;
+        let version = state.version;
         let Some(lane) = state.lanes.get_mut(name) else { return };
         if !lane.is_current(&turn.job.pipeline) {
             state.version += 1;
         }
+        lane.pace.note(took);
         lane.done.insert(number, turn);
         // Passed on under the lock, so that two workers cannot swap their documents. It only moves pointers.
         while let Some(turn) = lane.done.remove(&lane.next_out) {
@@ -421,8 +382,11 @@ impl Shared {
             self.try_lane_again(state, name);
         }
         state.lanes.retain(|_, lane| !lane.is_over());
+        let wakes = state.closed || state.version != version || state.waits();
         drop(guard);
-        self.changed.notify_all();
+        if wakes {
+            self.changed.notify_all();
+        }
     }
 
     /// Documents into the buffers, everything else into the ledger.
@@ -526,6 +490,15 @@ impl Shared {
         // Taken and let go, so that nobody is between looking and waiting.
         drop(self.lock());
         self.changed.notify_all();
+        self.room.notify_all();
+    }
+
+    /// For a batch that waits for room for its documents.
+    fn notify_if_waiting(&self) {
+        let waits = self.lock().waits();
+        if waits {
+            self.changed.notify_all();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

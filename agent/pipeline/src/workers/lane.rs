@@ -7,6 +7,7 @@ use std::sync::Arc;
 use weir_buffer::ledger::{Account, Entry, Ledger};
 
 use super::Route;
+use super::hands::Pace;
 use crate::pipeline::{Output, Pipeline};
 use crate::process::{Job, Processed};
 
@@ -40,6 +41,7 @@ pub(super) struct Lane {
     /// Everything that is parked is to be tried again as soon as nothing runs.
     pub tries_again: bool,
     pub running: usize,
+    pub pace: Pace,
     /// The pipelines of the batches that run.
     under_way: Vec<Arc<Pipeline>>,
 }

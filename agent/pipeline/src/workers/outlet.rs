@@ -44,7 +44,7 @@ impl PipelineOutlet {
 impl Outlet for PipelineOutlet {
     fn send(&mut self, batch: Batch, progress: Vec<Progress>) -> Result<(), Stopped> {
         let full = |state: &mut State| self.is_open(state) && !self.has_room(state);
-        let waited = self.shared.changed.wait_while(self.shared.lock(), full);
+        let waited = self.shared.room.wait_while(self.shared.lock(), full);
         let mut guard = waited.unwrap_or_else(PoisonError::into_inner);
         let state = &mut *guard;
         if !self.is_open(state) {
@@ -75,9 +75,12 @@ impl Outlet for PipelineOutlet {
                 ack: ack.share(),
             });
         }
+        let routes = self.routes(state).len();
         drop(guard);
+        // Whoever is done with it last gives its memory back, for the next batch.
+        drop(batch);
         ack.release();
-        self.shared.changed.notify_all();
+        self.shared.help(routes);
         Ok(())
     }
 
