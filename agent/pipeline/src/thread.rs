@@ -1,4 +1,8 @@
-//! Threads that must not take CPU time from the workers.
+//! What threads take of the CPU.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// For work whose delay holds back no more than the one pipeline that it is of.
 pub(crate) const LESS: i32 = 5;
@@ -10,4 +14,10 @@ pub(crate) fn lower_priority(nice: i32) {
     if let Err(error) = rustix::process::nice(nice) {
         tracing::debug!(%error, "cannot lower the priority of a thread");
     }
+}
+
+/// CPU time that the calling thread has used.
+pub(crate) fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -8,13 +8,14 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::lane::{Outcome, Turn};
 use super::{APART, Next, Shared, State, nanoseconds_now};
 use crate::process::Processor;
+use crate::thread::cpu_time;
 
-/// A pipeline that takes longer for a batch has it done by a worker: meanwhile its source reads on.
+/// A pipeline that takes more CPU time for a batch has it done by a worker: meanwhile its source reads on.
 const LIGHT: Duration = Duration::from_millis(2);
 /// So many batches are looked at before a pipeline counts as light.
 const LOOKED_AT: u32 = 16;
@@ -29,7 +30,7 @@ pub(super) struct Hands {
     pub seen: u64,
 }
 
-/// How long the batches of a pipeline take.
+/// How much CPU time the batches of a pipeline take.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
     mean: Duration,
@@ -151,7 +152,7 @@ impl Shared {
         let processor = processors.entry(Arc::clone(name)).or_insert_with(|| Processor::new(&pipeline));
         let job = &turn.job;
         let is_queueing = || self.lock().waits();
-        let begun = Instant::now();
+        let begun = cpu_time();
         let run = || processor.run(&job.batch, &job.intake, nanoseconds_now(), &is_queueing);
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(processed)) => turn.outcome = Outcome::Done(Box::new(processed)),
@@ -168,7 +169,7 @@ impl Shared {
                 tracing::error!(pipeline = %name, "a worker failed; the batch stays unacked and is read again at the next start");
             }
         }
-        self.finish_turn(name, number, turn, begun.elapsed());
+        self.finish_turn(name, number, turn, cpu_time().saturating_sub(begun));
     }
 }
 

@@ -342,3 +342,4 @@ fn ordinary_events_tell_a_plugin_that_handles_nothing() {
 }
 
 mod apart;
+mod light;
