@@ -300,9 +300,11 @@ fn in_braces(text: &str, entry: &Found) -> Option<Range<usize>> {
     // The last one takes the comma in front of it along.
     let before = text.get(..entry.key_at)?;
     let kept = before.trim_end_matches([' ', '\t', '\n', '\r']);
-    let comma = kept.strip_suffix(',')?;
-    // Behind a comment there is no comma to be found, and the text is left alone.
-    Some(comma.len()..entry.value.end)
+    match kept.strip_suffix(',') {
+        Some(comma) => Some(comma.len()..entry.value.end),
+        // Behind a comment the comma stays where it is, which is allowed in front of a brace.
+        None => Some(entry.key_at..entry.value.end),
+    }
 }
 
 #[cfg(test)]

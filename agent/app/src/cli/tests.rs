@@ -30,6 +30,8 @@ fn the_help_is_the_one_that_is_kept() {
         &["weir", "plugin", "push"],
         &["weir", "plugin", "pull"],
         &["weir", "plugin", "verify"],
+        &["weir", "plugin", "shadow"],
+        &["weir", "plugin", "promote"],
     ] {
         let help = Cli::try_parse_from([words, &["--help"]].concat()).unwrap_err().to_string();
         let name = format!("{}.txt", words.join("-"));

@@ -22,6 +22,7 @@ fn full() -> Json {
                   "multiline": {"start": "^a"}},
         },
         "plugins": {"p": {"artifact": "file:x", "config": {"a": [1]}, "on_error": "hold", "isolation": "fresh",
+            "shadow": "file:y", "shadow_share": "7.5%",
                           "limits": {"memory": "1MiB", "deadline": "1s", "output": "1MiB"},
                           "grants": {"fields": ["a"], "write": []}},
                     "q": {"artifact": "oci://r.example/a:1", "verify": {"key": {"file": "k"}}, "poll": "1m",

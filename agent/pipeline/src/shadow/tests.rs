@@ -319,7 +319,8 @@ fn one_that_has_given_up_is_asked_no_more() {
 /// A candidate whose host panics is a fault of the agent, and of nobody else's concern.
 #[test]
 fn a_panic_ends_the_comparison_and_nothing_else() {
-    let mut scene = Scene::new(1_000_000, scripted(["a", "b"], |_| panic!("on purpose")));
+    let mut scene =
+        Scene::new(1_000_000, scripted(["a", "b"], |_| std::panic::resume_unwind(Box::new("on purpose"))));
     scene.run(&["info"], false);
     wait(|| scene.shadow.is_off());
     assert!(scene.run(&["info"], false).contains("info"));

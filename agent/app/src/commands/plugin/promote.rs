@@ -28,10 +28,11 @@ Examples:
   weir plugin promote sampler -c weir.yaml --write     Change it where it is, and reload the agent
   weir plugin promote sampler -c weir.yaml --write next.yaml --accept-differences 2%
 
-The running agent is asked how the shadow compares. It is promoted only when enough events were compared, no
-more of them differ than is accepted, and it may do nothing more than the plugin may. Then `artifact` becomes
-the shadow, pinned by its digest where it comes from a registry; `shadow` and `shadow_share` go, and so does
-`poll` where there is no tag any more. Comments and order stay. Only a reload changes an agent.
+The running agent is asked how the shadow compares. It is promoted only when enough events were
+compared, no more of them differ than is accepted, and it may do nothing more than the plugin may.
+Then `artifact` becomes the shadow, pinned by its digest where it comes from a registry; `shadow`
+and `shadow_share` go, and so does `poll` where there is no tag any more. Comments and order stay.
+Only a reload changes an agent.
 
 Exit codes:
   0  promoted: printed, or written and, where it is the agent's own file, running

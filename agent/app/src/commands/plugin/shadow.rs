@@ -16,8 +16,8 @@ Examples:
   weir plugin shadow sampler -c weir.yaml
   weir plugin shadow sampler --data-dir /srv/weir --output json | jq '.samples[].members'
 
-A plugin with `shadow: oci://…` or `shadow: file:…` in the configuration is compared with it on some of the
-batches: the shadow is handed the same events, and what it makes of them goes nowhere.
+A plugin with `shadow: oci://…` or `shadow: file:…` in the configuration is compared with it on some
+of the batches: the shadow is handed the same events, and what it makes of them goes nowhere.
 
 Exit codes:
   0  every event that was compared would come out alike
