@@ -9,6 +9,9 @@ pub mod place;
 mod plugins;
 mod routes;
 mod server;
+pub mod status;
+pub mod tap;
+mod trusted;
 
 use std::fmt::Write as _;
 use std::io;

@@ -7,7 +7,7 @@
 mod agent;
 mod exposition;
 pub mod families;
-mod process;
+pub mod process;
 
 use exposition::Exposition;
 

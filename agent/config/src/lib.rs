@@ -33,5 +33,5 @@ pub use host::Host;
 pub use load::{load, load_on};
 pub use schema::schema;
 pub use secret::{SecretError, resolve_secrets};
-pub use types::{Glob, LinePattern, Name, Pattern, Size};
+pub use types::{Glob, LinePattern, Name, Pattern, Size, parse_duration};
 pub use validate::memory::DEAD_LETTER_MEMORY;

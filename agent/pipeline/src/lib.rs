@@ -9,6 +9,7 @@ pub mod pipeline;
 mod process;
 pub mod sink;
 pub mod source;
+pub mod tap;
 pub mod workers;
 
 pub use process::Intake;

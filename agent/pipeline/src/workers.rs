@@ -25,6 +25,7 @@ use crate::checkpoint::{AckQueue, Checkpoints};
 use crate::pipeline::{Output, Pipeline};
 use crate::process::{Intake, Job, Processor};
 use crate::source::Outlet;
+use crate::tap::Taps;
 
 mod health;
 mod lane;
@@ -67,6 +68,7 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     health: Arc<Health>,
+    taps: Arc<Taps>,
     /// By source, for as long as the agent lives: batches of one that was stopped may still be under way.
     acks: Mutex<BTreeMap<Arc<str>, Arc<AckQueue>>>,
 }
@@ -110,6 +112,7 @@ impl Workers {
             state: Mutex::default(),
             changed: Condvar::new(),
             health: Arc::default(),
+            taps: Arc::default(),
             acks: Mutex::default(),
         });
         let workers = Workers { shared, threads: Mutex::default() };
@@ -212,6 +215,11 @@ impl Workers {
         Arc::clone(&self.shared.health)
     }
 
+    /// Where events can be looked at on their way.
+    pub fn taps(&self) -> Arc<Taps> {
+        Arc::clone(&self.shared.taps)
+    }
+
     /// Takes no more batches, works off those that are there and ends the threads. What is held, or finds no room
     /// within `patience`, stays unacked. Blocks.
     pub fn finish(&self, patience: Duration) {
@@ -254,7 +262,8 @@ impl Shared {
             processors.retain(|of, processor| *of != name || processor.is_of(&pipeline));
             let processor = processors.entry(Arc::clone(&name)).or_insert_with(|| Processor::new(&pipeline));
             let job = &turn.job;
-            let run = || processor.run(&job.batch, &job.intake, nanoseconds_now());
+            let mut looking = self.taps.looking(&pipeline, &job.batch);
+            let run = || processor.run(&job.batch, &job.intake, nanoseconds_now(), looking.as_mut());
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(Ok(processed)) => turn.outcome = Outcome::Done(Box::new(processed)),
                 Ok(Err(held)) => {
@@ -269,6 +278,9 @@ impl Shared {
                     self.health.count_panic();
                     tracing::error!(pipeline = %name, "a worker failed; the batch stays unacked and is read again at the next start");
                 }
+            }
+            if let Some(looking) = looking {
+                looking.tell();
             }
             self.finish_turn(&name, number, *turn);
         }

@@ -38,7 +38,7 @@ pub fn draw(state: &AgentState) -> String {
     sinks(&mut html, &view);
     opensearch(&mut html, &view);
     plugins(&mut html, &view);
-    html.links(&["/metrics", "/api/ledger", "/api/generation", "/healthz", "/readyz"]);
+    html.links(&["/metrics", "/api/ledger", "/api/status", "/api/generation", "/healthz", "/readyz"]);
     html.finish()
 }
 
