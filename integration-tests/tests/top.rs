@@ -28,7 +28,15 @@ fn it_shows_what_happens_between_two_looks() {
 
     let once = node.weir(&["top", "-c", "weir.yaml", "--once", "--interval", "100ms"]);
     assert_eq!(once.code, Some(0), "{once}");
-    for part in ["PIPELINE", "all", "sampled sampler.level=debug: 0/s, 1 in all", "SINK", "SOURCE", "sampler", "ready"] {
+    for part in [
+        "PIPELINE",
+        "all",
+        "sampled sampler.level=debug: 0/s, 1 in all",
+        "SINK",
+        "SOURCE",
+        "sampler",
+        "ready",
+    ] {
         assert!(once.stdout.contains(part), "{part}: {once}");
     }
     assert!(!once.stdout.contains('\x1b'), "{once}");
@@ -36,14 +44,17 @@ fn it_shows_what_happens_between_two_looks() {
     // One object a line until it is ended; what happens meanwhile is in one of them.
     let command = node.command(&["top", "-c", "weir.yaml", "--interval", "200ms", "--output", "json"]);
     let (top, stdout) = Agent::spawn_piped(command, &node.path("data"));
-    let mut looks = BufReader::new(stdout).lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let mut looks =
+        BufReader::new(stdout).lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
     looks.next().unwrap();
     log.lines((0..50).map(|n| format!("{{\"level\":\"{}\"}}", if n % 5 == 0 { "debug" } else { "info" })));
     let mut counted = [0.0, 0.0, 0.0];
     while counted[0] < 49.5 || counted[1] < 39.5 {
         let look = looks.next().unwrap();
         let (seconds, pipeline) = (look["agent"]["seconds"].as_f64().unwrap(), &look["pipelines"][0]);
-        for (sum, key) in counted.iter_mut().zip(["read_per_second", "delivered_per_second", "dropped_per_second"]) {
+        for (sum, key) in
+            counted.iter_mut().zip(["read_per_second", "delivered_per_second", "dropped_per_second"])
+        {
             *sum += pipeline[key].as_f64().unwrap() * seconds;
         }
         let bound = &look["agent"]["memory_bound_bytes"];

@@ -127,7 +127,7 @@ impl PluginHost {
             && before.own == own
             && before.content == content
         {
-            before.plugin.renew_provenance(artifact);
+            before.plugin.renew_provenance(artifact.provenance().cloned());
             return Ok(before.clone());
         }
         let spec = PluginSpec {

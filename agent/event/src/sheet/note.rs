@@ -1,7 +1,7 @@
 //! Noting: the edits of single rows that a stage answered with, to wait for the encoder where they can.
 
-use super::apply::Applied;
 use super::Sheet;
+use super::apply::Applied;
 use crate::batch::Batch;
 use crate::column::Kind;
 use crate::edit::{self, Compiled, Operation, Program, StageParts, Ways, one_line};

@@ -45,9 +45,7 @@ impl Looking {
             let stage = match &watch.wish.after {
                 After::Source | After::End => None,
                 // A pipeline without such a stage has nothing to show.
-                After::Stage(name) => {
-                    Some(pipeline.stages.iter().position(|stage| *stage.name == **name)?)
-                }
+                After::Stage(name) => Some(pipeline.stages.iter().position(|stage| *stage.name == **name)?),
             };
             let rows = watch.choose(batch);
             let followed = rows.clone();

@@ -121,13 +121,8 @@ fn seen(tap: &mut Tap) -> Vec<String> {
     lines
 }
 
-const TEXTS: [&str; 5] = [
-    r#"{"do":"pass"}"#,
-    r#"{"do":"drop"}"#,
-    r#"{"do":"fail"}"#,
-    r#"{"do":"make"}"#,
-    "no JSON",
-];
+const TEXTS: [&str; 5] =
+    [r#"{"do":"pass"}"#, r#"{"do":"drop"}"#, r#"{"do":"fail"}"#, r#"{"do":"make"}"#, "no JSON"];
 
 #[test]
 fn every_event_is_seen_once_where_it_is_looked_at() {

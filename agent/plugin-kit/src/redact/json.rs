@@ -4,9 +4,9 @@
 use serde_json::value::RawValue;
 use weir_event::json::write_string;
 
+use super::Redactor;
 use super::kept::{is_name, is_telling_number};
 use super::text::{redact_number, redact_value};
-use super::Redactor;
 
 /// Deeper values are replaced by null: no document has them.
 const MAX_DEPTH: usize = 100;

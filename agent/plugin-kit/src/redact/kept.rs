@@ -5,9 +5,9 @@ use weir_event::time::parse_rfc3339;
 /// Levels, output streams, methods and constants.
 const WORDS: [&str; 36] = [
     "trace", "debug", "info", "notice", "warn", "warning", "error", "err", "crit", "critical", "alert",
-    "emerg", "fatal", "panic", "verbose", "stdout", "stderr", "get", "head", "post", "put", "patch", "delete",
-    "options", "true", "false", "null", "none", "yes", "no", "on", "off", "ok", "success", "failure",
-    "unknown",
+    "emerg", "fatal", "panic", "verbose", "stdout", "stderr", "get", "head", "post", "put", "patch",
+    "delete", "options", "true", "false", "null", "none", "yes", "no", "on", "off", "ok", "success",
+    "failure", "unknown",
 ];
 /// Members whose numbers are levels.
 const LEVELS: [&str; 6] = ["level", "lvl", "severity", "severity_number", "loglevel", "log_level"];
@@ -24,7 +24,8 @@ pub fn is_word(text: &str) -> bool {
 /// Whether a text is a date with a time of day. A date alone may be somebody's birthday.
 pub fn is_time(text: &str) -> bool {
     let has_time_of_day = text.as_bytes().get(13) == Some(&b':');
-    let is_without_zone = || parse_rfc3339(format!("{}Z", text.replacen(' ', "T", 1).replace(',', ".")).as_bytes()).is_some();
+    let is_without_zone =
+        || parse_rfc3339(format!("{}Z", text.replacen(' ', "T", 1).replace(',', ".")).as_bytes()).is_some();
     has_time_of_day && text.len() <= 40 && (parse_rfc3339(text.as_bytes()).is_some() || is_without_zone())
 }
 

@@ -43,7 +43,14 @@ fn the_same_value_has_the_same_placeholder_under_one_key_only() {
 #[test]
 fn what_says_how_and_when_stays() {
     for kept in [
-        "error", "INFO", "stdout", "POST", "true", "", "2026-11-22T10:00:00.123456789Z", "2026-11-22 10:00:00,123",
+        "error",
+        "INFO",
+        "stdout",
+        "POST",
+        "true",
+        "",
+        "2026-11-22T10:00:00.123456789Z",
+        "2026-11-22 10:00:00,123",
     ] {
         assert_eq!(text::redact_value(&redactor(&[]), kept), kept);
     }
@@ -74,7 +81,10 @@ fn addresses_and_ids_stay_what_they_are() {
     let hidden = value(uuid);
     assert_ne!(hidden, uuid);
     assert!(hidden.chars().zip(uuid.chars()).all(|(one, other)| (one == '-') == (other == '-')), "{hidden}");
-    assert!(hidden.chars().all(|c| c == '-' || (c.is_ascii_hexdigit() && !c.is_ascii_uppercase())), "{hidden}");
+    assert!(
+        hidden.chars().all(|c| c == '-' || (c.is_ascii_hexdigit() && !c.is_ascii_uppercase())),
+        "{hidden}"
+    );
     assert_eq!(shape(&value("a.smith+x@example.org")), "a.aaaaa+a@aaaaaaa.aaa");
     for text in ["Zoë 東京 𝒳 😀", "ÄÖ"] {
         assert_eq!(value(text).len(), text.len());
@@ -84,7 +94,9 @@ fn addresses_and_ids_stay_what_they_are() {
 
 #[test]
 fn numbers_stay_numbers() {
-    for number in ["0", "-1", "12.50", "1e10", "-0.001", "1.5E-3", "18446744073709551615", "9223372036854775807"] {
+    for number in
+        ["0", "-1", "12.50", "1e10", "-0.001", "1.5E-3", "18446744073709551615", "9223372036854775807"]
+    {
         let redacted = text::redact_number(&redactor(&[]), number);
         assert_eq!(redacted.len(), number.len());
         let parsed: serde_json::Value = serde_json::from_str(&redacted).unwrap();
@@ -110,7 +122,10 @@ fn no_spelling_gets_past_it() {
     ];
     for text in cases {
         let redacted = redactor(&[]).text(text);
-        assert!(!redacted.to_lowercase().contains("alice") && !redacted.contains("0041lice"), "{text}: {redacted}");
+        assert!(
+            !redacted.to_lowercase().contains("alice") && !redacted.contains("0041lice"),
+            "{text}: {redacted}"
+        );
     }
     let deep = format!("{}\"Alice\"{}", "{\"a\":".repeat(300), "}".repeat(300));
     assert!(!redactor(&[]).text(&deep).contains("Alice"));
@@ -141,7 +156,10 @@ fn lines_keep_what_parsers_look_at() {
     let klog = "E1122 10:00:00.123456       7 server.go:42] \"Failed\" pod=\"shop/cart-1\"";
     let redacted = redactor(&[]).text(klog);
     assert!(redacted.starts_with("E1122 10:00:00.123456       "), "{redacted}");
-    assert!(redacted.contains("] \"") && redacted.contains("pod=\"") && !redacted.contains("shop"), "{redacted}");
+    assert!(
+        redacted.contains("] \"") && redacted.contains("pod=\"") && !redacted.contains("shop"),
+        "{redacted}"
+    );
     assert_eq!(shape(&redacted), shape(klog));
 
     let plain = "2026-11-22 10:00:00.123 [ERROR] Payment of Alice failed";

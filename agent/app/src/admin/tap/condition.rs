@@ -83,11 +83,14 @@ mod tests {
 
     #[test]
     fn members_are_found_however_they_are_written() {
-        let document = br#"{"level":"error","a":{"b":{"c":7}},"d.e":true,"list":[{"id":"x"},{"id":"y"}],"n":null}"#;
+        let document =
+            br#"{"level":"error","a":{"b":{"c":7}},"d.e":true,"list":[{"id":"x"},{"id":"y"}],"n":null}"#;
         for holds in ["level=error", "a.b.c=7", "d.e=true", "list.id=y", "n=null", "level!=info", "z!=1"] {
             assert!(Condition::all_hold(&[holds.parse().unwrap()], document), "{holds}");
         }
-        for not in ["level=err", "a.b=7", "lev=error", "level.=error", "list.id=z", "z=1", "a.b.c!=7", "z=null"] {
+        for not in
+            ["level=err", "a.b=7", "lev=error", "level.=error", "list.id=z", "z=1", "a.b.c!=7", "z=null"]
+        {
             assert!(!Condition::all_hold(&[not.parse().unwrap()], document), "{not}");
         }
         assert!(!Condition::all_hold(&["a=b".parse().unwrap()], b"no JSON"));

@@ -44,7 +44,8 @@ pub fn draw(columns: &[Column], rows: &[Row], width: usize, painter: Painter) ->
     for row in rows {
         let text = line(&row.cells);
         lines.push(row.style.map_or(text.clone(), |style| painter.paint(style, &text)));
-        lines.extend(row.notes.iter().map(|note| painter.paint(Style::Dim, cut(&format!("  {note}"), width))));
+        lines
+            .extend(row.notes.iter().map(|note| painter.paint(Style::Dim, cut(&format!("  {note}"), width))));
     }
     lines
 }

@@ -170,5 +170,8 @@ fn a_pipeline_that_is_gone_is_shown_while_something_waits() {
 fn numbers_are_short() {
     assert_eq!([0.0, 0.25, 9.94, 12.6, 12_345.0].map(rate), ["0", "0.2", "9.9", "13", "12 345"]);
     assert_eq!([0.0, 1_023.0, 1_536.0, 1e12].map(bytes), ["0 B", "1023 B", "1.5 KiB", "931 GiB"]);
-    assert_eq!([0.0, 4.25, 61.0, 3_600.0, 90_000.0, 1e6].map(age), ["-", "4.2 s", "61 s", "60 min", "25 h", "11 d"]);
+    assert_eq!(
+        [0.0, 4.25, 61.0, 3_600.0, 90_000.0, 1e6].map(age),
+        ["-", "4.2 s", "61 s", "60 min", "25 h", "11 d"]
+    );
 }
