@@ -267,7 +267,7 @@ impl Watch {
     }
 
     /// Hands events over as far as there is room. Never waits.
-    fn offer(&self, sightings: Vec<Sighting>) {
+    fn offer(&self, sightings: impl Iterator<Item = Sighting>) {
         for sighting in sightings {
             let bytes = sighting.bytes();
             let queued = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -152,9 +152,11 @@ fn watch(
             Some(message) if !message.is_empty() => Err(message),
             _ => Ok(watching),
         },
+        Err(error) if watching.written > 0 => {
+            Err(format!("the agent at {} broke off: {error}; {}", place.address, watching.summary()))
+        }
         Err(error) => {
-            let nothing_yet = watching.written == 0;
-            if let (Target::File(recording), true) = (&watching.target, nothing_yet) {
+            if let Target::File(recording) = &watching.target {
                 recording.remove();
             }
             Err(format!("the agent at {} shows nothing: {error}", place.address))

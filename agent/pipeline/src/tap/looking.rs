@@ -22,7 +22,8 @@ struct Looker {
     rows: Vec<u32>,
     /// Of these, what did not meet its end yet. A row is the event of the same number.
     followed: Vec<u32>,
-    sightings: Vec<Sighting>,
+    /// With the number of the event.
+    sightings: Vec<(u32, Sighting)>,
 }
 
 /// Where a batch is.
@@ -120,8 +121,10 @@ impl Looking {
 
     /// Hands over what was seen.
     pub fn tell(self) {
-        for Looker { watch, sightings, .. } in self.lookers {
-            watch.offer(sightings);
+        for Looker { watch, mut sightings, .. } in self.lookers {
+            // As they were read, wherever they met their end.
+            sightings.sort_by_key(|(event, _)| *event);
+            watch.offer(sightings.into_iter().map(|(_, sighting)| sighting));
         }
     }
 }
@@ -150,7 +153,7 @@ impl Looker {
         let Some(finished) = seen else { return };
         let Some(stream) = batch.streams().get(finished.stream as usize) else { return };
         let row = batch.rows().get(event as usize);
-        self.sightings.push(Sighting {
+        let sighting = Sighting {
             pipeline: Arc::clone(&pipeline.name),
             verdict,
             id: finished.id,
@@ -159,7 +162,8 @@ impl Looker {
             is_made: row.is_none(),
             document,
             text: row.filter(|_| self.watch.wish.with_text).map(|row| batch.content(row).to_vec()),
-        });
+        };
+        self.sightings.push((event, sighting));
     }
 
     /// Events that stages made so far of those that it looks at.

@@ -151,9 +151,9 @@ fn every_event_is_seen_once_where_it_is_looked_at() {
     assert_eq!(
         seen(&mut end),
         [
+            r#"kept {"do":"pass"}"#,
             r#"dropped by one: told {"do":"drop"}"#,
             r#"failed in one {"do":"fail"}"#,
-            r#"kept {"do":"pass"}"#,
             r#"kept {"do":"make"}"#,
             "kept no JSON",
             "kept made",
