@@ -4,48 +4,23 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 use std::fs;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use integration_tests::{
-    Authority, Ended, FaultProxy, Gate, KeyPair, Message, Node, PATIENCE, Registry, SignatureLayout, Verdict,
-    plugin, until, until_within,
+    Authority, Ended, FaultProxy, Gate, KeyPair, Message, Node, Registry, SignatureLayout, Verdict, plugin,
 };
 use serde_json::{Value, json};
+
+use registry_node::{OTHER_PLUGIN, PLUGIN, configure, node_with, push, verified_by, weir};
+
+mod registry_node;
 
 static CRANE: LazyLock<Registry> = LazyLock::new(Registry::of_crane);
 static REFERRERS: LazyLock<Registry> = LazyLock::new(Registry::with_referrers);
 static KEYS: LazyLock<KeyPair> = LazyLock::new(|| CRANE.generate_keys());
 static OTHER_KEYS: LazyLock<KeyPair> = LazyLock::new(|| CRANE.generate_keys());
-
-const PLUGIN: &str = "log-sampler";
-const OTHER_PLUGIN: &str = "field-filter";
-
-// === a node with one plugin ===
-
-/// A node with an event to read, whose plugin is this one. `more` follows in the plugin's map, `top` at the top level.
-fn configure(node: &Node, artifact: &str, more: &str, top: &str) {
-    node.write("in.log", "{\"level\":\"info\",\"message\":\"x\"}\n");
-    node.configure(&format!(
-        "sources:\n  in: {{type: file, include: [in.log], format: text}}\n\
-         plugins:\n  p: {{artifact: '{artifact}'{more}}}\n\
-         pipelines:\n  all: {{from: [in], stages: [p], to: [out]}}\n\
-         sinks:\n  out: {{type: file, path: out.ndjson}}\n{top}"
-    ));
-}
-
-fn node_with(artifact: &str, more: &str, top: &str) -> Node {
-    let node = Node::with_compiled(&[PLUGIN, OTHER_PLUGIN]);
-    configure(&node, artifact, more, top);
-    node
-}
-
-fn verified_by(keys: &Path) -> String {
-    format!(", verify: {{key: {{file: '{}'}}}}", keys.display())
-}
 
 /// It runs, and the event comes through.
 #[track_caller]
@@ -66,23 +41,6 @@ fn refuses(node: &Node, said: &[&str]) {
 }
 
 // === pushing and signing ===
-
-#[track_caller]
-fn weir(node: &Node, arguments: &[&str]) -> Value {
-    let ended = node.weir(&[arguments, &["--output", "json"]].concat());
-    assert_eq!(ended.code, Some(0), "{ended}");
-    serde_json::from_str(&ended.stdout).unwrap()
-}
-
-/// Pushes a plugin by `weir plugin push` and returns its digest.
-#[track_caller]
-fn push(registry: &Registry, name: &str, tag: &str, which: &str) -> String {
-    let reference = format!("oci://{}:{tag}", registry.repository(name));
-    let pushed = weir(&Node::new(), &["plugin", "push", plugin(which).to_str().unwrap(), &reference]);
-    let digest = pushed["digest"].as_str().unwrap().to_owned();
-    assert_eq!(pushed["pinned"], format!("{reference}@{digest}"));
-    digest
-}
 
 fn signature_tag(digest: &str) -> String {
     format!("{}.sig", digest.replace(':', "-"))
@@ -539,124 +497,4 @@ fn a_tag_stands_for_what_it_is_at_the_start() {
     gate.close();
     let ended = runs(&node);
     assert!(ended.log.contains(&second) && !ended.log.contains(&first), "{ended}");
-}
-
-/// What is signed goes to work; what is not leaves the old one running.
-#[test]
-fn a_running_agent_follows_a_tag_where_it_is_told_to_look() {
-    let first = push(&CRANE, "polled", "1", PLUGIN);
-    CRANE.sign("polled", &first, &KEYS, SignatureLayout::Tag);
-    let reference = format!("oci://{}:1", CRANE.repository("polled"));
-    let node = node_with(&reference, &format!("{}, poll: 1s", verified_by(&KEYS.public())), "");
-    let agent = node.start();
-    let labels = |digest: &str, from: &'static str| {
-        let digest = digest.to_owned();
-        [
-            ("plugin", "p".to_owned()),
-            ("digest", digest),
-            ("reference", reference.clone()),
-            ("from", from.to_owned()),
-        ]
-    };
-    let runs = |digest: &str, from: &'static str| {
-        let labels = labels(digest, from);
-        let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
-        agent.admin().metrics().find("weir_plugin_artifact_info", &labels) == Some(1.0)
-    };
-    assert!(runs(&first, "registry"));
-    let stale = agent.admin().metrics().value("weir_plugin_artifact_stale", &[("plugin", "p")]);
-    assert_eq!(stale, 0.0);
-    let second = push(&CRANE, "polled", "1", OTHER_PLUGIN);
-    until("what nobody signed is refused", || agent.log().contains("it is not signed"));
-    assert!(runs(&first, "registry"), "the old one does not run any more");
-    CRANE.sign("polled", &second, &KEYS, SignatureLayout::Bundle);
-    until("what is signed runs", || runs(&second, "registry"));
-    // However often it was looked at meanwhile.
-    let log = agent.log();
-    for told in ["the tag of a plugin has moved", "it is not signed"] {
-        assert_eq!(log.matches(told).count(), 1, "{told}: {log}");
-    }
-    let shown = agent.admin().get("/api/plugins").body;
-    let shown: Value = serde_json::from_str(&shown).unwrap();
-    let shown = &shown["plugins"][0];
-    assert_eq!((&shown["plugin"], &shown["name"]), (&json!("p"), &json!(OTHER_PLUGIN)));
-    let artifact = &shown["artifact"];
-    assert_eq!((&artifact["digest"], &artifact["reference"]), (&json!(second), &json!(reference)));
-    assert!(artifact["key"].as_str().unwrap().starts_with("sha256:"));
-    assert_eq!((&artifact["from"], &artifact["stale"]), (&json!("registry"), &json!(null)));
-    // The same component as another artefact is noted, and is no change.
-    let third = CRANE.push_by_crane("polled:1", &fs::read(plugin(OTHER_PLUGIN)).unwrap());
-    assert_ne!(second, third);
-    CRANE.sign("polled", &third, &KEYS, SignatureLayout::Tag);
-    until("the other name of the same is noted", || runs(&third, "cache"));
-    assert_eq!(agent.terminate().code, Some(0));
-}
-
-// === while an agent runs ===
-
-/// A gate in front of the registry, and whether the registry is down behind it.
-fn fallible_gate() -> (Gate, Arc<AtomicBool>) {
-    let is_down = Arc::new(AtomicBool::new(false));
-    let down = Arc::clone(&is_down);
-    let judge = move |_: &Message| match down.load(Ordering::Relaxed) {
-        true => Verdict::Answer(Message::answer(503, "Service Unavailable", "{}")),
-        false => Verdict::Pass,
-    };
-    (Gate::start(CRANE.socket(), judge, |_, _| {}), is_down)
-}
-
-#[test]
-fn a_tag_that_can_be_looked_up_again_is_not_stale_any_more() {
-    let digest = push(&CRANE, "flapping", "1", PLUGIN);
-    let (gate, is_down) = fallible_gate();
-    let reference = format!("oci://{}/{}:1", gate.address(), Registry::name("flapping"));
-    let node = node_with(&reference, ", poll: 1s", "");
-    let agent = node.start();
-    let is_stale = || agent.admin().metrics().value("weir_plugin_artifact_stale", &[("plugin", "p")]) == 1.0;
-    assert!(!is_stale());
-    for _ in 0..2 {
-        is_down.store(true, Ordering::Relaxed);
-        until("the tag is stale", is_stale);
-        let shown: Value = serde_json::from_str(&agent.admin().get("/api/plugins").body).unwrap();
-        let artifact = &shown["plugins"][0]["artifact"];
-        assert_eq!(artifact["digest"], json!(digest));
-        assert!(artifact["stale"].as_str().is_some_and(|why| why.contains("503")), "{artifact}");
-        is_down.store(false, Ordering::Relaxed);
-        until("the tag is right again", || !is_stale());
-    }
-    assert_eq!(agent.admin().generation()["generation"], 1);
-    agent.terminate();
-}
-
-#[test]
-fn what_was_refused_because_a_registry_was_down_is_tried_again() {
-    push(&CRANE, "later", "1", PLUGIN);
-    let (gate, is_down) = fallible_gate();
-    is_down.store(true, Ordering::Relaxed);
-    let reference = format!("oci://{}/{}:1", gate.address(), Registry::name("later"));
-    let node = Node::with_compiled(&[PLUGIN]);
-    node.configure("sources: {in: {type: file, include: [in.log], format: text}}\npipelines: {all: {from: [in], to: [out]}}\nsinks: {out: {type: file, path: out.ndjson}}\n");
-    let agent = node.start();
-    let admin = agent.admin();
-    let next_try = || admin.metrics().value("weir_config_next_try_timestamp_seconds", &[]);
-    assert_eq!((next_try(), &admin.generation()["next_try"]), (0.0, &Value::Null));
-    configure(&node, &reference, "", "");
-    let (status, answer) = admin.reload();
-    assert_eq!(status, 422, "{answer}");
-    assert!(admin.generation()["next_try"].is_string() && next_try() > 0.0);
-    let told = || agent.log().matches("it is tried again by itself").count();
-    let at_first = told();
-    until("it is tried again", || admin.generation()["last_reload"]["trigger"] == "retry");
-    is_down.store(false, Ordering::Relaxed);
-    until_within(PATIENCE * 4, "it is taken", || admin.generation()["generation"] == 2);
-    let last = &admin.generation()["last_reload"];
-    assert_eq!((&last["trigger"], &last["outcome"]), (&json!("retry"), &json!("reloaded")));
-    assert_eq!((next_try(), &admin.generation()["next_try"]), (0.0, &Value::Null));
-    // The reasons are told once, however often it was tried.
-    assert!(at_first > 0 && told() == at_first, "{}", agent.log());
-    // What is wrong in the files is not tried again before they are others.
-    node.configure("sauces: {}\n");
-    assert_eq!(admin.reload().0, 422);
-    assert_eq!((next_try(), &admin.generation()["next_try"]), (0.0, &Value::Null));
-    agent.terminate();
 }

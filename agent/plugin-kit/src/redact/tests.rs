@@ -1,3 +1,5 @@
+//! What goes and what stays, and that no spelling gets a value past it.
+
 use super::*;
 
 const KEY: [u8; 64] = [7; 64];
