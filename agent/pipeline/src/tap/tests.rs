@@ -105,7 +105,9 @@ fn run(taps: &Taps, texts: &[&str]) -> Processed {
 /// What is there to be seen, as `verdict document-without-envelope`.
 fn seen(tap: &mut Tap) -> Vec<String> {
     let mut lines = Vec::new();
-    while let Ok(sighting) = tap.sightings.try_recv() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    while !tap.sightings.is_empty() {
+        let sighting = runtime.block_on(tap.next()).unwrap();
         let verdict = match &sighting.verdict {
             Verdict::Read => "read".to_owned(),
             Verdict::Kept => "kept".to_owned(),

@@ -102,7 +102,7 @@ app-logs  search  5 000        1 200      3 800      300   4.2 s  ok
 audit     search    1.0          1.0          0      300   4.2 s  held by enrich
   sampled sampler.level=debug: 0/s, 0 in all
 
-SINK    STATE    DOCS/s  BYTES/s  RETRIES/s             MEMORY                DISK  HELD  OLDEST
+SINK    STATE    DOCS/s  BYTES/s  RETRIES/s               MEMORY                DISK  HELD  OLDEST
 search  failing   1 200  293 KiB        0.5  1.0 MiB of 64.0 MiB  5.0 MiB of 2.0 GiB     7   4.2 s
 
 PLUGIN   VERSION  STATE        EVENTS/s  ns/EVENT    CPU  FAULTS/s   MEMORY
@@ -128,7 +128,7 @@ fn a_picture_fits_its_screen() {
     let lines: Vec<&str> = drawn.lines().collect();
     assert_eq!(lines.len(), 10);
     assert!(lines.iter().all(|line| line.chars().count() <= 40), "{drawn}");
-    assert_eq!(lines[9], "… 11 more lines");
+    assert_eq!(lines[9], "… 10 more lines");
 }
 
 #[test]
