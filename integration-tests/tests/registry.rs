@@ -8,14 +8,11 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use integration_tests::registry_node::{OTHER_PLUGIN, PLUGIN, configure, node_with, push, verified_by, weir};
 use integration_tests::{
     Authority, Ended, FaultProxy, Gate, KeyPair, Message, Node, Registry, SignatureLayout, Verdict, plugin,
 };
 use serde_json::{Value, json};
-
-use registry_node::{OTHER_PLUGIN, PLUGIN, configure, node_with, push, verified_by, weir};
-
-mod registry_node;
 
 static CRANE: LazyLock<Registry> = LazyLock::new(Registry::of_crane);
 static REFERRERS: LazyLock<Registry> = LazyLock::new(Registry::with_referrers);

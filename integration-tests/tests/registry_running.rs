@@ -6,14 +6,11 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use integration_tests::registry_node::{OTHER_PLUGIN, PLUGIN, configure, node_with, push, verified_by};
 use integration_tests::{
     Gate, KeyPair, Message, Node, PATIENCE, Registry, SignatureLayout, Verdict, plugin, until, until_within,
 };
 use serde_json::{Value, json};
-
-use registry_node::{OTHER_PLUGIN, PLUGIN, configure, node_with, push, verified_by};
-
-mod registry_node;
 
 static CRANE: LazyLock<Registry> = LazyLock::new(Registry::of_crane);
 static KEYS: LazyLock<KeyPair> = LazyLock::new(|| CRANE.generate_keys());

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use integration_tests::{Node, Registry, plugin};
 use serde_json::Value;
+
+use crate::artefacts::plugin;
+use crate::node::Node;
+use crate::registry::Registry;
 
 /// The plugin of most nodes.
 pub const PLUGIN: &str = "log-sampler";
