@@ -22,6 +22,7 @@ mod node;
 mod opensearch;
 mod pod_log;
 mod registry;
+pub mod registry_node;
 mod reload_scenario;
 mod scenario;
 mod sequence;

@@ -4,14 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 use std::fs;
-use std::path::Path;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use integration_tests::registry_node::{OTHER_PLUGIN, PLUGIN, configure, node_with, push, verified_by, weir};
 use integration_tests::{
     Authority, Ended, FaultProxy, Gate, KeyPair, Message, Node, Registry, SignatureLayout, Verdict, plugin,
-    until,
 };
 use serde_json::{Value, json};
 
@@ -19,32 +18,6 @@ static CRANE: LazyLock<Registry> = LazyLock::new(Registry::of_crane);
 static REFERRERS: LazyLock<Registry> = LazyLock::new(Registry::with_referrers);
 static KEYS: LazyLock<KeyPair> = LazyLock::new(|| CRANE.generate_keys());
 static OTHER_KEYS: LazyLock<KeyPair> = LazyLock::new(|| CRANE.generate_keys());
-
-const PLUGIN: &str = "log-sampler";
-const OTHER_PLUGIN: &str = "field-filter";
-
-// === a node with one plugin ===
-
-/// A node with an event to read, whose plugin is this one. `more` follows in the plugin's map, `top` at the top level.
-fn configure(node: &Node, artifact: &str, more: &str, top: &str) {
-    node.write("in.log", "{\"level\":\"info\",\"message\":\"x\"}\n");
-    node.configure(&format!(
-        "sources:\n  in: {{type: file, include: [in.log], format: text}}\n\
-         plugins:\n  p: {{artifact: '{artifact}'{more}}}\n\
-         pipelines:\n  all: {{from: [in], stages: [p], to: [out]}}\n\
-         sinks:\n  out: {{type: file, path: out.ndjson}}\n{top}"
-    ));
-}
-
-fn node_with(artifact: &str, more: &str, top: &str) -> Node {
-    let node = Node::with_compiled(&[PLUGIN, OTHER_PLUGIN]);
-    configure(&node, artifact, more, top);
-    node
-}
-
-fn verified_by(keys: &Path) -> String {
-    format!(", verify: {{key: {{file: '{}'}}}}", keys.display())
-}
 
 /// It runs, and the event comes through.
 #[track_caller]
@@ -65,23 +38,6 @@ fn refuses(node: &Node, said: &[&str]) {
 }
 
 // === pushing and signing ===
-
-#[track_caller]
-fn weir(node: &Node, arguments: &[&str]) -> Value {
-    let ended = node.weir(&[arguments, &["--output", "json"]].concat());
-    assert_eq!(ended.code, Some(0), "{ended}");
-    serde_json::from_str(&ended.stdout).unwrap()
-}
-
-/// Pushes a plugin by `weir plugin push` and returns its digest.
-#[track_caller]
-fn push(registry: &Registry, name: &str, tag: &str, which: &str) -> String {
-    let reference = format!("oci://{}:{tag}", registry.repository(name));
-    let pushed = weir(&Node::new(), &["plugin", "push", plugin(which).to_str().unwrap(), &reference]);
-    let digest = pushed["digest"].as_str().unwrap().to_owned();
-    assert_eq!(pushed["pinned"], format!("{reference}@{digest}"));
-    digest
-}
 
 fn signature_tag(digest: &str) -> String {
     format!("{}.sig", digest.replace(':', "-"))
@@ -538,50 +494,4 @@ fn a_tag_stands_for_what_it_is_at_the_start() {
     gate.close();
     let ended = runs(&node);
     assert!(ended.log.contains(&second) && !ended.log.contains(&first), "{ended}");
-}
-
-/// What is signed goes to work; what is not leaves the old one running.
-#[test]
-fn a_running_agent_follows_a_tag_where_it_is_told_to_look() {
-    let first = push(&CRANE, "polled", "1", PLUGIN);
-    CRANE.sign("polled", &first, &KEYS, SignatureLayout::Tag);
-    let reference = format!("oci://{}:1", CRANE.repository("polled"));
-    let node = node_with(&reference, &format!("{}, poll: 1s", verified_by(&KEYS.public())), "");
-    let agent = node.start();
-    let labels = |digest: &str, from: &'static str| {
-        let digest = digest.to_owned();
-        [
-            ("plugin", "p".to_owned()),
-            ("digest", digest),
-            ("reference", reference.clone()),
-            ("from", from.to_owned()),
-        ]
-    };
-    let runs = |digest: &str, from: &'static str| {
-        let labels = labels(digest, from);
-        let labels = labels.each_ref().map(|(name, value)| (*name, value.as_str()));
-        agent.admin().metrics().find("weir_plugin_artifact_info", &labels) == Some(1.0)
-    };
-    assert!(runs(&first, "registry"));
-    let stale = agent.admin().metrics().value("weir_plugin_artifact_stale", &[("plugin", "p")]);
-    assert_eq!(stale, 0.0);
-    let second = push(&CRANE, "polled", "1", OTHER_PLUGIN);
-    until("what nobody signed is refused", || agent.log().contains("it is not signed"));
-    assert!(runs(&first, "registry"), "the old one does not run any more");
-    CRANE.sign("polled", &second, &KEYS, SignatureLayout::Bundle);
-    until("what is signed runs", || runs(&second, "registry"));
-    let shown = agent.admin().get("/api/plugins").body;
-    let shown: Value = serde_json::from_str(&shown).unwrap();
-    let shown = &shown["plugins"][0];
-    assert_eq!((&shown["plugin"], &shown["name"]), (&json!("p"), &json!(OTHER_PLUGIN)));
-    let artifact = &shown["artifact"];
-    assert_eq!((&artifact["digest"], &artifact["reference"]), (&json!(second), &json!(reference)));
-    assert!(artifact["key"].as_str().unwrap().starts_with("sha256:"));
-    assert_eq!((&artifact["from"], &artifact["stale"]), (&json!("registry"), &json!(null)));
-    // The same component as another artefact is noted, and is no change.
-    let third = CRANE.push_by_crane("polled:1", &fs::read(plugin(OTHER_PLUGIN)).unwrap());
-    assert_ne!(second, third);
-    CRANE.sign("polled", &third, &KEYS, SignatureLayout::Tag);
-    until("the other name of the same is noted", || runs(&third, "cache"));
-    assert_eq!(agent.terminate().code, Some(0));
 }

@@ -10,6 +10,9 @@ mod plugins;
 mod routes;
 mod server;
 pub mod shadow;
+pub mod status;
+pub mod tap;
+mod trusted;
 
 use std::fmt::Write as _;
 use std::io;

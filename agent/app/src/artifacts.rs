@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rand::Rng as _;
 use weir_config::{Config, Error, Name, Secret, Signing as Wanted};
-use weir_host::{Artifact, Provenance};
+use weir_host::{Artifact, Plugin, Provenance};
 use weir_manifest::MAX_ARTEFACT_BYTES;
 use weir_oci::{Cache, FetchError, Fetched, Origin, PublicKey, Reference, Settings, Signing};
 
@@ -120,7 +120,7 @@ impl Artifacts {
 }
 
 /// A plugin whose tag stands for something else than what runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moved {
     /// The plugin.
     pub plugin: Name,
@@ -129,17 +129,18 @@ pub struct Moved {
 }
 
 /// Looks at the tags of all plugins with `poll`, each as often as it says, and returns when one has moved. Never
-/// returns where there is none. A registry that does not answer is asked again the next time.
-pub async fn moved_tag(config: &Config, plugins: &Plugins) -> Moved {
+/// returns where there is none. A registry that does not answer is asked again the next time. What was `refused` is not
+/// told again: the reload is tried again by itself.
+pub async fn moved_tag(config: &Config, plugins: &Plugins, refused: &BTreeSet<Moved>) -> Moved {
     let mut polls = tokio::task::JoinSet::new();
     let shared = Arc::new(config.clone());
     for (name, plugin) in &config.plugins {
         let (weir_config::Artifact::Oci(reference), Some(every)) = (&plugin.artifact, plugin.poll) else {
             continue;
         };
-        let known = plugins.get(name).and_then(|loaded| Some(loaded.plugin.provenance()?.digest.clone()));
-        let Some(known) = known else { continue };
-        polls.spawn(poll(Arc::clone(&shared), name.clone(), reference.clone(), every, known));
+        let Some(plugin) = plugins.get(name).map(|loaded| Arc::clone(&loaded.plugin)) else { continue };
+        let refused = refused.clone();
+        polls.spawn(poll(Arc::clone(&shared), name.clone(), reference.clone(), every, plugin, refused));
     }
     match polls.join_next().await {
         Some(Ok(moved)) => moved,
@@ -152,15 +153,32 @@ async fn poll(
     plugin: Name,
     reference: Reference,
     every: Duration,
-    known: String,
+    running: Arc<Plugin>,
+    refused: BTreeSet<Moved>,
 ) -> Moved {
     let mut failing = false;
     loop {
         // Not all nodes at once.
         let jitter = rand::rng().random_range(0.9..1.1);
         tokio::time::sleep(every.mul_f64(jitter)).await;
-        match look(&config, &reference).await {
-            Ok(digest) if digest != known => return Moved { plugin, digest },
+        let looked = look(&config, &reference).await;
+        let Some(known) = running.provenance() else { return std::future::pending().await };
+        // Whether the tag could be looked up is known better now than at the last reload.
+        let stale = match &looked {
+            Ok(digest) if *digest == known.digest => Some(None),
+            Ok(_) => None,
+            Err(error) => Some(Some(error.clone())),
+        };
+        if let Some(stale) = stale.filter(|stale| *stale != known.stale) {
+            running.renew_provenance(Some(Arc::new(Provenance { stale, ..(*known).clone() })));
+        }
+        match looked {
+            Ok(digest) if digest != known.digest => {
+                let moved = Moved { plugin: plugin.clone(), digest };
+                if !refused.contains(&moved) {
+                    return moved;
+                }
+            }
             Err(error) if !failing => {
                 failing = true;
                 tracing::warn!(%plugin, %reference, error, "cannot look at a plugin's tag");

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::admin::explain::Question;
 use crate::commands::opensearch::Write;
 use crate::commands::plugin::{self, PluginCommand};
-use crate::commands::{check, explain, ledger, opensearch, run, schema};
+use crate::commands::{check, explain, ledger, opensearch, run, schema, tap, top};
 use crate::output::{self, Format};
 use crate::telemetry;
 
@@ -23,6 +23,8 @@ Examples:
   weir run -c weir.yaml --once     Read what is there, deliver it, print the ledger, end
   weir ledger -c weir.yaml         What became of every event
   weir explain -c weir.yaml '{\"level\":\"debug\"}'   What becomes of this one
+  weir top -c weir.yaml            What it does right now, by pipeline, sink and plugin
+  weir tap -c weir.yaml --limit 20     Events on their way, as it happens
   weir opensearch apply -c weir.yaml   Write the index templates
   weir plugin new geo-tags         The folder of a new plugin
   weir plugin push sampler.wasm oci://registry.example/team-a/sampler:1.0.0
@@ -166,6 +168,8 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    Tap(tap::Arguments),
+    Top(top::Arguments),
     /// Show what became of every event: from the running agent, else from its last checkpoint
     #[command(after_help = LEDGER_EXAMPLES)]
     Ledger {
@@ -276,6 +280,8 @@ pub fn main() -> ExitCode {
                 Err(code) => code,
             }
         }
+        Command::Tap(arguments) => tap::run(arguments),
+        Command::Top(arguments) => top::run(arguments),
         Command::Ledger { place: DataPlace { config: Some(config), .. }, output } => {
             ledger::of_config(&config, output.output)
         }

@@ -7,3 +7,5 @@ pub mod opensearch;
 pub mod plugin;
 pub mod run;
 pub mod schema;
+pub mod tap;
+pub mod top;

@@ -85,7 +85,7 @@ impl Live {
         let Surroundings { checkpoints, runtime, mode } = surroundings;
         let ledger = restored_ledger(&checkpoints);
         let workers = Workers::start(Arc::clone(&ledger), Arc::clone(&checkpoints), config.workers.get())?;
-        let state = Arc::new(AgentState::new(Arc::clone(&ledger), workers.health()));
+        let state = Arc::new(AgentState::new(Arc::clone(&ledger), workers.health(), workers.taps()));
         let sinks = Sinks::new(runtime, Arc::clone(&checkpoints), ledger)?;
         let sources = Sources::new(mode, Arc::clone(&checkpoints));
         Ok(Live {
@@ -187,6 +187,8 @@ impl Live {
                 .map(|(name, pipeline)| pipelines::view(name, pipeline))
                 .collect(),
             explainable: self.pipelines.explainable(),
+            memory: config.memory.bytes(),
+            workers: config.workers.get(),
             cluster: config.cluster.clone(),
             node: config.node.clone(),
         }

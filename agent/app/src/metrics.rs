@@ -7,7 +7,7 @@
 mod agent;
 mod exposition;
 pub mod families;
-mod process;
+pub mod process;
 mod shadows;
 
 use exposition::Exposition;

@@ -94,6 +94,15 @@ pub fn print(text: &str, code: ExitCode) -> ExitCode {
     }
 }
 
+/// Prints a part of a result that goes on. An empty error is for a reader that has seen enough.
+pub fn print_on(text: &str) -> Result<(), String> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => String::new(),
+        _ => format!("cannot write to standard output: {error}"),
+    })
+}
+
 /// Tells an error on standard error.
 pub fn complain(message: &str) {
     to_stderr(&format!("{} {message}", Painter::stderr().paint(Style::Red, "error:")));

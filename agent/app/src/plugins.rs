@@ -157,7 +157,7 @@ impl PluginHost {
             && before.own == own
             && before.content == content
         {
-            before.plugin.renew_provenance(artifact);
+            before.plugin.renew_provenance(artifact.provenance().cloned());
             return Ok(Loaded { candidate: None, ..before.clone() });
         }
         let loaded = self.load_plugin(name, &spec, &own, artifact);
@@ -203,7 +203,7 @@ impl PluginHost {
             && known.is_of(wanted, content)
         {
             if let (Some(plugin), Ok(artifact)) = (known.plugin(), artifact) {
-                plugin.renew_provenance(artifact);
+                plugin.renew_provenance(artifact.provenance().cloned());
             }
             return Arc::clone(known);
         }

@@ -3,9 +3,12 @@
 //! 1. Read one snapshot → schema → load every plugin → try the new pipelines out → put the whole generation to work. What
 //!    fails on the way leaves the old generation running.
 //! 2. One reload at a time. Whoever asked is told which generation runs now, not what was wished for.
-//! 3. What was seen already, taken or refused, is not read again because a file system says that something happened: its
+//! 3. What was refused for a cause that may lie elsewhere, such as a registry or a disk, is tried again by itself, less and
+//!    less often.
+//! 4. What was seen already, taken or refused, is not read again because a file system says that something happened: its
 //!    content decides. A person who asks is answered in any case.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,8 +21,10 @@ use crate::live::{Changes, Difference, Live, Trial};
 use crate::plugins::{self, Loaded, PluginHost, Plugins};
 use crate::{artifacts, artifacts::Moved};
 
+mod retry;
 mod watch;
 
+use retry::Retry;
 pub use watch::watch;
 
 /// So many may wait for their turn; they are mostly about the same change.
@@ -37,6 +42,8 @@ pub enum Trigger {
     Api,
     /// The tag of a plugin stands for another artefact.
     Tag,
+    /// What was refused before is tried again.
+    Retry,
 }
 
 /// What became of a reload.
@@ -81,6 +88,9 @@ pub struct Status {
     pub since: SystemTime,
     /// The last attempt to reload, whatever became of it.
     pub last_reload: Option<Attempt>,
+    /// When what was refused is tried again by itself.
+    #[serde(serialize_with = "as_rfc3339_or_null")]
+    pub next_try: Option<SystemTime>,
     /// When one last succeeded, or the agent started.
     #[serde(skip)]
     pub last_success: SystemTime,
@@ -124,6 +134,17 @@ pub struct Reloader {
     /// The plugins' artefacts of the configuration that was read last, and everything's content then.
     artifacts: Vec<weir_config::Plugin>,
     seen: Content,
+    /// When what was refused is tried again.
+    retry: Option<Retry>,
+    /// Digests that tags moved to, and that were not taken.
+    refused: BTreeSet<Moved>,
+}
+
+/// Why a configuration is not taken.
+struct Rejection {
+    errors: Errors,
+    /// The cause may lie outside of the configuration, and may be gone the next time.
+    may_pass: bool,
 }
 
 /// What a reload would read.
@@ -164,6 +185,7 @@ impl Default for Reloads {
             config_hash: String::new(),
             since: UNIX_EPOCH,
             last_reload: None,
+            next_try: None,
             last_success: UNIX_EPOCH,
             counts: outcomes.map(|outcome| (outcome, 0)),
         };
@@ -213,8 +235,9 @@ impl Reloads {
         })
     }
 
-    fn note(&self, attempt: &Attempt) {
+    fn note(&self, attempt: &Attempt, next_try: Option<SystemTime>) {
         let mut status = self.lock();
+        status.next_try = next_try;
         for (outcome, count) in &mut status.counts {
             *count += u64::from(*outcome == attempt.outcome);
         }
@@ -250,6 +273,8 @@ impl Reloader {
             config,
             plugins,
             reloads,
+            retry: None,
+            refused: BTreeSet::new(),
         };
         reloader.seen.artifacts = reloader.loaded_artifacts();
         reloader
@@ -258,10 +283,16 @@ impl Reloader {
     /// Serves requests, one after the other, for as long as somebody can ask; and looks at tags now and then.
     pub async fn serve(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut moved = Box::pin(self.moved_tag());
+        let mut again = Box::pin(retry::wait(self.retry));
         loop {
+            let mut moved_to = None;
             let request = tokio::select! {
                 request = requests.recv() => request,
-                moved = &mut moved => Some(moved_request(&moved)),
+                moved = &mut moved => {
+                    moved_to = Some(moved.clone());
+                    Some(moved_request(&moved))
+                }
+                () = &mut again => Some(Request { trigger: Trigger::Retry, reply: None }),
             };
             let Some(Request { trigger, reply }) = request else { return };
             let attempted = tokio::task::spawn_blocking(move || {
@@ -273,8 +304,14 @@ impl Reloader {
                 return;
             };
             self = back;
+            let is_rejected = attempt.as_ref().is_some_and(|attempt| attempt.outcome == Outcome::Rejected);
+            self.refused.extend(moved_to.filter(|_| is_rejected));
+            if attempt.is_some() {
+                again.set(retry::wait(self.retry));
+            }
             // Other attempts let the intervals between two looks at a tag go on.
-            if trigger == Trigger::Tag || attempt.as_ref().is_some_and(Attempt::has_reloaded) {
+            let is_settled = trigger == Trigger::Retry && !is_rejected;
+            if trigger == Trigger::Tag || is_settled || attempt.as_ref().is_some_and(Attempt::has_reloaded) {
                 moved.set(self.moved_tag());
             }
             if let (Some(reply), Some(attempt)) = (reply, attempt) {
@@ -284,8 +321,8 @@ impl Reloader {
     }
 
     fn moved_tag(&self) -> impl Future<Output = Moved> + use<> {
-        let (config, plugins) = (self.config.clone(), self.plugins.clone());
-        async move { artifacts::moved_tag(&config, &plugins).await }
+        let (config, plugins, refused) = (self.config.clone(), self.plugins.clone(), self.refused.clone());
+        async move { artifacts::moved_tag(&config, &plugins, &refused).await }
     }
 
     /// One reload; `None` where there is nothing that was not seen before. Blocks.
@@ -298,34 +335,44 @@ impl Reloader {
         self.seen = found;
         let result = self.reload();
         let seconds = began.elapsed().as_secs_f64();
+        let before = self.retry.take().filter(|_| trigger == Trigger::Retry);
         let (outcome, changes, errors) = match result {
             Ok(Some(changes)) => (Outcome::Reloaded, changes, Vec::new()),
             Ok(None) => (Outcome::Unchanged, Changes::default(), Vec::new()),
-            Err(Errors(errors)) => (Outcome::Rejected, Changes::default(), errors),
+            Err(Rejection { errors: Errors(errors), may_pass }) => {
+                self.retry = may_pass.then(|| Retry::behind(before));
+                (Outcome::Rejected, Changes::default(), errors)
+            }
         };
+        if outcome != Outcome::Rejected {
+            self.refused.clear();
+        }
         if outcome == Outcome::Reloaded {
             self.reloads.reloads.set_generation(&self.config.hash);
         }
         let attempt = Attempt { outcome, trigger, at: SystemTime::now(), seconds, errors, changes };
-        self.reloads.reloads.note(&attempt);
-        self.tell(&attempt);
+        let known = self.reloads.reloads.status().last_reload;
+        self.reloads.reloads.note(&attempt, self.retry.map(|retry| retry.time()));
+        self.tell(&attempt, known.as_ref());
         Some(attempt)
     }
 
     /// The changes, or none where the configuration is the one that runs.
-    fn reload(&mut self) -> Result<Option<Changes>, Errors> {
-        let (config, warnings) = weir_config::load(&self.path)?;
+    fn reload(&mut self) -> Result<Option<Changes>, Rejection> {
+        let of_itself = |errors| Rejection { errors, may_pass: false };
+        let may_pass = |errors| Rejection { errors, may_pass: true };
+        let (config, warnings) = weir_config::load(&self.path).map_err(of_itself)?;
         self.artifacts = config.plugins.values().cloned().collect();
         self.seen = Content::of(&self.path, &self.artifacts);
         self.seen.files = Some(config.hash.clone());
-        check_fixed(&self.config, &config)?;
-        let plugins = self.host.load(&config, &self.plugins)?;
+        check_fixed(&self.config, &config).map_err(of_itself)?;
+        let plugins = self.host.load(&config, &self.plugins).map_err(may_pass)?;
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         if config.hash == self.config.hash && Difference::of_shared(&self.plugins, &plugins).is_empty() {
             live.retry_held();
             return Ok(None);
         }
-        let changes = live.change(&config, &self.plugins, &plugins, Trial::Yes)?;
+        let changes = live.change(&config, &self.plugins, &plugins, Trial::Yes).map_err(may_pass)?;
         drop(live);
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -339,7 +386,7 @@ impl Reloader {
         self.plugins.values().map(Loaded::file_content).collect()
     }
 
-    fn tell(&self, attempt: &Attempt) {
+    fn tell(&self, attempt: &Attempt, before: Option<&Attempt>) {
         let (generation, config_hash) = (self.reloads.reloads.status().generation, &self.config.hash);
         let Attempt { outcome, trigger, seconds, errors, changes, .. } = attempt;
         match outcome {
@@ -352,6 +399,10 @@ impl Reloader {
                 ?trigger,
                 "nothing to reload: the configuration is the one that runs"
             ),
+            // Nothing that was not said already.
+            Outcome::Rejected if *trigger == Trigger::Retry && is_same(before, errors) => {
+                tracing::debug!(generation, "the configuration is still not taken");
+            }
             Outcome::Rejected => {
                 for error in errors {
                     tracing::error!(generation, "{error}");
@@ -362,9 +413,19 @@ impl Reloader {
                     errors = errors.len(),
                     "the configuration is not taken; the one before runs on"
                 );
+                if let Some(retry) = self.retry {
+                    let next_try = rfc3339(retry.time());
+                    tracing::warn!(next_try, "it is tried again by itself, less and less often");
+                }
             }
         }
     }
+}
+
+/// Whether these errors were told already.
+fn is_same(before: Option<&Attempt>, errors: &[Error]) -> bool {
+    let told = before.map(|before| before.errors.iter().map(ToString::to_string));
+    told.is_some_and(|told| told.eq(errors.iter().map(ToString::to_string)))
 }
 
 fn moved_request(moved: &Moved) -> Request {
@@ -406,6 +467,10 @@ fn check_fixed(old: &Config, new: &Config) -> Result<(), Errors> {
 
 fn as_rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*time))
+}
+
+fn as_rfc3339_or_null<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(rfc3339).serialize(serializer)
 }
 
 /// A time for people and programs.

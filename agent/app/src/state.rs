@@ -9,6 +9,7 @@ use weir_buffer::memory::MemoryTier;
 use weir_host::Plugin;
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
+use weir_pipeline::tap::Taps;
 use weir_pipeline::workers::Health;
 
 use crate::live::Explainable;
@@ -24,6 +25,8 @@ pub struct AgentState {
     pub ledger: Arc<Ledger>,
     /// What went wrong with pipelines.
     pub health: Arc<Health>,
+    /// Where events can be looked at on their way.
+    pub taps: Arc<Taps>,
     /// Whether it does its work.
     pub readiness: Readiness,
     /// Which configuration runs, and what became of others.
@@ -50,6 +53,10 @@ pub struct View {
     pub pipelines: Vec<PipelineView>,
     /// The pipelines themselves, to be asked what becomes of an event.
     pub explainable: Explainable,
+    /// What `memory` in the configuration says, in bytes.
+    pub memory: u64,
+    /// How many workers there are.
+    pub workers: usize,
     /// The cluster's name.
     pub cluster: String,
     /// The node's name.
@@ -73,11 +80,12 @@ pub struct PipelineView {
 
 impl AgentState {
     /// Of an agent that does nothing yet.
-    pub fn new(ledger: Arc<Ledger>, health: Arc<Health>) -> AgentState {
+    pub fn new(ledger: Arc<Ledger>, health: Arc<Health>, taps: Arc<Taps>) -> AgentState {
         AgentState {
             started: SystemTime::now(),
             ledger,
             health,
+            taps,
             readiness: Readiness::default(),
             reloads: Reloads::default(),
             view: RwLock::default(),

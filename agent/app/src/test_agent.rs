@@ -53,10 +53,12 @@ pub fn state() -> AgentState {
             sinks: name("local"),
         }],
         explainable: BTreeMap::new(),
+        memory: 256 << 20,
+        workers: 2,
         cluster: "dev".to_owned(),
         node: "node-1".to_owned(),
     };
-    let state = AgentState::new(ledger, Arc::default());
+    let state = AgentState::new(ledger, Arc::default(), Arc::default());
     state.reloads.set_generation(hash);
     state.show(view);
     state

@@ -173,12 +173,12 @@ fn find(text: &str, plugin: &str) -> Option<Vec<Found>> {
         let is_of_plugin = matches!(open.as_slice(), [top, section, _]
             if top.key.as_deref() == Some(SECTION) && section.key.as_deref() == Some(plugin));
         let scalar = match &event {
-            Event::Scalar(value, style, anchor, None) if *anchor == 0 => match style {
-                ScalarStyle::Plain | ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
-                    Some(value.to_string())
-                }
-                _ => None,
-            },
+            Event::Scalar(
+                value,
+                ScalarStyle::Plain | ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted,
+                0,
+                None,
+            ) => Some(value.to_string()),
             _ => None,
         };
         match event {

@@ -35,5 +35,5 @@ pub use host::Host;
 pub use load::{load, load_on};
 pub use schema::schema;
 pub use secret::{SecretError, resolve_secrets};
-pub use types::{Glob, LinePattern, Name, Pattern, Share, Size};
+pub use types::{Glob, LinePattern, Name, Pattern, Share, Size, parse_duration};
 pub use validate::memory::{DEAD_LETTER_MEMORY, SHADOW_MEMORY};

@@ -18,4 +18,4 @@ pub use name::Name;
 pub(crate) use name::{FieldPath, Label};
 pub use pattern::{LinePattern, Pattern};
 pub(crate) use place::{Address, Artifact, FilePath, RegistryPrefix};
-pub use quantity::{Share, Size};
+pub use quantity::{Share, Size, parse_duration};

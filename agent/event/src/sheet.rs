@@ -8,6 +8,7 @@
 mod apply;
 mod encode;
 mod load;
+mod look;
 mod note;
 mod rewrite;
 mod texts;
@@ -21,6 +22,7 @@ use crate::transform::{Call, Context};
 
 pub use apply::{Applied, Drops, MAX_NEW_EVENTS, OnFault};
 pub use encode::{Encoded, Finished};
+pub use look::Upto;
 pub use note::MAX_ROW_EDITS;
 pub use texts::Standing;
 

@@ -128,9 +128,9 @@ impl Plugin {
     }
 
     /// Notes that the same bytes were had once more: by another digest of their manifest, by another key, or by a
-    /// registry that was down before.
-    pub fn renew_provenance(&self, artifact: &Artifact) {
-        *self.provenance.lock().unwrap_or_else(PoisonError::into_inner) = artifact.provenance().cloned();
+    /// registry that was down before; or that its tag could be looked up, or could not.
+    pub fn renew_provenance(&self, provenance: Option<Arc<Provenance>>) {
+        *self.provenance.lock().unwrap_or_else(PoisonError::into_inner) = provenance;
     }
 
     /// What the artefact says of itself.

@@ -10,6 +10,7 @@ mod process;
 pub mod shadow;
 pub mod sink;
 pub mod source;
+pub mod tap;
 mod thread;
 pub mod workers;
 

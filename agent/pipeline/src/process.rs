@@ -14,6 +14,7 @@ use weir_event::transform::{Context, Handled, ReasonClass, Transform};
 
 use crate::explain::{Explanation, Fate, Step, as_if};
 use crate::pipeline::{FaultPolicy, Output, Pipeline, Purpose};
+use crate::tap::{At, Looking};
 
 /// How a pipeline takes up the events of one source.
 #[derive(Debug, Default)]
@@ -148,14 +149,15 @@ impl Processor {
         explanation
     }
 
-    /// Source → **stages → encode** → buffer. `now` in nanoseconds since the Unix epoch. While `is_queueing`, nothing is done
-    /// that could wait.
+    /// Source → **stages → encode** → buffer. `now` in nanoseconds since the Unix epoch. Who looks changes nothing; while
+    /// `is_queueing`, nothing is done that could wait.
     pub fn run(
         &mut self,
         batch: &Batch,
         intake: &Intake,
         now: i64,
         is_queueing: &dyn Fn() -> bool,
+        mut looking: Option<&mut Looking>,
     ) -> Result<Processed, Held> {
         let pipeline = Arc::clone(&self.pipeline);
         let compiled = &pipeline.compiled;
@@ -163,16 +165,31 @@ impl Processor {
         self.context.now = now;
         self.context.pressure = pipeline.pressure();
         self.sheet.load(compiled, &intake.parser, intake.time_field, batch);
+        if let Some(looking) = looking.as_deref_mut() {
+            looking.loaded(&mut At { pipeline: &pipeline, sheet: &mut self.sheet, batch });
+        }
         for (index, stage) in pipeline.stages.iter().enumerate() {
             Sheet::context(compiled, index, batch, &mut self.context);
             let Some(transform) = self.stages.get_mut(index) else { continue };
             let Some(call) = self.sheet.call(compiled, index, batch) else { break };
             let handled = transform.transform(call, &self.context);
-            let on_fault = on_fault(stage.on_fault, &stage.name, &handled)?;
+            let mut at = At { pipeline: &pipeline, sheet: &mut self.sheet, batch };
+            let on_fault = match on_fault(stage.on_fault, &stage.name, &handled) {
+                Ok(on_fault) => on_fault,
+                Err(held) => {
+                    if let Some(looking) = looking {
+                        looking.held(&mut at, index, &handled);
+                    }
+                    return Err(held);
+                }
+            };
             let offer = stage.shadow.get().and_then(|shadow| {
-                shadow.wants(&mut self.sheet, (compiled, index), batch, &self.context, is_queueing)
+                shadow.wants(at.sheet, (compiled, index), batch, &self.context, is_queueing)
             });
-            let applied = self.sheet.apply(compiled, index, batch, &handled, on_fault);
+            let applied = at.sheet.apply(compiled, index, batch, &handled, on_fault);
+            if let Some(looking) = looking.as_deref_mut() {
+                looking.behind(&mut at, index, &handled);
+            }
             book(&mut done.entries, &stage.name, &applied, on_fault);
             if applied.suspects.0 > 0 && on_fault == OnFault::DeadLetter {
                 self.write_dead_letters(&pipeline, &stage.name, batch, &mut done);
@@ -180,6 +197,9 @@ impl Processor {
             if let Some(offer) = offer {
                 offer.compare_with(handled);
             }
+        }
+        if let Some(looking) = looking {
+            looking.ended(&mut At { pipeline: &pipeline, sheet: &mut self.sheet, batch });
         }
         self.encode(&pipeline, batch, &mut done);
         Ok(done)

@@ -26,6 +26,7 @@ use crate::checkpoint::{AckQueue, Checkpoints};
 use crate::pipeline::{Output, Pipeline};
 use crate::process::{Intake, Job};
 use crate::source::Outlet;
+use crate::tap::Taps;
 use crate::thread;
 
 mod hands;
@@ -78,6 +79,7 @@ struct Shared {
     /// For sources that wait until the inboxes have room.
     room: Condvar,
     health: Arc<Health>,
+    taps: Arc<Taps>,
     /// By source, for as long as the agent lives: batches of one that was stopped may still be under way.
     acks: Mutex<BTreeMap<Arc<str>, Arc<AckQueue>>>,
 }
@@ -126,6 +128,7 @@ impl Workers {
             changed: Condvar::new(),
             room: Condvar::new(),
             health: Arc::default(),
+            taps: Arc::default(),
             acks: Mutex::default(),
         });
         let apart = {
@@ -236,6 +239,11 @@ impl Workers {
     /// What went wrong so far; it outlives the workers.
     pub fn health(&self) -> Arc<Health> {
         Arc::clone(&self.shared.health)
+    }
+
+    /// Where events can be looked at on their way.
+    pub fn taps(&self) -> Arc<Taps> {
+        Arc::clone(&self.shared.taps)
     }
 
     /// Takes no more batches, works off those that are there and ends the threads. What is held, or finds no room

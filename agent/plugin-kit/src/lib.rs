@@ -10,6 +10,7 @@ mod document;
 pub mod fixture;
 pub mod inspect;
 pub mod project;
+pub mod redact;
 mod replay;
 pub mod template;
 pub mod traffic;

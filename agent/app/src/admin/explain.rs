@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Json, State};
-use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Json, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Extension, Router};
@@ -22,6 +21,7 @@ use weir_plugin_kit::traffic::Event;
 
 use super::Token;
 use super::routes::off_the_reactor;
+use super::trusted::Trusted;
 use crate::state::{AgentState, View};
 
 /// An event in JSON, and a name or two.
@@ -96,9 +96,6 @@ pub struct Place {
     /// The index, where the sink has several.
     pub index: Option<String>,
 }
-
-/// Somebody who showed the token.
-pub(super) struct Trusted;
 
 /// The path, for who shows the token.
 pub fn routes(token: Token) -> Router<Arc<AgentState>> {
@@ -234,7 +231,7 @@ fn stage_answer(step: &Step) -> StageAnswer {
     }
 }
 
-fn policy_name(policy: FaultPolicy) -> &'static str {
+pub(super) fn policy_name(policy: FaultPolicy) -> &'static str {
     match policy {
         FaultPolicy::Handle(OnFault::Pass) => "pass",
         FaultPolicy::Handle(OnFault::Drop) => "drop",
@@ -261,28 +258,4 @@ fn raw(document: &[u8]) -> Box<RawValue> {
 fn nanoseconds(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     i64::try_from(since).unwrap_or(i64::MAX)
-}
-
-// === impl Trusted ===
-
-impl<S: Send + Sync> FromRequestParts<S> for Trusted {
-    type Rejection = (StatusCode, &'static str);
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Trusted, Self::Rejection> {
-        let token = parts.extensions.get::<Token>().cloned().unwrap_or_else(|| "".into());
-        let shown = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        if !token.is_empty() && is_same(shown.as_bytes(), token.as_bytes()) {
-            return Ok(Trusted);
-        }
-        Err((
-            StatusCode::UNAUTHORIZED,
-            "events are shown to who may read the agent's data_dir: send the token of its admin.json as `Authorization: Bearer TOKEN`\n",
-        ))
-    }
-}
-
-/// Whether two texts are the same, in a time that tells nothing about where they differ.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).fold(0, |sum, (one, other)| sum | (one ^ other)) == 0
 }

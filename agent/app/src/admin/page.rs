@@ -40,7 +40,7 @@ pub fn draw(state: &AgentState) -> String {
     opensearch(&mut html, &view);
     plugins(&mut html, &view);
     shadows::draw(&mut html, &view);
-    html.links(&["/metrics", "/api/ledger", "/api/generation", "/healthz", "/readyz"]);
+    html.links(&["/metrics", "/api/ledger", "/api/status", "/api/generation", "/healthz", "/readyz"]);
     html.finish()
 }
 

@@ -42,6 +42,15 @@ pub fn find(data_dir: &Path) -> Option<Place> {
     serde_json::from_slice(&text).ok()
 }
 
+/// What to say where no agent is found.
+pub fn nobody(data_dir: &Path) -> String {
+    format!(
+        "no agent runs with the data_dir {}: there is no {} that can be read; start one with `weir run`, or run this as who owns it",
+        data_dir.display(),
+        path(data_dir).display()
+    )
+}
+
 /// Writes down where this process listens.
 pub(super) fn write(data_dir: &Path, listens: SocketAddr, token: &str) -> io::Result<()> {
     let address = format!("http://{}", reachable(listens));

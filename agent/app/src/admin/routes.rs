@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use weir_buffer::ledger::Statement;
 
-use super::{Token, explain, page, plugins, shadow};
+use super::{Token, explain, page, plugins, shadow, status, tap};
 use crate::metrics;
 use crate::reload::{Attempt, Busy, Outcome, Status, Trigger};
 use crate::state::AgentState;
@@ -60,11 +60,13 @@ pub fn routes(state: Arc<AgentState>, token: Token) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/api/ledger", get(ledger))
+        .route("/api/status", get(whole_status))
         .route("/api/generation", get(generation))
         .route("/api/plugins", get(running_plugins))
         .route("/api/reload", post(reload))
-        .merge(explain::routes(Arc::clone(&token)))
-        .merge(shadow::routes(token))
+        .merge(explain::routes(Token::clone(&token)))
+        .merge(shadow::routes(Token::clone(&token)))
+        .merge(tap::routes(token))
         .fallback(nothing_here)
         .layer(map_response(protect))
         .with_state(state)
@@ -91,6 +93,11 @@ async fn metrics(State(state): Shared) -> Response {
 async fn ledger(State(state): Shared) -> Response {
     let statements = off_the_reactor(move || state.ledger.statements()).await;
     statements.map(|accounts| axum::Json(LedgerAnswer { accounts })).into_response()
+}
+
+/// Everything that is counted.
+async fn whole_status(State(state): Shared) -> Response {
+    off_the_reactor(move || status::of(&state)).await.map(axum::Json).into_response()
 }
 
 /// Which generation runs, and what became of the last reload.
@@ -151,7 +158,7 @@ async fn page(State(state): Shared) -> Response {
 async fn nothing_here() -> (StatusCode, &'static str) {
     (
         StatusCode::NOT_FOUND,
-        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/generation, /api/plugins, /api/plugins/NAME/shadow, /api/reload and /api/explain\n",
+        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/status, /api/generation, /api/plugins, /api/plugins/NAME/shadow, /api/reload, /api/explain and /api/tap\n",
     )
 }
 

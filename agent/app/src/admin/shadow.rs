@@ -17,7 +17,7 @@ use weir_pipeline::shadow::{Counts, Difference, Sample, Skipped, Treatment};
 use weir_plugin_kit::diff;
 
 use super::Token;
-use super::explain::Trusted;
+use super::trusted::Trusted;
 use crate::shadows::Candidate;
 use crate::state::{AgentState, View};
 

@@ -17,6 +17,8 @@ fn the_help_is_the_one_that_is_kept() {
         &["weir", "check"],
         &["weir", "ledger"],
         &["weir", "explain"],
+        &["weir", "tap"],
+        &["weir", "top"],
         &["weir", "opensearch", "plan"],
         &["weir", "opensearch", "apply"],
         &["weir", "plugin"],

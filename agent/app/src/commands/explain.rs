@@ -41,13 +41,7 @@ fn read_event() -> std::io::Result<String> {
 }
 
 fn ask(data_dir: &Path, question: &Question) -> Result<Answer, String> {
-    let place = place::find(data_dir).ok_or_else(|| {
-        format!(
-            "no agent runs with the data_dir {}: there is no {} that can be read; start one with `weir run`, or run this as who owns it",
-            data_dir.display(),
-            place::path(data_dir).display()
-        )
-    })?;
+    let place = place::find(data_dir).ok_or_else(|| place::nobody(data_dir))?;
     let json = serde_json::to_vec(question).map_err(|error| error.to_string())?;
     let answer = client::post(&place, "/api/explain", json)
         .map_err(|error| format!("the agent at {} cannot explain it: {error}", place.address))?;

@@ -42,6 +42,8 @@ pub fn generation(out: &mut Exposition, status: &Status) {
     let counts = status.counts.iter();
     let counts = counts.map(|(outcome, count)| Sample::count([("outcome", outcome.name())], *count));
     out.add(&f::CONFIG_RELOADS, counts);
+    let next_try = status.next_try.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    out.add(&f::CONFIG_NEXT_TRY, [Sample::new([], next_try.as_secs_f64())]);
 }
 
 /// The pipelines.

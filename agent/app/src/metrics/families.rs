@@ -76,6 +76,11 @@ pub const CONFIG_RELOADS: Family = counter(
     "outcome",
     "Reloads by what became of them: reloaded, unchanged or rejected.",
 );
+pub const CONFIG_NEXT_TRY: Family = gauge(
+    "weir_config_next_try_timestamp_seconds",
+    "",
+    "When a configuration that was not taken is tried again by itself, in seconds since the Unix epoch; 0 while none is.",
+);
 pub const READY: Family =
     gauge("weir_ready", "", "1 while the agent does its work, 0 while it starts or drains.");
 
@@ -231,7 +236,7 @@ pub const PLUGIN_ARTIFACT: Family = gauge(
 pub const PLUGIN_ARTIFACT_STALE: Family = gauge(
     "weir_plugin_artifact_stale",
     "plugin",
-    "1 while a tag could not be resolved at the last start or reload, and stands for what it stood for before.",
+    "1 while a tag could not be looked up the last time, and stands for what it stood for before.",
 );
 pub const PLUGIN_CALLS: Family = counter("weir_plugin_calls_total", "plugin", "Batches handed to it.");
 pub const PLUGIN_EVENTS: Family = counter("weir_plugin_events_total", "plugin", "Events handed to it.");
@@ -331,6 +336,7 @@ pub const ALL: &[&Family] = &[
     &CONFIG_RELOAD_SECONDS,
     &CONFIG_RELOAD_SUCCESS_TIME,
     &CONFIG_RELOADS,
+    &CONFIG_NEXT_TRY,
     &READY,
     &PIPELINE_HELD,
     &WORKER_PANICS,

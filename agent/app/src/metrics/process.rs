@@ -26,9 +26,16 @@ pub fn process(out: &mut Exposition, started: SystemTime) {
     out.add(&f::PROCESS_START, started.map(|since| Sample::new([], since.as_secs_f64())));
 }
 
-fn cpu_seconds() -> f64 {
+/// CPU time that this process used so far.
+pub fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Memory of this process in RAM; 0 where the system does not tell.
+pub fn resident_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    number(&status, "VmRSS:").unwrap_or_default() * 1024
 }
 
 /// A line `KEY NUMBER kB` of /proc/self/status.

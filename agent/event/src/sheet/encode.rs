@@ -86,7 +86,7 @@ impl Sheet {
     }
 
     /// With the edits of the first `passes`.
-    fn encode_one(
+    pub(super) fn encode_one(
         &mut self,
         compiled: &Compiled,
         batch: &Batch,

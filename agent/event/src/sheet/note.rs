@@ -1,7 +1,7 @@
 //! Noting: the edits of single rows that a stage answered with, to wait for the encoder where they can.
 
+use super::Sheet;
 use super::apply::Applied;
-use super::{Sheet, State};
 use crate::batch::Batch;
 use crate::column::Kind;
 use crate::edit::{self, Compiled, Operation, Program, StageParts, Ways, one_line};
@@ -100,10 +100,6 @@ impl Sheet {
             let how = planned.map_or(How::Foreign(&patch.edit), How::Planned);
             changes.push(Change { event, how });
         }
-    }
-
-    fn is_live(&self, event: u32) -> bool {
-        self.events.get(event as usize).is_some_and(|event| event.state == State::Live)
     }
 
     /// Takes the edits of one event: to `noted` where they can wait, else into its text. Returns how many were refused.

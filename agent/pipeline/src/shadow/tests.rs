@@ -278,7 +278,7 @@ fn few_samples_are_kept_and_they_are_the_last() {
 
 #[test]
 fn batches_are_skipped_while_others_wait_and_while_it_is_busy() {
-    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let (hold, held) = std::sync::mpsc::sync_channel::<()>(1);
     let candidate = move |level: &str| {
         let _ = held.recv_timeout(Duration::from_secs(60));
         live(level)

@@ -153,7 +153,9 @@ impl Shared {
         let job = &turn.job;
         let is_queueing = || self.lock().waits();
         let begun = cpu_time();
-        let run = || processor.run(&job.batch, &job.intake, nanoseconds_now(), &is_queueing);
+        let mut looking = self.taps.looking(&pipeline, &job.batch);
+        let run =
+            || processor.run(&job.batch, &job.intake, nanoseconds_now(), &is_queueing, looking.as_mut());
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(processed)) => turn.outcome = Outcome::Done(Box::new(processed)),
             Ok(Err(held)) => {
@@ -168,6 +170,9 @@ impl Shared {
                 self.health.count_panic();
                 tracing::error!(pipeline = %name, "a worker failed; the batch stays unacked and is read again at the next start");
             }
+        }
+        if let Some(looking) = looking {
+            looking.tell();
         }
         self.finish_turn(name, number, turn, cpu_time().saturating_sub(begun));
     }
