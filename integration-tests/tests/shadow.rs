@@ -360,7 +360,7 @@ fn a_shadow_from_a_registry_is_verified_and_pinned() {
     assert_eq!(told["state"], "failed", "nobody signed it: {told}");
     batch(&admin, &mut log, &MESSAGES);
 
-    registry.sign(&Registry::name("marker"), digest, &keys, SignatureLayout::Tag);
+    registry.sign("marker", digest, &keys, SignatureLayout::Tag);
     let (status, answer) = admin.reload();
     assert_eq!((status, &answer["outcome"]), (200, &json!("reloaded")), "{answer}");
     until_within(Duration::from_secs(60), "it is compared", || {
