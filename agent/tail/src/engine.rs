@@ -253,6 +253,12 @@ impl Engine {
         self.files.values().filter(|file| file.handle.is_some()).count()
     }
 
+    /// Whether a file with this inode is open.
+    #[cfg(test)]
+    pub(crate) fn has_open(&self, inode: u64) -> bool {
+        self.files.values().any(|file| file.id.inode == inode && file.handle.is_some())
+    }
+
     fn discover(&mut self, now: Now) -> Result<(), Stopped> {
         let first = self.rounds == 0 && self.files.is_empty();
         if (self.mode == Mode::Follow || first)
