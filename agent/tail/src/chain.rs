@@ -55,11 +55,8 @@ impl Chain {
         }
     }
 
-    /// Puts a file in its place among the members, and tells those before it that they have a successor.
-    pub(crate) fn insert(&mut self, number: FileNumber, files: &mut FileTable, now: Duration) {
-        if !self.members.contains(&number) {
-            self.members.push_back(number);
-        }
+    /// Puts the members in order, and tells those before the last that they have a successor.
+    pub(crate) fn sort(&mut self, files: &mut FileTable, now: Duration) {
         let order = |number: &FileNumber| files.get(number).map(|file| file.order.clone());
         self.members.make_contiguous().sort_by_key(order);
         let last = self.members.back().copied();

@@ -106,6 +106,8 @@ pub(crate) struct FollowedFile {
     pub touched: bool,
     /// Whether it began anew when it was found shorter than what was read of it.
     pub after_truncation: bool,
+    /// Until it is in the checkpoints: the key under which they know it.
+    pub goes_on: Option<FileKey>,
     streams: [Option<Arc<Stream>>; STREAMS],
     /// The streams' places in the batch with this number.
     pub stream_indices: (u64, [Option<u32>; STREAMS]),
@@ -155,6 +157,8 @@ pub(crate) struct Signs {
     pub checked_at: Option<Duration>,
     /// What it said.
     pub size: u64,
+    /// Its size when it was opened and found to begin as it is known to.
+    pub seen: u64,
     /// Of a compressed file that ends too early: its size on the disk, and since when it has that.
     pub settling: Option<(u64, Duration)>,
     /// The number of complete looks when it was finished.
@@ -244,6 +248,7 @@ pub(crate) struct Known {
     pub fingerprint: Fingerprint,
     pub progress: ReadProgress,
     pub after_truncation: bool,
+    pub goes_on: Option<FileKey>,
 }
 
 impl FollowedFile {
@@ -266,6 +271,7 @@ impl FollowedFile {
             last_batch: 0,
             touched: false,
             after_truncation: known.after_truncation,
+            goes_on: known.goes_on,
             streams: [const { None }; STREAMS],
             stream_indices: (0, [None; STREAMS]),
         }
@@ -341,10 +347,12 @@ impl FollowedFile {
         self.incarnation = incarnation;
         self.fingerprint = fingerprint;
         self.progress = ReadProgress { limit: self.progress.limit, ..ReadProgress::default() };
-        self.signs = Signs { seen_in: self.signs.seen_in, ..Signs::default() };
+        let Signs { seen_in, succeeded_at, .. } = self.signs;
+        self.signs = Signs { seen_in, succeeded_at, ..Signs::default() };
         self.last_batch = 0;
         self.touched = false;
         self.after_truncation = false;
+        self.goes_on = None;
         self.streams = [const { None }; STREAMS];
         self.stream_indices = (0, [None; STREAMS]);
     }

@@ -7,7 +7,7 @@ use weir_pipeline::source::{Mode, Stopped};
 
 use super::read::{Outcome, Tail};
 use super::{Engine, Next};
-use crate::chain::ChainNumber;
+use crate::chain::{Chain, ChainNumber};
 use crate::file::{FileNumber, FollowedFile, Phase};
 use crate::handle::{Handle, Packing};
 use crate::now::Now;
@@ -22,9 +22,6 @@ const CORRUPT_GZIP: &str = "corrupt_gzip";
 const BROKEN_GRACE: Duration = Duration::from_secs(60);
 /// A file at its end is asked for its size and links this often.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// Checkpoints whose files were not seen for this long since the start are forgotten. A folder that is mounted late
-/// should not cost them.
-const LOST_AFTER: Duration = Duration::from_secs(600);
 
 impl Engine {
     /// The first file of a chain has nothing more for now.
@@ -188,6 +185,11 @@ impl Engine {
     /// All files of a chain are finished: nothing more comes for its records.
     pub(super) fn end_chain(&mut self, chain: ChainNumber, now: Now) -> Result<Next, Stopped> {
         self.give_up_records(chain, now)?;
+        let waits = |chain: &Chain| chain.records.groups().next().is_some();
+        if self.chains.get(&chain).is_some_and(waits) {
+            // Where they end could not be noted.
+            return Ok(Next::Retry);
+        }
         if let Some(chain) = self.chains.remove(&chain) {
             self.by_path.remove(&chain.path);
         }
@@ -243,15 +245,11 @@ impl Engine {
     }
 
     fn forget_stale(&mut self, now: Now) {
-        if now.elapsed >= LOST_AFTER {
-            self.departed.clear();
-            let lost = self.previous.drain().flat_map(|(_, known)| known);
-            self.stale.extend(lost.map(|(key, _)| (key, 0)));
-        }
         let outgoing = &self.outgoing;
-        let safe: Vec<_> = self.stale.extract_if(.., |(_, batch)| outgoing.is_safe(*batch)).collect();
-        if !safe.is_empty() {
-            let keys: Vec<_> = safe.into_iter().map(|(key, _)| key).collect();
+        let safe = self.stale.extract_if(.., |(_, batch)| outgoing.is_safe(*batch));
+        let mut keys: Vec<_> = safe.map(|(key, _)| key).collect();
+        keys.extend(self.memory.forget(now.elapsed, |batch| outgoing.is_safe(batch)));
+        if !keys.is_empty() {
             self.checkpoints.forget(&self.name, &keys);
         }
     }

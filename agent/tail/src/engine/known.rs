@@ -41,9 +41,9 @@ impl Engine {
         }
         if moved
             && !is_finished
-            && let Some(chain) = self.chains.get_mut(&file.chain)
         {
-            chain.insert(number, &mut self.files, now.elapsed);
+            let chain = file.chain;
+            self.put_in_chain(chain, number, now);
             return Ok(());
         }
         let has_grown = file.packing == Packing::Plain && found.size != file.progress.offset;
@@ -74,9 +74,7 @@ impl Engine {
         file.chain = chain;
         file.chain_path.clone_from(&place.chain);
         file.order = place.order.clone();
-        if let Some(chain) = self.chains.get_mut(&chain) {
-            chain.insert(number, &mut self.files, now.elapsed);
-        }
+        self.put_in_chain(chain, number, now);
         Ok(())
     }
 
@@ -127,7 +125,8 @@ impl Engine {
 
     /// A file was replaced by one with the same inode: what is there now is a new file.
     pub(super) fn begin_anew(&mut self, number: FileNumber, now: Now) -> Result<(), Stopped> {
-        self.begin(number, 0, now)?;
+        let unread = self.files.get(&number).map_or(0, |file| file.signs.seen.saturating_sub(file.progress.offset));
+        self.begin(number, unread, now)?;
         self.register(now);
         Ok(())
     }
@@ -152,6 +151,7 @@ impl Engine {
             self.outgoing.lost(TRUNCATION, unread + left_out, file);
         }
         self.stale.push((file.key.clone(), file.last_batch));
+        self.stale.extend(file.goes_on.take().map(|key| (key, 0)));
         let first_seen = now.wall.max(file.first_seen + 1);
         let incarnation = match self.layout.incarnation() {
             Incarnation::FirstLine => None,

@@ -204,12 +204,11 @@ impl Engine {
         })
     }
 
-    /// Whether a file was truncated and filled again since it was last at its end. Container runtimes do not do
+    /// Whether a file was truncated and filled again since it was last looked at. Container runtimes do not do
     /// that, and their files are not asked.
     fn was_replaced(&self, number: FileNumber) -> bool {
         let Some(file) = self.files.get(&number) else { return false };
-        if !file.signs.at_end
-            || file.fingerprint.len == 0
+        if file.fingerprint.len == 0
             || file.packing == Packing::Gzip
             || self.layout.incarnation() == Incarnation::FirstLine
         {

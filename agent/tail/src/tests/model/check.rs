@@ -76,12 +76,19 @@ fn texts(event: &Event) -> Vec<String> {
 fn mangled(model: &Model, events: &[&Event]) -> HashSet<Line> {
     let mut mangled = HashSet::new();
     let written = model.writer.expected.iter().map(|text| lines_in(text));
-    for lines in events.iter().map(|event| lines_of(event)).chain(written) {
-        if lines.len() > 1 && lines.iter().any(|line| model.destroyed.contains(line)) {
-            mangled.extend(lines);
+    let together: Vec<Vec<Line>> = events.iter().map(|event| lines_of(event)).chain(written).collect();
+    loop {
+        let before = mangled.len();
+        for lines in together.iter().filter(|lines| lines.len() > 1) {
+            let is_hit = |line: &Line| model.destroyed.contains(line) || mangled.contains(line);
+            if lines.iter().any(is_hit) {
+                mangled.extend(lines);
+            }
+        }
+        if mangled.len() == before {
+            return mangled;
         }
     }
-    mangled
 }
 
 /// Within a run, what was written to one output of a container, or to one file, comes in the order of writing.
