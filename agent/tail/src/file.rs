@@ -157,6 +157,10 @@ pub(crate) struct Signs {
     pub checked_at: Option<Duration>,
     /// What it said.
     pub size: u64,
+    /// When it was written to last, as it said.
+    pub modified: (i64, i64),
+    /// The same, when it was last found to begin as it is known to.
+    pub verified: (i64, i64),
     /// Its size when it was opened and found to begin as it is known to.
     pub seen: u64,
     /// Of a compressed file that ends too early: its size on the disk, and since when it has that.
@@ -219,6 +223,7 @@ impl Signs {
     pub(crate) fn note(&mut self, stat: &rustix::fs::Stat, now: Duration) {
         self.checked_at = Some(now);
         self.size = u64::try_from(stat.st_size).unwrap_or(0);
+        self.modified = (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0));
         if stat.st_nlink == 0 {
             self.unlinked = true;
             self.deleted_at.get_or_insert(now);
@@ -373,6 +378,11 @@ pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
     Ok((file, metadata))
+}
+
+/// When a file was written to last.
+pub(crate) fn modified(metadata: &Metadata) -> (i64, i64) {
+    (metadata.mtime(), metadata.mtime_nsec())
 }
 
 /// Whether a path leads to this file.

@@ -220,7 +220,7 @@ impl Engine {
             file.packing == Packing::Plain
                 && file.phase != Phase::Finished
                 && file.path.parent() == packed.path.parent()
-                && (file.fingerprint.len == 0 || file.fingerprint.matches(head.as_slice()))
+                && may_begin_as(file, head)
                 && !is_there(&file.position())
         };
         let mut read = self.files.iter_mut().filter(|(_, file)| may_be(file));
@@ -367,6 +367,16 @@ impl Engine {
             let Some(found) = find_beside(&known) else { continue };
             self.admit(found, Welcome::Known, now);
         }
+    }
+}
+
+/// Whether what a followed file holds begins as a compressed one. It may have been truncated since it was last looked
+/// at; of one that is not open, and was empty when it was found, nobody knows.
+fn may_begin_as(file: &FollowedFile, packed: &Head) -> bool {
+    let plain = file.handle.as_ref().and_then(|handle| Head::read(handle, u64::MAX).ok());
+    match plain {
+        Some(plain) => plain.begins_as(packed),
+        None => file.fingerprint.len == 0 || file.fingerprint.matches(packed.as_slice()),
     }
 }
 

@@ -16,6 +16,8 @@ use crate::now::Now;
 const GRACE: Duration = Duration::from_secs(1);
 /// A compressed file that ends too early is taken for damaged when it did not change for so long.
 const PACKED_GRACE: Duration = Duration::from_secs(10);
+/// A record that is not complete at the end of a compressed file waits so long for a file with its rest.
+const RECORD_GRACE: Duration = Duration::from_secs(600);
 /// Why bytes of a compressed file are lost that cannot be decoded.
 const CORRUPT_GZIP: &str = "corrupt_gzip";
 /// A file that cannot be read is left for its successor after this long.
@@ -86,12 +88,14 @@ impl Engine {
             }
         }
         // The next file may not be found yet, and have the rest of a record.
-        let has_next = self.chains.get(&chain).is_some_and(|chain| chain.members.len() > 1);
+        let Some(members) = self.chains.get(&chain) else { return Ok(Next::Later) };
+        let has_next = members.members.len() > 1;
+        let grace = if members.records.outputs().is_empty() { PACKED_GRACE } else { RECORD_GRACE };
         let waited = self
             .files
             .get(&number)
             .map_or(Duration::MAX, |file| now.elapsed.saturating_sub(file.signs.read_at));
-        if !has_next && waited < PACKED_GRACE {
+        if !has_next && waited < grace {
             return Ok(Next::Later);
         }
         self.finish(chain, number, now)
@@ -152,11 +156,24 @@ impl Engine {
             file.signs.note(&stat, now.elapsed);
         }
         let is_fresh = file.signs.checked_at == Some(now.elapsed) && file.phase != Phase::New;
-        if !is_fresh || file.signs.size >= file.progress.offset {
+        if !is_fresh {
             return Ok(false);
         }
-        self.truncated(number, known_size, now)?;
-        Ok(true)
+        if file.signs.size < file.progress.offset {
+            self.truncated(number, known_size, now)?;
+            return Ok(true);
+        }
+        // Truncated and written to again, it may be as long as before.
+        let modified = file.signs.modified;
+        if file.signs.verified == modified {
+            return Ok(false);
+        }
+        file.signs.verified = modified;
+        let replaced = self.was_replaced(number);
+        if replaced {
+            self.begin_anew(number, now)?;
+        }
+        Ok(replaced)
     }
 
     /// Leaves a file for the next of its chain. What it ends with is an event also without a newline.
@@ -227,7 +244,8 @@ impl Engine {
             // A look that began later would have found what was made of it.
             let is_over = file.signs.deleted_at.is_some() && self.rounds > file.signs.finished_in;
             if is_over && is_safe {
-                self.stale.push((file.key.clone(), 0));
+                // What was made of it may be found only now.
+                self.memory.note_gone(file.key.clone(), file.position(), 0, now.elapsed);
                 self.by_id.remove(&file.id);
                 self.files.remove(&number);
             }

@@ -10,7 +10,7 @@ use weir_pipeline::source::Stopped;
 
 use super::Engine;
 use crate::discovery::Found;
-use crate::file::{self, FileId, FileNumber, FollowedFile, Phase, leads_to};
+use crate::file::{self, FileId, FileNumber, FollowedFile, Phase, leads_to, modified};
 use crate::fingerprint::{Fingerprint, Head};
 use crate::handle::{Handle, Packing};
 use crate::layout::{Incarnation, Place};
@@ -212,6 +212,9 @@ impl Engine {
         // It may come back compressed: then it is known by what it begins with.
         file.extend_fingerprint();
         let handle = file.handle.take();
+        if let Some(Ok(metadata)) = handle.as_ref().map(Handle::metadata) {
+            file.signs.modified = modified(&metadata);
+        }
         self.open_files -= usize::from(handle.is_some()).min(self.open_files);
     }
 }

@@ -1,5 +1,6 @@
 //! Reading: one bounded read from one file, straight into the batch.
 
+use std::fs::Metadata;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use weir_event::identity::container_incarnation;
 use weir_pipeline::source::{Mode, Stopped};
 
 use super::Engine;
-use crate::file::{FileId, FileNumber, FollowedFile, Phase};
+use crate::file::{FileId, FileNumber, FollowedFile, Phase, modified};
 use crate::fingerprint::Head;
 use crate::handle::{Handle, Packing};
 use crate::layout::Incarnation;
@@ -156,7 +157,10 @@ impl Engine {
             return !file.progress.complete;
         }
         let metadata = std::fs::metadata(&file.path).ok();
-        metadata.is_some_and(|known| FileId::of(&known) == file.id && known.len() != file.progress.offset)
+        let differs = |known: &Metadata| {
+            known.len() != file.progress.offset || modified(known) != file.signs.modified
+        };
+        metadata.is_some_and(|known| FileId::of(&known) == file.id && differs(&known))
     }
 
     /// Made of the first complete line; of an unfinished one where nothing more will come.
@@ -206,7 +210,7 @@ impl Engine {
 
     /// Whether a file was truncated and filled again since it was last looked at. Container runtimes do not do
     /// that, and their files are not asked.
-    fn was_replaced(&self, number: FileNumber) -> bool {
+    pub(super) fn was_replaced(&self, number: FileNumber) -> bool {
         let Some(file) = self.files.get(&number) else { return false };
         if file.fingerprint.len == 0
             || file.packing == Packing::Gzip
