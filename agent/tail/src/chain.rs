@@ -30,6 +30,8 @@ pub(crate) struct Chain {
     pub members: VecDeque<FileNumber>,
     /// The records of which not all parts came yet.
     pub records: Records,
+    /// The number of complete looks when there was no member left.
+    pub empty_since: Option<u64>,
     /// When the container was seen to write elsewhere.
     pub ended_at: Option<Duration>,
     /// When to look for data again.
@@ -48,6 +50,7 @@ impl Chain {
             attributes,
             members: VecDeque::new(),
             records: Records::default(),
+            empty_since: None,
             ended_at: None,
             next_look: now,
             data_at: now,

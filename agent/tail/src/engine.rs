@@ -32,6 +32,7 @@ use crate::settings::{Format, ReadFrom};
 use crate::watch::Watch;
 
 mod admit;
+mod copies;
 mod cuts;
 mod finish;
 mod held;
@@ -112,6 +113,10 @@ pub(crate) struct Engine {
     next_register: Duration,
     /// Files that are known, and not followed.
     memory: Memory,
+    /// Whether any was at the start.
+    has_memory: bool,
+    /// New files that may be copies, and since when they wait.
+    copies: HashMap<FileId, Duration>,
     /// Checkpoints to forget once the batch with this number is safe.
     stale: Vec<(FileKey, u64)>,
     /// Chains with groups of lines that nothing was added to for long enough.
@@ -158,6 +163,7 @@ impl Engine {
         // A source of the same name may have been stopped just now, with batches under way.
         let positions = checkpoints.positions_behind(&name, outlet.under_way());
         let skips_old = options.read_from == ReadFrom::End && positions.is_empty();
+        let memory = Memory::new(positions);
         Engine {
             layout,
             tick: options.linger.clamp(SHORTEST_TICK, LONGEST_TICK),
@@ -179,7 +185,9 @@ impl Engine {
             ready: VecDeque::new(),
             unregistered: Vec::new(),
             next_register: Duration::ZERO,
-            memory: Memory::new(positions),
+            has_memory: !memory.is_empty(),
+            memory,
+            copies: HashMap::new(),
             stale: Vec::new(),
             silent: BTreeSet::new(),
             skips_old,
@@ -327,6 +335,7 @@ impl Engine {
     /// Puts a file in its place among those of its chain.
     fn put_in_chain(&mut self, chain: ChainNumber, number: FileNumber, now: Now) {
         let Some(chain) = self.chains.get_mut(&chain) else { return };
+        chain.empty_since = None;
         if !chain.members.contains(&number) {
             chain.members.push_back(number);
         }

@@ -14,6 +14,7 @@ use weir_pipeline::checkpoint::{FileKey, FilePosition, Registration};
 use weir_pipeline::source::{Mode, Stopped};
 
 use super::Engine;
+use super::copies::{Successor, was_emptied};
 use super::remembered::{is_made_of, is_there};
 use crate::discovery::{Found, Round};
 use crate::file::{self, FileId, FileNumber, FollowedFile, Known, Opened, Phase, ReadProgress, Signs};
@@ -140,6 +141,11 @@ impl Engine {
         }
     }
 
+    /// Takes in a file that is not followed, whether it is known or not.
+    pub(super) fn admit_new(&mut self, found: Found, now: Now) {
+        self.admit(found, Welcome::Everyone, now);
+    }
+
     /// Takes in a file that is not followed.
     fn admit(&mut self, found: Found, welcome: Welcome, now: Now) {
         if !self.problems.may_try(now, &found.path) {
@@ -168,25 +174,35 @@ impl Engine {
         // Of a compressed file the size on the disk says nothing; where the last bytes do, they are believed.
         let packing = found.place.packing;
         let size = if packing == Packing::Gzip { handle.stated_size().unwrap_or(size) } else { size };
-        let recalled = self.memory.recall(id, &head, size, packing);
+        let recalled = self.memory.recall(id, &head, size, packing, now.elapsed);
         if recalled.is_none() && welcome == Welcome::Known {
             return;
         }
+        if recalled.is_none() && self.is_copy(&found, &handle, &head, now) {
+            return;
+        }
+        let mut successor = Successor { found: Found { id, ..found }, handle, size };
+        if recalled.is_none() && packing == Packing::Gzip {
+            successor = match self.adopt(successor, &head, now) {
+                Ok(()) => return,
+                Err(successor) => successor,
+            };
+        }
+        let Successor { found, handle, .. } = successor;
         let mut place = found.place.clone();
+        let mut twin = || self.memory.take_twin(&found.path, &head, packing, size);
         let mut known = match (recalled, packing) {
             (Some((key, position)), _) => {
                 self.return_to_chain(&mut place, &found.path, &position);
                 resumed(key, &position, size, &place)
             }
-            (None, Packing::Gzip) if self.adopt(&found, id, size, &head, now) => return,
-            (None, Packing::Gzip) => match self.memory.take_twin(&found.path, &head) {
+            (None, _) => match twin() {
                 Some((key, position)) => {
                     self.return_to_chain(&mut place, &found.path, &position);
-                    as_twin(id, key, &position, size)
+                    as_twin(id, key, &position, size, packing)
                 }
                 None => self.fresh(id, &handle, size, &head, now),
             },
-            (None, Packing::Plain) => self.fresh(id, &handle, size, &head, now),
         };
         if self.mode == Mode::Once && packing == Packing::Plain {
             known.progress.limit = Some(size);
@@ -234,10 +250,10 @@ impl Engine {
         true
     }
 
-    /// Makes a file that was followed, and is gone, the compressed one that was made of it. Parts of records that wait
-    /// in it stay where they are. `false` where there is no such file.
-    fn adopt(&mut self, found: &Found, id: FileId, size: u64, head: &Head, now: Now) -> bool {
-        let (packed, place) = (found.path.as_path(), &found.place);
+    /// Makes a file that was followed, and is gone, the compressed one that was made of it. Gives that back where there
+    /// is no such file.
+    fn adopt(&mut self, successor: Successor, head: &Head, now: Now) -> Result<(), Successor> {
+        let packed = successor.found.path.as_path();
         for file in self.files.values_mut().filter(|file| file.path.parent() == packed.parent()) {
             file.extend_fingerprint();
         }
@@ -248,57 +264,15 @@ impl Engine {
         let twins = self.files.iter().filter(|(_, file)| is_twin(file));
         let Some(number) = twins.max_by_key(|(_, file)| file.fingerprint.len).map(|(number, _)| *number)
         else {
-            return false;
+            return Err(successor);
         };
-        let Some(file) = self.files.get(&number) else { return false };
-        let key = FollowedFile::key_of(id, file.first_seen);
-        let place_on_disk = FilePosition {
-            path: packed.to_string_lossy().into_owned(),
-            device: id.device,
-            inode: id.inode,
-            ..file.position()
-        };
-        // What was sent is not yet safe: the batches under way bring the new key further.
-        let goes_on = Some(file.key.clone());
-        let moved = Registration { file: key.clone(), position: place_on_disk, goes_on };
-        if file.phase != Phase::New
-            && let Err(error) = self.checkpoints.register(&self.name, vec![moved])
-        {
-            self.metrics.errors.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(source = &*self.name, %error, "cannot note a compressed file on the disk yet");
-        }
-        let is_needed = self.is_needed(number);
-        let Some(file) = self.files.get_mut(&number) else { return false };
-        file.key = key;
-        self.by_id.remove(&file.id);
-        self.by_id.insert(id, number);
-        file.id = id;
-        file.path = packed.to_owned();
-        file.packing = Packing::Gzip;
-        if file.phase == Phase::Finished {
-            file.phase = Phase::Followed;
-        }
-        file.progress.complete = file.progress.offset == size;
-        file.signs = Signs { seen_in: self.rounds, read_at: now.elapsed, ..Signs::default() };
-        let complete = file.progress.complete;
-        file.order = match self.layout.incarnation() {
-            Incarnation::FirstLine => place.order.clone(),
-            Incarnation::FirstSeen => Order::since(file.first_seen),
-        };
-        let chain = file.chain;
-        if !(complete && is_needed) {
-            self.close(number);
-        }
-        if self.chains.contains_key(&chain) {
-            self.put_in_chain(chain, number, now);
-        } else {
-            self.return_to_chains(number, place, now);
-        }
-        true
+        let is_emptied = self.files.get(&number).is_some_and(|file| was_emptied(&file.position()));
+        self.become_other(number, successor, is_emptied, now);
+        Ok(())
     }
 
     /// A file whose chain ended in the meantime gets one again.
-    fn return_to_chains(&mut self, number: FileNumber, place: &Place, now: Now) {
+    pub(super) fn return_to_chains(&mut self, number: FileNumber, place: &Place, now: Now) {
         let place = match self.files.get(&number) {
             Some(file) if self.layout.incarnation() == Incarnation::FirstSeen => {
                 Place { chain: file.chain_path.clone(), ..place.clone() }
@@ -406,10 +380,11 @@ fn resumed(key: FileKey, known: &FilePosition, size: u64, place: &Place) -> Know
     }
 }
 
-/// A compressed file that goes on where the plain one was left.
-fn as_twin(id: FileId, key: FileKey, known: &FilePosition, size: u64) -> Known {
+/// A compressed file, or a copy, that goes on where the plain one was left.
+fn as_twin(id: FileId, key: FileKey, known: &FilePosition, size: u64, packing: Packing) -> Known {
     let mut progress = ReadProgress::resuming(known);
-    progress.complete = known.position == size && known.resume_from >= known.position;
+    let is_read = known.position == size && known.resume_from >= known.position;
+    progress.complete = packing == Packing::Gzip && is_read;
     Known {
         key: FollowedFile::key_of(id, known.first_seen),
         phase: Phase::New,

@@ -201,6 +201,15 @@ impl Engine {
 
     /// All files of a chain are finished: nothing more comes for its records.
     pub(super) fn end_chain(&mut self, chain: ChainNumber, now: Now) -> Result<Next, Stopped> {
+        let rounds = self.rounds;
+        if self.mode == Mode::Follow
+            && let Some(chain) = self.chains.get_mut(&chain)
+            && !chain.records.outputs().is_empty()
+            && rounds <= *chain.empty_since.get_or_insert(rounds)
+        {
+            // What was made of the last file may not be found yet, and then the next file not be there yet.
+            return Ok(Next::Later);
+        }
         self.give_up_records(chain, now)?;
         let waits = |chain: &Chain| chain.records.groups().next().is_some();
         if self.chains.get(&chain).is_some_and(waits) {

@@ -113,6 +113,9 @@ impl Engine {
     /// A file was truncated: what it holds now is another one.
     pub(super) fn truncated(&mut self, number: FileNumber, known_size: u64, now: Now) -> Result<(), Stopped> {
         self.metrics.truncated_files.fetch_add(1, Ordering::Relaxed);
+        if self.go_on_in_copy(number, now) {
+            return Ok(());
+        }
         let unread =
             self.files.get(&number).map_or(0, |file| known_size.saturating_sub(file.progress.offset));
         self.begin(number, unread, now)?;
@@ -125,6 +128,9 @@ impl Engine {
 
     /// A file was replaced by one with the same inode: what is there now is a new file.
     pub(super) fn begin_anew(&mut self, number: FileNumber, now: Now) -> Result<(), Stopped> {
+        if self.go_on_in_copy(number, now) {
+            return Ok(());
+        }
         let unread = self.files.get(&number).map_or(0, |file| file.signs.seen.saturating_sub(file.progress.offset));
         self.begin(number, unread, now)?;
         self.register(now);

@@ -12,7 +12,7 @@ use weir_pipeline::source::{Mode, Stopped};
 
 use super::Engine;
 use crate::file::{FileId, FileNumber, FollowedFile, Phase, modified};
-use crate::fingerprint::Head;
+use crate::fingerprint::{Fingerprint, Head};
 use crate::handle::{Handle, Packing};
 use crate::layout::Incarnation;
 use crate::lines::Ending;
@@ -210,16 +210,22 @@ impl Engine {
 
     /// Whether a file was truncated and filled again since it was last looked at. Container runtimes do not do
     /// that, and their files are not asked.
-    pub(super) fn was_replaced(&self, number: FileNumber) -> bool {
-        let Some(file) = self.files.get(&number) else { return false };
-        if file.fingerprint.len == 0
+    pub(super) fn was_replaced(&mut self, number: FileNumber) -> bool {
+        let Some(file) = self.files.get_mut(&number) else { return false };
+        let known = file.fingerprint;
+        if known.len == 0
             || file.packing == Packing::Gzip
             || self.layout.incarnation() == Incarnation::FirstLine
         {
             return false;
         }
-        let head = file.handle.as_ref().and_then(|handle| Head::read(handle, file.fingerprint.len).ok());
-        head.is_some_and(|head| !file.fingerprint.matches(head.as_slice()))
+        let limit = if known.can_grow() { u64::MAX } else { known.len };
+        let Some(Ok(head)) = file.handle.as_ref().map(|handle| Head::read(handle, limit)) else { return false };
+        let is_same = known.matches(head.as_slice());
+        if is_same && known.can_grow() {
+            file.fingerprint = Fingerprint::of(head.as_slice());
+        }
+        !is_same
     }
 
     fn note_unfinished(&mut self, number: FileNumber, bytes: usize) -> Outcome {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use weir_pipeline::checkpoint::{FileKey, FilePosition};
 
+use super::copies::was_emptied;
 use crate::file::{self, FileId};
 use crate::fingerprint::{Fingerprint, Head, MAX_BYTES};
 use crate::handle::{Handle, Packing};
@@ -61,13 +62,15 @@ impl Memory {
         head: &Head,
         size: u64,
         packing: Packing,
+        now: Duration,
     ) -> Option<(FileKey, FilePosition)> {
         let mut found = None;
-        for known in self.unmet.remove(&id)? {
+        for mut known in self.unmet.remove(&id)? {
             let is_long_enough = packing == Packing::Gzip || size >= known.position.position;
             if found.is_none() && is_long_enough && fingerprint(&known.position).matches(head.as_slice()) {
                 found = Some((known.key, known.position));
             } else {
+                known.forget_at = now + GONE_FOR;
                 self.gone.push(known);
             }
         }
@@ -85,13 +88,21 @@ impl Memory {
         self.gone.push(Remembered { key, position, last_batch, forget_at: now + GONE_FOR });
     }
 
-    /// Takes what is known of the plain file that a compressed one was made of. It is gone, lay in the same folder, and
-    /// began alike.
-    pub(super) fn take_twin(&mut self, packed: &Path, head: &Head) -> Option<(FileKey, FilePosition)> {
+    /// Takes what is known of the plain file that a compressed one, or a copy, was made of. It lay in the same folder,
+    /// began alike, and is gone, or was truncated after it was copied.
+    pub(super) fn take_twin(
+        &mut self,
+        path: &Path,
+        head: &Head,
+        packing: Packing,
+        size: u64,
+    ) -> Option<(FileKey, FilePosition)> {
+        let is_over = |known: &FilePosition| match packing {
+            Packing::Gzip => !is_there(known),
+            Packing::Plain => size >= known.position && was_emptied(known),
+        };
         let all = self.unmet.values().flatten().chain(&self.gone);
-        let twins = all.filter(|known| {
-            is_made_of(packed, head, &known.position) && !is_there(&known.position)
-        });
+        let twins = all.filter(|known| is_made_of(path, head, &known.position) && is_over(&known.position));
         // Of several that begin alike the one of which most is known.
         let key = twins.max_by_key(|known| known.position.fingerprint_len)?.key.clone();
         for known in self.unmet.values_mut().chain([&mut self.gone]) {
@@ -101,6 +112,11 @@ impl Memory {
             }
         }
         None
+    }
+
+    /// Whether there is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.unmet.is_empty() && self.gone.is_empty()
     }
 
     /// Those that may still be met.
@@ -120,7 +136,7 @@ impl Memory {
     }
 }
 
-fn fingerprint(known: &FilePosition) -> Fingerprint {
+pub(super) fn fingerprint(known: &FilePosition) -> Fingerprint {
     Fingerprint { hash: known.fingerprint, len: known.fingerprint_len }
 }
 

@@ -48,6 +48,8 @@ enum Action {
     Recreate,
     /// The file is truncated in place.
     Truncate,
+    /// The file is copied, and so much later truncated in place.
+    CopyTruncate(u16),
     /// All is read, and safe.
     Settle,
     Pass(u16),
@@ -78,6 +80,7 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
         1 => (0..2usize).prop_map(Action::Delete),
         1 => Just(Action::Recreate),
         1 => Just(Action::Truncate),
+        1 => (0..3_000u16).prop_map(|pause| Action::CopyTruncate(pause.saturating_sub(1_500))),
         1 => Just(Action::Settle),
         4 => (1..3_000u16).prop_map(Action::Pass),
         1 => (3_000..15_000u16).prop_map(Action::Pass),
@@ -148,6 +151,7 @@ impl Model {
                 let destroyed = writer.truncate(rig);
                 self.note_destroyed(destroyed);
             }
+            Action::CopyTruncate(pause) => writer.copy_and_truncate(rig, pause),
             Action::Settle => settle(rig),
             Action::Pass(milliseconds) => rig.pass(Duration::from_millis(milliseconds.into())),
             Action::Release(count) => rig.release(count),
@@ -210,6 +214,7 @@ fn run(actions: &[Action], rig: Rig, name: &str, format: Format) -> Result<(), T
     rig.pass_seconds(40 + 2 * writer.rotations);
     rig.release_all();
     model.runs.push(model.rig.take());
+    if std::env::var("WEIR_SHOW").is_ok() { for e in model.runs.iter().flatten().take(30) { eprintln!("{:?} {} {} {:?}", e.id, e.offset, e.text(), e.attributes.path); } eprintln!("{:#?}", model.rig.positions()); }
     check::check(&model)?;
     let rig = &mut model.rig;
     rig.kill();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
 
 use super::OUTPUTS;
 use crate::settings::Format;
@@ -43,6 +44,8 @@ pub(super) struct Writer {
     current: Option<LogFile>,
     /// The rotated files that are there, oldest first.
     rotated: Vec<LogFile>,
+    /// Whether the current file was copied and truncated, and nobody may have looked since.
+    was_copied: bool,
     /// Inodes that were seen, and by which file last.
     inodes: HashMap<u64, u64>,
 }
@@ -59,6 +62,7 @@ impl Writer {
             rotations: 0,
             current: None,
             rotated: Vec::new(),
+            was_copied: false,
             inodes: HashMap::new(),
         }
     }
@@ -124,10 +128,11 @@ impl Writer {
     }
 
     /// Writers rotate between lines.
-    pub(super) fn rotate(&mut self, rig: &Rig) {
+    pub(super) fn rotate(&mut self, rig: &mut Rig) {
         if !self.rest.is_empty() {
             return;
         }
+        self.let_copy_be_seen(rig);
         let Some(mut file) = self.current.take() else { return };
         file.name = self.rotated_name();
         rig.rename(&self.name, &file.name);
@@ -176,10 +181,11 @@ impl Writer {
         Destroyed { lines: file.lines, is_held }
     }
 
-    pub(super) fn recreate(&mut self, rig: &Rig) -> Destroyed {
+    pub(super) fn recreate(&mut self, rig: &mut Rig) -> Destroyed {
         if !self.is_between() {
             return Destroyed::default();
         }
+        self.let_copy_be_seen(rig);
         let Some(file) = self.current.take() else { return Destroyed::default() };
         let is_held = self.is_held(rig, &file);
         rig.remove(&file.name);
@@ -195,6 +201,34 @@ impl Writer {
         let Some(file) = &mut self.current else { return Destroyed::default() };
         fs::File::options().write(true).open(rig.path(&file.name)).unwrap().set_len(0).unwrap();
         Destroyed { lines: std::mem::take(&mut file.lines), is_held: false }
+    }
+
+    /// A file that was copied and truncated is known by its name until it was looked at. Who copies and truncates does
+    /// not rename or delete as well.
+    fn let_copy_be_seen(&mut self, rig: &mut Rig) {
+        if std::mem::take(&mut self.was_copied) {
+            rig.pass_seconds(6);
+        }
+    }
+
+    /// As logrotate does it when it is told to. No container runtime does that.
+    pub(super) fn copy_and_truncate(&mut self, rig: &mut Rig, pause: u16) {
+        if !self.rest.is_empty() || self.format != Format::Text {
+            return;
+        }
+        let name = self.rotated_name();
+        let Some(file) = &mut self.current else { return };
+        fs::copy(rig.path(&file.name), rig.path(&name)).unwrap();
+        // A short file that is met together with its copy is taken for two.
+        if fs::metadata(rig.path(&name)).unwrap().len() >= 1_024 {
+            rig.pass(Duration::from_millis(pause.into()));
+        }
+        fs::File::options().write(true).open(rig.path(&file.name)).unwrap().set_len(0).unwrap();
+        let inode = fs::metadata(rig.path(&name)).unwrap().ino();
+        *self.inodes.entry(inode).or_default() += 1;
+        let (lines, made_at) = (std::mem::take(&mut file.lines), rig.passed().as_secs());
+        self.rotated.push(LogFile { name, lines, inode, made_at });
+        self.was_copied = true;
     }
 
     /// Whether the agent has a file open for sure: it may have another one open that had the same inode.
