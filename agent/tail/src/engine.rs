@@ -123,6 +123,8 @@ pub(crate) struct Engine {
     silent: BTreeSet<ChainNumber>,
     /// Whether files that are found now were there before the source's first start, and are read from their end.
     skips_old: bool,
+    /// Whether all that is found was there before the source started.
+    is_first_look: bool,
     /// Complete looks through everything so far.
     rounds: u64,
     last_number: u64,
@@ -191,6 +193,7 @@ impl Engine {
             stale: Vec::new(),
             silent: BTreeSet::new(),
             skips_old,
+            is_first_look: true,
             rounds: 0,
             last_number: 0,
             open_files: 0,

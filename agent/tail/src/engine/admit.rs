@@ -41,6 +41,7 @@ impl Engine {
     /// Takes in what a look for files brought.
     pub(super) fn take_in(&mut self, mut round: Round, now: Now) -> Result<(), Stopped> {
         let first = self.rounds == 0;
+        self.is_first_look = first;
         // Before another file is found with the inode of what they were made of.
         round.found.sort_by_key(|found| found.place.packing == Packing::Plain);
         self.rounds += u64::from(round.complete);

@@ -100,7 +100,7 @@ impl Engine {
             && self.mode == Mode::Follow
             && found.place.packing == Packing::Plain
             && !head.as_slice().is_empty()
-            && (self.rounds > 1 || self.has_memory);
+            && (!self.is_first_look || self.has_memory);
         if !is_asked {
             return false;
         }
@@ -207,7 +207,6 @@ pub(super) fn was_emptied(known: &FilePosition) -> bool {
     file::leads_to(Path::new(&known.path), id) && {
         let Ok((file, metadata)) = file::open(Path::new(&known.path)) else { return false };
         let head = Head::read(&Handle::new(file, Packing::Plain), known.fingerprint_len);
-        metadata.len() < known.position
-            || head.is_ok_and(|head| !fingerprint(known).matches(head.as_slice()))
+        metadata.len() < known.position || head.is_ok_and(|head| !fingerprint(known).matches(head.as_slice()))
     }
 }

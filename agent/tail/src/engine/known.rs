@@ -39,9 +39,7 @@ impl Engine {
         if !file.signs.unlinked {
             file.signs.deleted_at = None;
         }
-        if moved
-            && !is_finished
-        {
+        if moved && !is_finished {
             let chain = file.chain;
             self.put_in_chain(chain, number, now);
             return Ok(());
@@ -131,7 +129,8 @@ impl Engine {
         if self.go_on_in_copy(number, now) {
             return Ok(());
         }
-        let unread = self.files.get(&number).map_or(0, |file| file.signs.seen.saturating_sub(file.progress.offset));
+        let unread =
+            self.files.get(&number).map_or(0, |file| file.signs.seen.saturating_sub(file.progress.offset));
         self.begin(number, unread, now)?;
         self.register(now);
         Ok(())

@@ -157,9 +157,8 @@ impl Engine {
             return !file.progress.complete;
         }
         let metadata = std::fs::metadata(&file.path).ok();
-        let differs = |known: &Metadata| {
-            known.len() != file.progress.offset || modified(known) != file.signs.modified
-        };
+        let differs =
+            |known: &Metadata| known.len() != file.progress.offset || modified(known) != file.signs.modified;
         metadata.is_some_and(|known| FileId::of(&known) == file.id && differs(&known))
     }
 
@@ -220,7 +219,9 @@ impl Engine {
             return false;
         }
         let limit = if known.can_grow() { u64::MAX } else { known.len };
-        let Some(Ok(head)) = file.handle.as_ref().map(|handle| Head::read(handle, limit)) else { return false };
+        let Some(Ok(head)) = file.handle.as_ref().map(|handle| Head::read(handle, limit)) else {
+            return false;
+        };
         let is_same = known.matches(head.as_slice());
         if is_same && known.can_grow() {
             file.fingerprint = Fingerprint::of(head.as_slice());

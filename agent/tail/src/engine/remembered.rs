@@ -78,13 +78,7 @@ impl Memory {
     }
 
     /// Notes that another file has the place of one that was followed.
-    pub(super) fn note_gone(
-        &mut self,
-        key: FileKey,
-        position: FilePosition,
-        last_batch: u64,
-        now: Duration,
-    ) {
+    pub(super) fn note_gone(&mut self, key: FileKey, position: FilePosition, last_batch: u64, now: Duration) {
         self.gone.push(Remembered { key, position, last_batch, forget_at: now + GONE_FOR });
     }
 

@@ -72,3 +72,8 @@ fn a_compressed_file_stays_in_its_chain_over_a_kill() {
 fn a_file_that_was_copied_and_truncated_while_the_agent_was_down_goes_on_in_its_copy() {
     file(&[Burst(1), Settle, Restart(0, false), CopyTruncate(0)]);
 }
+
+#[test]
+fn a_file_that_was_copied_and_truncated_goes_on_in_its_copy() {
+    file(&[Burst(1), Pass(801), CopyTruncate(0)]);
+}

@@ -47,7 +47,8 @@ pub(super) fn check(model: &Model) -> Result<(), TestCaseError> {
     prop_assert!(missing.is_empty(), "missing {:?}", missing);
     let mut seen: HashSet<Line> = HashSet::new();
     let lines = ids.values().flat_map(|event| lines_of(event));
-    let doubled: Vec<Line> = lines.filter(|line| !seen.insert(*line) && !mangled.contains(line)).take(9).collect();
+    let doubled: Vec<Line> =
+        lines.filter(|line| !seen.insert(*line) && !mangled.contains(line)).take(9).collect();
     prop_assert!(doubled.is_empty(), "doubled {:?}", doubled);
     let unknown: Vec<String> = delivered
         .iter()

@@ -218,9 +218,13 @@ impl Writer {
         }
         let name = self.rotated_name();
         let Some(file) = &mut self.current else { return };
+        // A file that is met together with its copy for the first time, or is short, is taken for two.
+        let pauses = pause > 0 && fs::metadata(rig.path(&file.name)).unwrap().len() >= 1_024;
+        if pauses {
+            rig.pass_seconds(6);
+        }
         fs::copy(rig.path(&file.name), rig.path(&name)).unwrap();
-        // A short file that is met together with its copy is taken for two.
-        if fs::metadata(rig.path(&name)).unwrap().len() >= 1_024 {
+        if pauses {
             rig.pass(Duration::from_millis(pause.into()));
         }
         fs::File::options().write(true).open(rig.path(&file.name)).unwrap().set_len(0).unwrap();
