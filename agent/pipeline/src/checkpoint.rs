@@ -118,13 +118,11 @@ pub struct Progress {
 /// A file to make known.
 #[derive(Clone, Debug)]
 pub struct Registration {
-    /// The key that it has from now on.
+    /// Its key.
     pub file: FileKey,
-    /// Where reading of it goes on.
+    /// Where reading goes on.
     pub position: FilePosition,
-    /// The key that it had before: it lies elsewhere now, as `position` says (its path, chain, device, inode and
-    /// fingerprint), and how much of it is safe is taken from what is known. Batches that were sent under the old key
-    /// bring the new one further.
+    /// The key that it had before: what is safe is taken from there, and batches under way bring the new key further.
     pub goes_on: Option<FileKey>,
 }
 
@@ -231,7 +229,6 @@ impl Versioned {
         let position = files.remove(&old).map_or_else(|| place.clone(), |known| known.moved_to(&place));
         files.insert(new.clone(), position);
         let renamed = self.renamed.entry(source.to_owned()).or_default();
-        // Batches may be under way under every key that it had.
         for known in renamed.values_mut().filter(|known| **known == old) {
             known.clone_from(&new);
         }

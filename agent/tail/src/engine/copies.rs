@@ -130,6 +130,11 @@ impl Engine {
         false
     }
 
+    /// Forgets new files that were not met for long.
+    pub(super) fn forget_copies(&mut self, now: Now) {
+        self.copies.retain(|_, since| now.elapsed < *since + 6 * COPY_GRACE);
+    }
+
     /// Lets a followed file go on as another one with the same bytes. Parts of records that wait in it stay where they
     /// are, unless its own bytes are gone.
     pub(super) fn become_other(&mut self, number: FileNumber, other: Successor, is_emptied: bool, now: Now) {

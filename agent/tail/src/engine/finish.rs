@@ -259,6 +259,7 @@ impl Engine {
                 self.files.remove(&number);
             }
         }
+        self.forget_copies(now);
         self.bound_held(now);
         self.forget_stale(now);
         let followed = self.files.values().filter(|file| file.phase != Phase::Finished).count();
