@@ -115,6 +115,17 @@ pub struct Progress {
     pub position: FilePosition,
 }
 
+/// A file to make known.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Its key.
+    pub file: FileKey,
+    /// Where reading goes on.
+    pub position: FilePosition,
+    /// The key that it had before: what is safe is taken from there, and batches under way bring the new key further.
+    pub goes_on: Option<FileKey>,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct State {
@@ -210,6 +221,18 @@ impl Versioned {
                 }
             }
         }
+    }
+
+    /// Lets a file go on under another key.
+    fn rename(&mut self, source: &str, old: FileKey, new: FileKey, place: FilePosition) {
+        let files = self.state.sources.entry(source.to_owned()).or_default();
+        let position = files.remove(&old).map_or_else(|| place.clone(), |known| known.moved_to(&place));
+        files.insert(new.clone(), position);
+        let renamed = self.renamed.entry(source.to_owned()).or_default();
+        for known in renamed.values_mut().filter(|known| **known == old) {
+            known.clone_from(&new);
+        }
+        renamed.insert(old, new);
     }
 
     fn store(&mut self, account: &Account, amount: Amount, file: u64, part: u64) {
@@ -379,31 +402,16 @@ impl Checkpoints {
     }
 
     /// Makes files known, durably: returns when they are on disk, before their first event may leave.
-    pub fn register(&self, source: &str, files: Vec<(FileKey, FilePosition)>) -> Result<(), CheckpointError> {
+    pub fn register(&self, source: &str, files: Vec<Registration>) -> Result<(), CheckpointError> {
         {
             let mut state = self.lock();
-            state.state.sources.entry(source.to_owned()).or_default().extend(files);
-            state.version += 1;
-        }
-        self.save()
-    }
-
-    /// Lets a file go on under another key, durably: it lies elsewhere now, as `place` says (its path, chain, device,
-    /// inode and fingerprint). Batches that were sent under the old key bring the new one further.
-    pub fn rename(
-        &self,
-        source: &str,
-        old: &FileKey,
-        new: &FileKey,
-        place: &FilePosition,
-    ) -> Result<(), CheckpointError> {
-        {
-            let mut state = self.lock();
-            let files = state.state.sources.entry(source.to_owned()).or_default();
-            let position = files.remove(old).unwrap_or_default();
-            files.insert(new.clone(), position.moved_to(place));
-            if old != new {
-                state.renamed.entry(source.to_owned()).or_default().insert(old.clone(), new.clone());
+            for Registration { file, position, goes_on } in files {
+                match goes_on.filter(|old| *old != file) {
+                    Some(old) => state.rename(source, old, file, position),
+                    None => {
+                        state.state.sources.entry(source.to_owned()).or_default().insert(file, position);
+                    }
+                }
             }
             state.version += 1;
         }

@@ -30,6 +30,8 @@ pub(crate) struct Chain {
     pub members: VecDeque<FileNumber>,
     /// The records of which not all parts came yet.
     pub records: Records,
+    /// The number of complete looks when there was no member left.
+    pub empty_since: Option<u64>,
     /// When the container was seen to write elsewhere.
     pub ended_at: Option<Duration>,
     /// When to look for data again.
@@ -48,6 +50,7 @@ impl Chain {
             attributes,
             members: VecDeque::new(),
             records: Records::default(),
+            empty_since: None,
             ended_at: None,
             next_look: now,
             data_at: now,
@@ -55,11 +58,8 @@ impl Chain {
         }
     }
 
-    /// Puts a file in its place among the members, and tells those before it that they have a successor.
-    pub(crate) fn insert(&mut self, number: FileNumber, files: &mut FileTable, now: Duration) {
-        if !self.members.contains(&number) {
-            self.members.push_back(number);
-        }
+    /// Puts the members in order, and tells those before the last that they have a successor.
+    pub(crate) fn sort(&mut self, files: &mut FileTable, now: Duration) {
         let order = |number: &FileNumber| files.get(number).map(|file| file.order.clone());
         self.members.make_contiguous().sort_by_key(order);
         let last = self.members.back().copied();

@@ -16,13 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_event::stream::Attributes;
-use weir_pipeline::checkpoint::{Checkpoints, FileKey, FilePosition};
+use weir_pipeline::checkpoint::{Checkpoints, FileKey};
 use weir_pipeline::source::{Mode, SourceContext, SourceMetrics, Stop, Stopped};
 
 use crate::chain::{Chain, ChainNumber, FileTable};
 use crate::discovery::Discovery;
-use crate::file::{FileId, FileNumber};
-use crate::layout::{Layout, Place};
+use crate::file::{FileId, FileNumber, leads_to};
+use crate::layout::{Incarnation, Layout, Order, Place};
 use crate::lines::Lines;
 use crate::multiline::Grammar;
 use crate::now::{Clock, Now};
@@ -32,14 +32,17 @@ use crate::settings::{Format, ReadFrom};
 use crate::watch::Watch;
 
 mod admit;
+mod copies;
 mod cuts;
 mod finish;
 mod held;
 mod known;
 mod read;
+mod remembered;
 
 pub(crate) use held::HeldLimits;
 use read::Tail;
+use remembered::Memory;
 
 /// A tick is no longer than this: so often a source must look whether it is to stop.
 const LONGEST_TICK: Duration = Duration::from_millis(200);
@@ -108,16 +111,20 @@ pub(crate) struct Engine {
     /// Files that are not in the checkpoints on disk yet.
     unregistered: Vec<FileNumber>,
     next_register: Duration,
-    /// What the checkpoints know of files that were not met again yet.
-    previous: HashMap<FileId, Vec<(FileKey, FilePosition)>>,
-    /// Files that the checkpoints knew and whose inodes have other files now: they may be there compressed.
-    departed: Vec<FilePosition>,
+    /// Files that are known, and not followed.
+    memory: Memory,
+    /// Whether any was at the start.
+    has_memory: bool,
+    /// New files that may be copies, and since when they wait.
+    copies: HashMap<FileId, Duration>,
     /// Checkpoints to forget once the batch with this number is safe.
     stale: Vec<(FileKey, u64)>,
     /// Chains with groups of lines that nothing was added to for long enough.
     silent: BTreeSet<ChainNumber>,
     /// Whether files that are found now were there before the source's first start, and are read from their end.
     skips_old: bool,
+    /// Whether all that is found was there before the source started.
+    is_first_look: bool,
     /// Complete looks through everything so far.
     rounds: u64,
     last_number: u64,
@@ -158,11 +165,7 @@ impl Engine {
         // A source of the same name may have been stopped just now, with batches under way.
         let positions = checkpoints.positions_behind(&name, outlet.under_way());
         let skips_old = options.read_from == ReadFrom::End && positions.is_empty();
-        let mut previous: HashMap<FileId, Vec<(FileKey, FilePosition)>> = HashMap::new();
-        for (key, position) in positions {
-            let id = FileId { device: position.device, inode: position.inode };
-            previous.entry(id).or_default().push((key, position));
-        }
+        let memory = Memory::new(positions);
         Engine {
             layout,
             tick: options.linger.clamp(SHORTEST_TICK, LONGEST_TICK),
@@ -184,11 +187,13 @@ impl Engine {
             ready: VecDeque::new(),
             unregistered: Vec::new(),
             next_register: Duration::ZERO,
-            previous,
-            departed: Vec::new(),
+            has_memory: !memory.is_empty(),
+            memory,
+            copies: HashMap::new(),
             stale: Vec::new(),
             silent: BTreeSet::new(),
             skips_old,
+            is_first_look: true,
             rounds: 0,
             last_number: 0,
             open_files: 0,
@@ -251,6 +256,12 @@ impl Engine {
     #[cfg(test)]
     pub(crate) fn open_files(&self) -> usize {
         self.files.values().filter(|file| file.handle.is_some()).count()
+    }
+
+    /// Whether a file with this inode is open.
+    #[cfg(test)]
+    pub(crate) fn has_open(&self, inode: u64) -> bool {
+        self.files.values().any(|file| file.id.inode == inode && file.handle.is_some())
     }
 
     fn discover(&mut self, now: Now) -> Result<(), Stopped> {
@@ -322,6 +333,29 @@ impl Engine {
             grammar: self.options.grammar.as_deref(),
             now,
         })
+    }
+
+    /// Puts a file in its place among those of its chain.
+    fn put_in_chain(&mut self, chain: ChainNumber, number: FileNumber, now: Now) {
+        let Some(chain) = self.chains.get_mut(&chain) else { return };
+        chain.empty_since = None;
+        if !chain.members.contains(&number) {
+            chain.members.push_back(number);
+        }
+        // Who lost its place has a name that tells its order, unless nobody saw that.
+        let by_name = self.layout.incarnation() == Incarnation::FirstLine;
+        let mut before = Order::Rotated(String::new());
+        for member in &chain.members {
+            let Some(file) = self.files.get_mut(member) else { continue };
+            if file.order == Order::Current && (file.path != chain.path || !leads_to(&file.path, file.id)) {
+                file.order = match by_name {
+                    true => before.clone(),
+                    false => Order::since(file.first_seen),
+                };
+            }
+            before = before.max(file.order.clone());
+        }
+        chain.sort(&mut self.files, now.elapsed);
     }
 
     /// The chain that a place belongs to, made where there is none.

@@ -106,6 +106,8 @@ pub(crate) struct FollowedFile {
     pub touched: bool,
     /// Whether it began anew when it was found shorter than what was read of it.
     pub after_truncation: bool,
+    /// Until it is in the checkpoints: the key under which they know it.
+    pub goes_on: Option<FileKey>,
     streams: [Option<Arc<Stream>>; STREAMS],
     /// The streams' places in the batch with this number.
     pub stream_indices: (u64, [Option<u32>; STREAMS]),
@@ -155,6 +157,12 @@ pub(crate) struct Signs {
     pub checked_at: Option<Duration>,
     /// What it said.
     pub size: u64,
+    /// When it was written to last, as it said.
+    pub modified: (i64, i64),
+    /// The same, when it was last found to begin as it is known to.
+    pub verified: (i64, i64),
+    /// Its size when it was opened and found to begin as it is known to.
+    pub seen: u64,
     /// Of a compressed file that ends too early: its size on the disk, and since when it has that.
     pub settling: Option<(u64, Duration)>,
     /// The number of complete looks when it was finished.
@@ -215,6 +223,7 @@ impl Signs {
     pub(crate) fn note(&mut self, stat: &rustix::fs::Stat, now: Duration) {
         self.checked_at = Some(now);
         self.size = u64::try_from(stat.st_size).unwrap_or(0);
+        self.modified = (stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0));
         if stat.st_nlink == 0 {
             self.unlinked = true;
             self.deleted_at.get_or_insert(now);
@@ -244,6 +253,7 @@ pub(crate) struct Known {
     pub fingerprint: Fingerprint,
     pub progress: ReadProgress,
     pub after_truncation: bool,
+    pub goes_on: Option<FileKey>,
 }
 
 impl FollowedFile {
@@ -266,6 +276,7 @@ impl FollowedFile {
             last_batch: 0,
             touched: false,
             after_truncation: known.after_truncation,
+            goes_on: known.goes_on,
             streams: [const { None }; STREAMS],
             stream_indices: (0, [None; STREAMS]),
         }
@@ -341,10 +352,12 @@ impl FollowedFile {
         self.incarnation = incarnation;
         self.fingerprint = fingerprint;
         self.progress = ReadProgress { limit: self.progress.limit, ..ReadProgress::default() };
-        self.signs = Signs { seen_in: self.signs.seen_in, ..Signs::default() };
+        let Signs { seen_in, succeeded_at, .. } = self.signs;
+        self.signs = Signs { seen_in, succeeded_at, ..Signs::default() };
         self.last_batch = 0;
         self.touched = false;
         self.after_truncation = false;
+        self.goes_on = None;
         self.streams = [const { None }; STREAMS];
         self.stream_indices = (0, [None; STREAMS]);
     }
@@ -365,6 +378,11 @@ pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
     Ok((file, metadata))
+}
+
+/// When a file was written to last.
+pub(crate) fn modified(metadata: &Metadata) -> (i64, i64) {
+    (metadata.mtime(), metadata.mtime_nsec())
 }
 
 /// Whether a path leads to this file.

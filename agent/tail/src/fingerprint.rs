@@ -52,6 +52,12 @@ impl Head {
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
+
+    /// Whether two files are alike as far as both are known, and that is not nothing.
+    pub(crate) fn begins_as(&self, other: &Head) -> bool {
+        let len = self.len.min(other.len);
+        len > 0 && self.bytes.get(..len) == other.bytes.get(..len)
+    }
 }
 
 #[cfg(test)]

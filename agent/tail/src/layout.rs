@@ -24,6 +24,14 @@ pub(crate) enum Order {
     Current,
 }
 
+impl Order {
+    /// That of a file whose name does not tell when it was renamed: among others of which the same holds, the one that
+    /// was seen first comes first.
+    pub(crate) fn since(first_seen: i64) -> Order {
+        Order::Rotated(format!("{first_seen:020}"))
+    }
+}
+
 /// What a file's path says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {

@@ -10,13 +10,15 @@ use std::time::Duration;
 use memchr::memrchr;
 use weir_event::batch::MAX_EVENT_BYTES;
 use weir_event::identity::file_incarnation;
-use weir_pipeline::checkpoint::{FileKey, FilePosition};
+use weir_pipeline::checkpoint::{FileKey, FilePosition, Registration};
 use weir_pipeline::source::{Mode, Stopped};
 
 use super::Engine;
+use super::copies::{Successor, was_emptied};
+use super::remembered::{is_made_of, is_there};
 use crate::discovery::{Found, Round};
 use crate::file::{self, FileId, FileNumber, FollowedFile, Known, Opened, Phase, ReadProgress, Signs};
-use crate::fingerprint::{Fingerprint, Head, MAX_BYTES};
+use crate::fingerprint::{Fingerprint, Head};
 use crate::handle::{Handle, Packing};
 use crate::layout::{Incarnation, Order, Place};
 use crate::now::Now;
@@ -39,12 +41,13 @@ impl Engine {
     /// Takes in what a look for files brought.
     pub(super) fn take_in(&mut self, mut round: Round, now: Now) -> Result<(), Stopped> {
         let first = self.rounds == 0;
+        self.is_first_look = first;
         // Before another file is found with the inode of what they were made of.
         round.found.sort_by_key(|found| found.place.packing == Packing::Plain);
         self.rounds += u64::from(round.complete);
         self.open_files = self.files.values().filter(|file| file.handle.is_some()).count();
         for found in round.found {
-            self.forget_other(&found);
+            self.forget_other(&found, now);
             match self.by_id.get(&found.id).copied() {
                 Some(number) => self.meet_again(number, found, now)?,
                 None => self.admit(found, Welcome::Everyone, now),
@@ -62,7 +65,7 @@ impl Engine {
 
     /// A compressed file has the inode that another had, or the other way round: the one before is no more. Begun
     /// anew in its place, what is known of the plain file would not be looked for.
-    fn forget_other(&mut self, found: &Found) {
+    fn forget_other(&mut self, found: &Found, now: Now) {
         let Some(number) = self.by_id.get(&found.id).copied() else { return };
         let is_closed = |file: &&FollowedFile| file.phase == Phase::Finished && file.handle.is_none();
         let Some(file) = self.files.get(&number).filter(is_closed) else { return };
@@ -72,8 +75,7 @@ impl Engine {
             _ => false,
         };
         if is_other {
-            self.stale.push((file.key.clone(), file.last_batch));
-            self.departed.push(file.position());
+            self.memory.note_gone(file.key.clone(), file.position(), file.last_batch, now.elapsed);
             self.by_id.remove(&found.id);
             self.files.remove(&number);
         }
@@ -87,9 +89,10 @@ impl Engine {
         let waiting = self.set_aside_empty();
         let entry = |number: &FileNumber| {
             let file = self.files.get(number).filter(|file| file.phase == Phase::New)?;
-            Some((file.key.clone(), file.position()))
+            let (key, goes_on) = (file.key.clone(), file.goes_on.clone());
+            Some(Registration { file: key, position: file.position(), goes_on })
         };
-        let entries: Vec<(FileKey, FilePosition)> = self.unregistered.iter().filter_map(entry).collect();
+        let entries: Vec<Registration> = self.unregistered.iter().filter_map(entry).collect();
         if let Err(error) = self.checkpoints.register(&self.name, entries) {
             self.metrics.errors.fetch_add(1, Ordering::Relaxed);
             tracing::error!(source = &*self.name, %error, "cannot note new files, they are not read");
@@ -104,6 +107,7 @@ impl Engine {
             let Some(file) = self.files.get_mut(&number) else { continue };
             if file.phase == Phase::New {
                 file.phase = Phase::Followed;
+                file.goes_on = None;
             }
         }
         self.unregistered = waiting;
@@ -138,6 +142,11 @@ impl Engine {
         }
     }
 
+    /// Takes in a file that is not followed, whether it is known or not.
+    pub(super) fn admit_new(&mut self, found: Found, now: Now) {
+        self.admit(found, Welcome::Everyone, now);
+    }
+
     /// Takes in a file that is not followed.
     fn admit(&mut self, found: Found, welcome: Welcome, now: Now) {
         if !self.problems.may_try(now, &found.path) {
@@ -166,25 +175,35 @@ impl Engine {
         // Of a compressed file the size on the disk says nothing; where the last bytes do, they are believed.
         let packing = found.place.packing;
         let size = if packing == Packing::Gzip { handle.stated_size().unwrap_or(size) } else { size };
-        let recalled = self.recall(id, &head, size, packing);
+        let recalled = self.memory.recall(id, &head, size, packing, now.elapsed);
         if recalled.is_none() && welcome == Welcome::Known {
             return;
         }
+        if recalled.is_none() && self.is_copy(&found, &handle, &head, now) {
+            return;
+        }
+        let mut successor = Successor { found: Found { id, ..found }, handle, size };
+        if recalled.is_none() && packing == Packing::Gzip {
+            successor = match self.adopt(successor, &head, now) {
+                Ok(()) => return,
+                Err(successor) => successor,
+            };
+        }
+        let Successor { found, handle, .. } = successor;
         let mut place = found.place.clone();
+        let mut twin = || self.memory.take_twin(&found.path, &head, packing, size);
         let mut known = match (recalled, packing) {
             (Some((key, position)), _) => {
                 self.return_to_chain(&mut place, &found.path, &position);
                 resumed(key, &position, size, &place)
             }
-            (None, Packing::Gzip) if self.adopt(&found, id, size, &head, now) => return,
-            (None, Packing::Gzip) => match self.twin(&found.path, &head) {
-                Some(position) => {
+            (None, _) => match twin() {
+                Some((key, position)) => {
                     self.return_to_chain(&mut place, &found.path, &position);
-                    as_twin(id, &position, size)
+                    as_twin(id, key, &position, size, packing)
                 }
                 None => self.fresh(id, &handle, size, &head, now),
             },
-            (None, Packing::Plain) => self.fresh(id, &handle, size, &head, now),
         };
         if self.mode == Mode::Once && packing == Packing::Plain {
             known.progress.limit = Some(size);
@@ -199,7 +218,8 @@ impl Engine {
             packing,
             handle,
         };
-        let signs = Signs { seen_in: self.rounds, read_at: now.elapsed, ..Signs::default() };
+        let seen = if packing == Packing::Plain { size } else { 0 };
+        let signs = Signs { seen_in: self.rounds, read_at: now.elapsed, seen, ..Signs::default() };
         self.take_up(FollowedFile::new(opened, known, signs), now);
     }
 
@@ -217,7 +237,7 @@ impl Engine {
             file.packing == Packing::Plain
                 && file.phase != Phase::Finished
                 && file.path.parent() == packed.path.parent()
-                && (file.fingerprint.len == 0 || file.fingerprint.matches(head.as_slice()))
+                && may_begin_as(file, head)
                 && !is_there(&file.position())
         };
         let mut read = self.files.iter_mut().filter(|(_, file)| may_be(file));
@@ -226,26 +246,15 @@ impl Engine {
         if packed.place.order != Order::Current && file.order == Order::Current {
             let (number, chain) = (*number, file.chain);
             file.order = packed.place.order.clone();
-            if let Some(chain) = self.chains.get_mut(&chain) {
-                chain.insert(number, &mut self.files, now.elapsed);
-            }
+            self.put_in_chain(chain, number, now);
         }
         true
     }
 
-    /// What the checkpoints know of the plain file that a compressed one was made of. It is gone, lay in the same
-    /// folder, and began alike.
-    fn twin(&self, packed: &Path, head: &Head) -> Option<FilePosition> {
-        let previous = self.previous.values().flatten().map(|(_, known)| known);
-        let is_twin = |known: &&FilePosition| is_made_of(packed, head, known) && !is_there(known);
-        // Of several that begin alike the one of which most is known.
-        previous.chain(&self.departed).filter(is_twin).max_by_key(|known| known.fingerprint_len).cloned()
-    }
-
-    /// Makes a file that was followed, and is gone, the compressed one that was made of it. Parts of records that wait
-    /// in it stay where they are. `false` where there is no such file.
-    fn adopt(&mut self, found: &Found, id: FileId, size: u64, head: &Head, now: Now) -> bool {
-        let (packed, place) = (found.path.as_path(), &found.place);
+    /// Makes a file that was followed, and is gone, the compressed one that was made of it. Gives that back where there
+    /// is no such file.
+    fn adopt(&mut self, successor: Successor, head: &Head, now: Now) -> Result<(), Successor> {
+        let packed = successor.found.path.as_path();
         for file in self.files.values_mut().filter(|file| file.path.parent() == packed.parent()) {
             file.extend_fingerprint();
         }
@@ -256,55 +265,15 @@ impl Engine {
         let twins = self.files.iter().filter(|(_, file)| is_twin(file));
         let Some(number) = twins.max_by_key(|(_, file)| file.fingerprint.len).map(|(number, _)| *number)
         else {
-            return false;
+            return Err(successor);
         };
-        let Some(file) = self.files.get(&number) else { return false };
-        let key = FollowedFile::key_of(id, file.first_seen);
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let place_on_disk = FilePosition {
-            path: text(packed),
-            chain: text(&file.chain_path),
-            device: id.device,
-            inode: id.inode,
-            fingerprint: file.fingerprint.hash,
-            fingerprint_len: file.fingerprint.len,
-            ..FilePosition::default()
-        };
-        // What was sent is not yet safe: the batches under way bring the new key further.
-        if let Err(error) = self.checkpoints.rename(&self.name, &file.key, &key, &place_on_disk) {
-            self.metrics.errors.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(source = &*self.name, %error, "cannot note a compressed file on the disk yet");
-        }
-        let is_needed = self.is_needed(number);
-        let Some(file) = self.files.get_mut(&number) else { return false };
-        file.key = key;
-        self.by_id.remove(&file.id);
-        self.by_id.insert(id, number);
-        file.id = id;
-        file.path = packed.to_owned();
-        file.packing = Packing::Gzip;
-        file.phase = Phase::Followed;
-        file.progress.complete = file.progress.offset == size;
-        file.signs = Signs { seen_in: self.rounds, read_at: now.elapsed, ..Signs::default() };
-        let complete = file.progress.complete;
-        file.order = match self.layout.incarnation() {
-            Incarnation::FirstLine => place.order.clone(),
-            Incarnation::FirstSeen => Order::Rotated(format!("{:020}", file.first_seen)),
-        };
-        let chain = file.chain;
-        if !(complete && is_needed) {
-            self.close(number);
-        }
-        if let Some(chain) = self.chains.get_mut(&chain) {
-            chain.insert(number, &mut self.files, now.elapsed);
-        } else {
-            self.return_to_chains(number, place, now);
-        }
-        true
+        let is_emptied = self.files.get(&number).is_some_and(|file| was_emptied(&file.position()));
+        self.become_other(number, successor, is_emptied, now);
+        Ok(())
     }
 
     /// A file whose chain ended in the meantime gets one again.
-    fn return_to_chains(&mut self, number: FileNumber, place: &Place, now: Now) {
+    pub(super) fn return_to_chains(&mut self, number: FileNumber, place: &Place, now: Now) {
         let place = match self.files.get(&number) {
             Some(file) if self.layout.incarnation() == Incarnation::FirstSeen => {
                 Place { chain: file.chain_path.clone(), ..place.clone() }
@@ -315,9 +284,7 @@ impl Engine {
         if let Some(file) = self.files.get_mut(&number) {
             file.chain = chain;
         }
-        if let Some(chain) = self.chains.get_mut(&chain) {
-            chain.insert(number, &mut self.files, now.elapsed);
-        }
+        self.put_in_chain(chain, number, now);
     }
 
     /// A file that has another name than when it was written to goes on in the chain that it belongs to, where its
@@ -329,7 +296,7 @@ impl Engine {
         let chain = if known.chain.is_empty() { &known.path } else { &known.chain };
         if Path::new(chain) != path {
             place.chain = chain.into();
-            place.order = Order::Rotated(format!("{:020}", known.first_seen));
+            place.order = Order::since(known.first_seen);
         }
     }
 
@@ -345,31 +312,7 @@ impl Engine {
             Phase::New => self.unregistered.push(number),
             Phase::Followed => {}
         }
-        if let Some(chain) = self.chains.get_mut(&chain) {
-            chain.insert(number, &mut self.files, now.elapsed);
-        }
-    }
-
-    /// What the checkpoints know of a file. What they know of others that had its inode is forgotten.
-    fn recall(
-        &mut self,
-        id: FileId,
-        head: &Head,
-        size: u64,
-        packing: Packing,
-    ) -> Option<(FileKey, FilePosition)> {
-        let mut found = None;
-        for (key, position) in self.previous.remove(&id)? {
-            let fingerprint = Fingerprint { hash: position.fingerprint, len: position.fingerprint_len };
-            let is_long_enough = packing == Packing::Gzip || size >= position.position;
-            if found.is_none() && is_long_enough && fingerprint.matches(head.as_slice()) {
-                found = Some((key, position));
-            } else {
-                self.stale.push((key, 0));
-                self.departed.push(position);
-            }
-        }
-        found
+        self.put_in_chain(chain, number, now);
     }
 
     fn fresh(&self, id: FileId, handle: &Handle, size: u64, head: &Head, now: Now) -> Known {
@@ -385,6 +328,7 @@ impl Engine {
             fingerprint: Fingerprint::of(head.as_slice()),
             progress: if self.skips_old { starting_at_end(handle, size) } else { ReadProgress::default() },
             after_truncation: false,
+            goes_on: None,
         }
     }
 
@@ -394,12 +338,20 @@ impl Engine {
         if self.layout.incarnation() != Incarnation::FirstSeen {
             return;
         }
-        let lost: Vec<FilePosition> =
-            self.previous.values().flatten().map(|(_, known)| known.clone()).collect();
-        for known in lost {
+        for known in self.memory.unmet() {
             let Some(found) = find_beside(&known) else { continue };
             self.admit(found, Welcome::Known, now);
         }
+    }
+}
+
+/// Whether what a followed file holds begins as a compressed one. It may have been truncated since it was last looked
+/// at; of one that is not open, and was empty when it was found, nobody knows.
+fn may_begin_as(file: &FollowedFile, packed: &Head) -> bool {
+    let plain = file.handle.as_ref().and_then(|handle| Head::read(handle, u64::MAX).ok());
+    match plain {
+        Some(plain) => plain.begins_as(packed),
+        None => file.fingerprint.len == 0 || file.fingerprint.matches(packed.as_slice()),
     }
 }
 
@@ -408,25 +360,6 @@ fn begins_as(found: &Found, file: &FollowedFile) -> bool {
     let Ok((opened, _)) = file::open(&found.path) else { return false };
     let head = Head::read(&Handle::new(opened, found.place.packing), file.fingerprint.len);
     head.is_ok_and(|head| file.fingerprint.matches(head.as_slice()))
-}
-
-/// Whether a compressed file lies beside a known one and begins alike. What was read of the known one must be covered
-/// as far as a fingerprint goes: the start of a first line says little.
-fn is_made_of(packed: &Path, head: &Head, known: &FilePosition) -> bool {
-    let read = known.position.clamp(1, MAX_BYTES as u64);
-    let fingerprint = Fingerprint { hash: known.fingerprint, len: known.fingerprint_len };
-    Path::new(&known.path).parent() == packed.parent()
-        && known.fingerprint_len >= read
-        && fingerprint.matches(head.as_slice())
-}
-
-/// Whether a known file lies where it was last seen. Its inode may be another file's by now.
-fn is_there(known: &FilePosition) -> bool {
-    let fingerprint = Fingerprint { hash: known.fingerprint, len: known.fingerprint_len };
-    let Ok((file, metadata)) = file::open(Path::new(&known.path)) else { return false };
-    let is_same = FileId::of(&metadata) == FileId { device: known.device, inode: known.inode };
-    let head = Head::read(&Handle::new(file, Packing::Plain), known.fingerprint_len);
-    is_same && head.is_ok_and(|head| fingerprint.matches(head.as_slice()))
 }
 
 /// A file that goes on where its checkpoint says.
@@ -444,13 +377,15 @@ fn resumed(key: FileKey, known: &FilePosition, size: u64, place: &Place) -> Know
         fingerprint: Fingerprint { hash: known.fingerprint, len: known.fingerprint_len },
         progress: ReadProgress::resuming(known),
         after_truncation: known.after_truncation,
+        goes_on: None,
     }
 }
 
-/// A compressed file that goes on where the plain one was left.
-fn as_twin(id: FileId, known: &FilePosition, size: u64) -> Known {
+/// A compressed file, or a copy, that goes on where the plain one was left.
+fn as_twin(id: FileId, key: FileKey, known: &FilePosition, size: u64, packing: Packing) -> Known {
     let mut progress = ReadProgress::resuming(known);
-    progress.complete = known.position == size && known.resume_from >= known.position;
+    let is_read = known.position == size && known.resume_from >= known.position;
+    progress.complete = packing == Packing::Gzip && is_read;
     Known {
         key: FollowedFile::key_of(id, known.first_seen),
         phase: Phase::New,
@@ -459,6 +394,7 @@ fn as_twin(id: FileId, known: &FilePosition, size: u64) -> Known {
         fingerprint: Fingerprint { hash: known.fingerprint, len: known.fingerprint_len },
         progress,
         after_truncation: known.after_truncation,
+        goes_on: Some(key),
     }
 }
 

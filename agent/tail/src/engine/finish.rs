@@ -7,7 +7,7 @@ use weir_pipeline::source::{Mode, Stopped};
 
 use super::read::{Outcome, Tail};
 use super::{Engine, Next};
-use crate::chain::ChainNumber;
+use crate::chain::{Chain, ChainNumber};
 use crate::file::{FileNumber, FollowedFile, Phase};
 use crate::handle::{Handle, Packing};
 use crate::now::Now;
@@ -16,15 +16,14 @@ use crate::now::Now;
 const GRACE: Duration = Duration::from_secs(1);
 /// A compressed file that ends too early is taken for damaged when it did not change for so long.
 const PACKED_GRACE: Duration = Duration::from_secs(10);
+/// A record that is not complete at the end of a compressed file waits so long for a file with its rest.
+const RECORD_GRACE: Duration = Duration::from_secs(600);
 /// Why bytes of a compressed file are lost that cannot be decoded.
 const CORRUPT_GZIP: &str = "corrupt_gzip";
 /// A file that cannot be read is left for its successor after this long.
 const BROKEN_GRACE: Duration = Duration::from_secs(60);
 /// A file at its end is asked for its size and links this often.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// Checkpoints whose files were not seen for this long since the start are forgotten. A folder that is mounted late
-/// should not cost them.
-const LOST_AFTER: Duration = Duration::from_secs(600);
 
 impl Engine {
     /// The first file of a chain has nothing more for now.
@@ -89,12 +88,14 @@ impl Engine {
             }
         }
         // The next file may not be found yet, and have the rest of a record.
-        let has_next = self.chains.get(&chain).is_some_and(|chain| chain.members.len() > 1);
+        let Some(members) = self.chains.get(&chain) else { return Ok(Next::Later) };
+        let has_next = members.members.len() > 1;
+        let grace = if members.records.outputs().is_empty() { PACKED_GRACE } else { RECORD_GRACE };
         let waited = self
             .files
             .get(&number)
             .map_or(Duration::MAX, |file| now.elapsed.saturating_sub(file.signs.read_at));
-        if !has_next && waited < PACKED_GRACE {
+        if !has_next && waited < grace {
             return Ok(Next::Later);
         }
         self.finish(chain, number, now)
@@ -155,11 +156,24 @@ impl Engine {
             file.signs.note(&stat, now.elapsed);
         }
         let is_fresh = file.signs.checked_at == Some(now.elapsed) && file.phase != Phase::New;
-        if !is_fresh || file.signs.size >= file.progress.offset {
+        if !is_fresh {
             return Ok(false);
         }
-        self.truncated(number, known_size, now)?;
-        Ok(true)
+        if file.signs.size < file.progress.offset {
+            self.truncated(number, known_size, now)?;
+            return Ok(true);
+        }
+        // Truncated and written to again, it may be as long as before.
+        let modified = file.signs.modified;
+        if file.signs.verified == modified {
+            return Ok(false);
+        }
+        file.signs.verified = modified;
+        let replaced = self.was_replaced(number);
+        if replaced {
+            self.begin_anew(number, now)?;
+        }
+        Ok(replaced)
     }
 
     /// Leaves a file for the next of its chain. What it ends with is an event also without a newline.
@@ -187,7 +201,21 @@ impl Engine {
 
     /// All files of a chain are finished: nothing more comes for its records.
     pub(super) fn end_chain(&mut self, chain: ChainNumber, now: Now) -> Result<Next, Stopped> {
+        let rounds = self.rounds;
+        if self.mode == Mode::Follow
+            && let Some(chain) = self.chains.get_mut(&chain)
+            && !chain.records.outputs().is_empty()
+            && rounds <= *chain.empty_since.get_or_insert(rounds)
+        {
+            // What was made of the last file may not be found yet, and then the next file not be there yet.
+            return Ok(Next::Later);
+        }
         self.give_up_records(chain, now)?;
+        let waits = |chain: &Chain| chain.records.groups().next().is_some();
+        if self.chains.get(&chain).is_some_and(waits) {
+            // Where they end could not be noted.
+            return Ok(Next::Retry);
+        }
         if let Some(chain) = self.chains.remove(&chain) {
             self.by_path.remove(&chain.path);
         }
@@ -225,11 +253,13 @@ impl Engine {
             // A look that began later would have found what was made of it.
             let is_over = file.signs.deleted_at.is_some() && self.rounds > file.signs.finished_in;
             if is_over && is_safe {
-                self.stale.push((file.key.clone(), 0));
+                // What was made of it may be found only now.
+                self.memory.note_gone(file.key.clone(), file.position(), 0, now.elapsed);
                 self.by_id.remove(&file.id);
                 self.files.remove(&number);
             }
         }
+        self.forget_copies(now);
         self.bound_held(now);
         self.forget_stale(now);
         let followed = self.files.values().filter(|file| file.phase != Phase::Finished).count();
@@ -243,15 +273,11 @@ impl Engine {
     }
 
     fn forget_stale(&mut self, now: Now) {
-        if now.elapsed >= LOST_AFTER {
-            self.departed.clear();
-            let lost = self.previous.drain().flat_map(|(_, known)| known);
-            self.stale.extend(lost.map(|(key, _)| (key, 0)));
-        }
         let outgoing = &self.outgoing;
-        let safe: Vec<_> = self.stale.extract_if(.., |(_, batch)| outgoing.is_safe(*batch)).collect();
-        if !safe.is_empty() {
-            let keys: Vec<_> = safe.into_iter().map(|(key, _)| key).collect();
+        let safe = self.stale.extract_if(.., |(_, batch)| outgoing.is_safe(*batch));
+        let mut keys: Vec<_> = safe.map(|(key, _)| key).collect();
+        keys.extend(self.memory.forget(now.elapsed, |batch| outgoing.is_safe(batch)));
+        if !keys.is_empty() {
             self.checkpoints.forget(&self.name, &keys);
         }
     }

@@ -10,7 +10,7 @@ use weir_pipeline::source::Stopped;
 
 use super::Engine;
 use crate::discovery::Found;
-use crate::file::{self, FileId, FileNumber, FollowedFile, Phase, leads_to};
+use crate::file::{self, FileId, FileNumber, FollowedFile, Phase, leads_to, modified};
 use crate::fingerprint::{Fingerprint, Head};
 use crate::handle::{Handle, Packing};
 use crate::layout::{Incarnation, Place};
@@ -39,11 +39,9 @@ impl Engine {
         if !file.signs.unlinked {
             file.signs.deleted_at = None;
         }
-        if moved
-            && !is_finished
-            && let Some(chain) = self.chains.get_mut(&file.chain)
-        {
-            chain.insert(number, &mut self.files, now.elapsed);
+        if moved && !is_finished {
+            let chain = file.chain;
+            self.put_in_chain(chain, number, now);
             return Ok(());
         }
         let has_grown = file.packing == Packing::Plain && found.size != file.progress.offset;
@@ -74,9 +72,7 @@ impl Engine {
         file.chain = chain;
         file.chain_path.clone_from(&place.chain);
         file.order = place.order.clone();
-        if let Some(chain) = self.chains.get_mut(&chain) {
-            chain.insert(number, &mut self.files, now.elapsed);
-        }
+        self.put_in_chain(chain, number, now);
         Ok(())
     }
 
@@ -115,6 +111,9 @@ impl Engine {
     /// A file was truncated: what it holds now is another one.
     pub(super) fn truncated(&mut self, number: FileNumber, known_size: u64, now: Now) -> Result<(), Stopped> {
         self.metrics.truncated_files.fetch_add(1, Ordering::Relaxed);
+        if self.go_on_in_copy(number, now) {
+            return Ok(());
+        }
         let unread =
             self.files.get(&number).map_or(0, |file| known_size.saturating_sub(file.progress.offset));
         self.begin(number, unread, now)?;
@@ -127,7 +126,12 @@ impl Engine {
 
     /// A file was replaced by one with the same inode: what is there now is a new file.
     pub(super) fn begin_anew(&mut self, number: FileNumber, now: Now) -> Result<(), Stopped> {
-        self.begin(number, 0, now)?;
+        if self.go_on_in_copy(number, now) {
+            return Ok(());
+        }
+        let unread =
+            self.files.get(&number).map_or(0, |file| file.signs.seen.saturating_sub(file.progress.offset));
+        self.begin(number, unread, now)?;
         self.register(now);
         Ok(())
     }
@@ -152,6 +156,7 @@ impl Engine {
             self.outgoing.lost(TRUNCATION, unread + left_out, file);
         }
         self.stale.push((file.key.clone(), file.last_batch));
+        self.stale.extend(file.goes_on.take().map(|key| (key, 0)));
         let first_seen = now.wall.max(file.first_seen + 1);
         let incarnation = match self.layout.incarnation() {
             Incarnation::FirstLine => None,
@@ -212,6 +217,9 @@ impl Engine {
         // It may come back compressed: then it is known by what it begins with.
         file.extend_fingerprint();
         let handle = file.handle.take();
+        if let Some(Ok(metadata)) = handle.as_ref().map(Handle::metadata) {
+            file.signs.modified = modified(&metadata);
+        }
         self.open_files -= usize::from(handle.is_some()).min(self.open_files);
     }
 }

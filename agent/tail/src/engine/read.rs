@@ -1,5 +1,6 @@
 //! Reading: one bounded read from one file, straight into the batch.
 
+use std::fs::Metadata;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use weir_event::identity::container_incarnation;
 use weir_pipeline::source::{Mode, Stopped};
 
 use super::Engine;
-use crate::file::{FileId, FileNumber, FollowedFile, Phase};
-use crate::fingerprint::Head;
+use crate::file::{FileId, FileNumber, FollowedFile, Phase, modified};
+use crate::fingerprint::{Fingerprint, Head};
 use crate::handle::{Handle, Packing};
 use crate::layout::Incarnation;
 use crate::lines::Ending;
@@ -156,7 +157,9 @@ impl Engine {
             return !file.progress.complete;
         }
         let metadata = std::fs::metadata(&file.path).ok();
-        metadata.is_some_and(|known| FileId::of(&known) == file.id && known.len() != file.progress.offset)
+        let differs =
+            |known: &Metadata| known.len() != file.progress.offset || modified(known) != file.signs.modified;
+        metadata.is_some_and(|known| FileId::of(&known) == file.id && differs(&known))
     }
 
     /// Made of the first complete line; of an unfinished one where nothing more will come.
@@ -204,19 +207,26 @@ impl Engine {
         })
     }
 
-    /// Whether a file was truncated and filled again since it was last at its end. Container runtimes do not do
+    /// Whether a file was truncated and filled again since it was last looked at. Container runtimes do not do
     /// that, and their files are not asked.
-    fn was_replaced(&self, number: FileNumber) -> bool {
-        let Some(file) = self.files.get(&number) else { return false };
-        if !file.signs.at_end
-            || file.fingerprint.len == 0
+    pub(super) fn was_replaced(&mut self, number: FileNumber) -> bool {
+        let Some(file) = self.files.get_mut(&number) else { return false };
+        let known = file.fingerprint;
+        if known.len == 0
             || file.packing == Packing::Gzip
             || self.layout.incarnation() == Incarnation::FirstLine
         {
             return false;
         }
-        let head = file.handle.as_ref().and_then(|handle| Head::read(handle, file.fingerprint.len).ok());
-        head.is_some_and(|head| !file.fingerprint.matches(head.as_slice()))
+        let limit = if known.can_grow() { u64::MAX } else { known.len };
+        let Some(Ok(head)) = file.handle.as_ref().map(|handle| Head::read(handle, limit)) else {
+            return false;
+        };
+        let is_same = known.matches(head.as_slice());
+        if is_same && known.can_grow() {
+            file.fingerprint = Fingerprint::of(head.as_slice());
+        }
+        !is_same
     }
 
     fn note_unfinished(&mut self, number: FileNumber, bytes: usize) -> Outcome {

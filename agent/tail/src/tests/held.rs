@@ -56,7 +56,7 @@ fn past_the_bound_of_bytes_the_oldest_is_let_go_and_counted() {
     rig.pass_seconds(20);
     assert_eq!(rig.texts(), ["next", "held", "next", "held", "next"]);
     rig.release_all();
-    rig.pass_seconds(12);
+    rig.pass_seconds(75);
     assert_eq!(rig.positions().len(), 1, "what was let go is forgotten");
     rig.kill();
     rig.follow();

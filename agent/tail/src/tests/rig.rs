@@ -51,7 +51,10 @@ pub(super) struct Collected {
     pub batches: Vec<(usize, usize)>,
     /// Reason and bytes of what can never be read.
     pub lost: Vec<(&'static str, u64)>,
-    acks: Vec<Ack>,
+    /// What is not safe yet.
+    acks: Vec<(Ack, Vec<Event>)>,
+    /// What is.
+    delivered: Vec<Event>,
 }
 
 /// Collects what comes, and keeps the acks.
@@ -82,20 +85,25 @@ impl Outlet for Collector {
         let events: Vec<Event> = batch.rows().iter().map(event).collect();
         assert!(batch.bytes().len() <= MAX_BATCH_BYTES + 128 * 1024 || events.len() <= 1);
         collected.batches.push((events.len(), batch.bytes().len()));
-        collected.events.extend(events);
+        collected.events.extend(events.iter().cloned());
         let ack = Ack::new(self.queue.sent(progress), self.queue.clone());
-        collected.acks.push(ack);
+        collected.acks.push((ack, events));
         Ok(())
     }
 
     fn lost(&mut self, reason: &'static str, bytes: u64, progress: Vec<Progress>) {
         let mut collected = self.collected.lock().unwrap();
         collected.lost.push((reason, bytes));
-        collected.acks.push(Ack::new(self.queue.sent(progress), self.queue.clone()));
+        let ack = Ack::new(self.queue.sent(progress), self.queue.clone());
+        collected.acks.push((ack, Vec::new()));
     }
 
     fn outstanding(&self) -> usize {
         self.queue.outstanding()
+    }
+
+    fn under_way(&self) -> Vec<Progress> {
+        self.queue.under_way()
     }
 
     fn is_ready(&self) -> bool {
@@ -119,6 +127,9 @@ pub(super) struct Rig {
     stop: Stop,
     pub engine: Option<Engine>,
     elapsed: Duration,
+    /// How long the engines before ran.
+    before: Duration,
+    queue: Arc<AckQueue>,
 }
 
 const LINGER: Duration = Duration::from_millis(200);
@@ -160,9 +171,11 @@ impl Rig {
 
     fn new(kind: impl FnOnce(&Path) -> Kind) -> Rig {
         let (data, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let checkpoints = Arc::new(Checkpoints::open(data.path()).unwrap());
         Rig {
             kind: kind(logs.path()),
-            checkpoints: Arc::new(Checkpoints::open(data.path()).unwrap()),
+            queue: AckQueue::new(SOURCE, checkpoints.clone()),
+            checkpoints,
             data,
             logs,
             collected: Arc::default(),
@@ -171,6 +184,7 @@ impl Rig {
             stop: Stop::default(),
             engine: None,
             elapsed: Duration::ZERO,
+            before: Duration::ZERO,
         }
     }
 
@@ -241,7 +255,7 @@ impl Rig {
     pub(super) fn context(&self, mode: Mode) -> SourceContext {
         let outlet = Collector {
             collected: self.collected.clone(),
-            queue: AckQueue::new(SOURCE, self.checkpoints.clone()),
+            queue: self.queue.clone(),
             ready: self.ready.clone(),
         };
         SourceContext {
@@ -264,6 +278,7 @@ impl Rig {
     /// Starts the engine, without notifications: everything is found by looking.
     pub(super) fn start(&mut self, mode: Mode) {
         let (layout, options) = self.parts();
+        self.before = self.passed();
         self.elapsed = Duration::ZERO;
         self.engine = Some(Engine::new(layout, options, self.context(mode), Watch::deaf()));
     }
@@ -313,14 +328,33 @@ impl Rig {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
+    /// How long the engines ran, all together.
+    pub(super) fn passed(&self) -> Duration {
+        self.before + self.elapsed
+    }
+
     /// Makes the first so many batches safe of those that are not.
     pub(super) fn release(&self, count: usize) {
-        let acks: Vec<Ack> = {
+        for _ in 0..count {
+            if !self.release_at(0) {
+                return;
+            }
+        }
+    }
+
+    /// Makes one batch safe of those that are not; `false` where there are not so many.
+    pub(super) fn release_at(&self, place: usize) -> bool {
+        let ack = {
             let mut collected = self.collected.lock().unwrap();
-            let count = count.min(collected.acks.len());
-            collected.acks.drain(..count).collect()
+            if place >= collected.acks.len() {
+                return false;
+            }
+            let (ack, events) = collected.acks.remove(place);
+            collected.delivered.extend(events);
+            ack
         };
-        acks.into_iter().for_each(Ack::release);
+        ack.release();
+        true
     }
 
     pub(super) fn release_all(&self) {
@@ -329,10 +363,29 @@ impl Rig {
 
     /// Ends as a killed process does, once the checkpoints were written; what was not acked is not safe.
     pub(super) fn kill(&mut self) {
-        self.engine = None;
         self.checkpoints.save().unwrap();
+        self.kill_unsaved();
+    }
+
+    /// Ends as a process does that is killed before the checkpoints are written again.
+    pub(super) fn kill_unsaved(&mut self) {
+        self.engine = None;
         self.collected.lock().unwrap().acks.clear();
         self.checkpoints = Arc::new(Checkpoints::open(self.data.path()).unwrap());
+        self.queue = AckQueue::new(SOURCE, self.checkpoints.clone());
+    }
+
+    /// Puts another engine in the place of the one that runs, while batches are under way.
+    pub(super) fn reload(&mut self) {
+        if let Some(mut engine) = self.engine.take() {
+            engine.end();
+        }
+        self.start(Mode::Follow);
+    }
+
+    /// Whether the engine has a file with this inode open.
+    pub(super) fn has_open(&self, inode: u64) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.has_open(inode))
     }
 
     // === what came out ===
@@ -342,6 +395,18 @@ impl Rig {
         let mut collected = self.collected.lock().unwrap();
         collected.batches.clear();
         std::mem::take(&mut collected.events)
+    }
+
+    /// What is safe, however long ago.
+    pub(super) fn delivered(&self) -> Vec<Event> {
+        self.collected.lock().unwrap().delivered.clone()
+    }
+
+    /// What is safe, and what was sent since the last start and is not.
+    pub(super) fn sent(&self) -> Vec<Event> {
+        let collected = self.collected.lock().unwrap();
+        let waiting = collected.acks.iter().flat_map(|(_, events)| events);
+        collected.delivered.iter().chain(waiting).cloned().collect()
     }
 
     /// Takes the events so far, and gives their contents.

@@ -1,0 +1,79 @@
+//! Cases that the model found.
+
+use super::Action::*;
+use super::{Action, Kind, run_kind};
+
+fn container(actions: &[Action]) {
+    for joined in [false, true] {
+        run_kind(Kind::Container, joined, actions).unwrap();
+    }
+}
+
+fn file(actions: &[Action]) {
+    for joined in [false, true] {
+        run_kind(Kind::File, joined, actions).unwrap();
+    }
+}
+
+#[test]
+fn a_rotated_file_whose_new_name_nobody_saw_comes_before_later_ones() {
+    container(&[Ready(false), Line(0), Pass(1), Rotate, Delete(0), Burst(1), Rotate, Pass(992)]);
+}
+
+#[test]
+fn a_file_that_was_truncated_before_it_was_read_is_known_again() {
+    file(&[Line(0), Ready(false), Pass(1), Truncate]);
+}
+
+#[test]
+fn an_empty_file_that_has_a_successor_holds_up_nothing() {
+    file(&[Line(0), Settle, Truncate, Rotate]);
+    file(&[Line(0), Line(0), Settle, Truncate, Line(0), Rotate, Line(0)]);
+}
+
+/// The position that is registered for the compressed file is what is safe, not what is under way.
+#[test]
+fn a_compressed_file_is_not_safe_because_batches_are_under_way() {
+    let lines = [Line(0), Line(0), Line(0)];
+    file(&[&lines[..], &[Rotate, Pass(1), Compress(0), Reload, Trace(0, 0), Restart(0, false)]].concat());
+}
+
+#[test]
+fn a_record_waits_for_the_file_behind_a_compressed_one() {
+    container(&[Part(0), Rotate, Settle, Compress(0), Settle]);
+    container(&[Part(0), Rotate, Compress(0), Settle]);
+    container(&[Part(0), Rotate, Settle, Compress(0), Pass(3_000)]);
+}
+
+#[test]
+fn a_compressed_file_is_known_again_however_late_it_is_looked_at() {
+    let before = [Burst(1), Rotate, Line(0), Pass(2_601), Compress(0), Truncate];
+    file(&[&before[..], &[Release(1), Pass(1_201), Rotate]].concat());
+}
+
+#[test]
+fn a_file_that_is_as_long_after_it_was_truncated_is_read() {
+    let lines = [Line(0); 7];
+    file(&[&lines[..], &[Rotate, Line(0), Line(0), Settle, Truncate]].concat());
+}
+
+#[test]
+fn a_file_that_was_truncated_and_compressed_is_read_once() {
+    file(&[Trace(0, 401), Truncate, Line(0), Rotate, Compress(0), Line(0)]);
+}
+
+#[test]
+fn a_compressed_file_stays_in_its_chain_over_a_kill() {
+    let before = [Line(0), Settle, Exception(0), Rotate, Frame(0), Pass(1), Rotate];
+    file(&[&before[..], &[Compress(0), Settle, Restart(0, false)]].concat());
+}
+
+#[test]
+fn a_file_that_was_copied_and_truncated_while_the_agent_was_down_goes_on_in_its_copy() {
+    file(&[Burst(1), Settle, Restart(0, false), CopyTruncate(0)]);
+}
+
+#[test]
+fn a_file_that_was_copied_and_truncated_goes_on_in_its_copy() {
+    file(&[Burst(1), Pass(801), CopyTruncate(0)]);
+}
