@@ -1,0 +1,10 @@
+//! What several targets share.
+#![allow(dead_code, unused_imports)]
+
+mod batch;
+mod documents;
+mod handled;
+
+pub use batch::batch;
+pub use documents::{check_documents, is_beyond, is_json};
+pub use handled::{check_handled, check_message};
