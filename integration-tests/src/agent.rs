@@ -151,6 +151,13 @@ impl Agent {
         cpu_time(self.child.id())
     }
 
+    /// Memory that it has now, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its numbers");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> Ended {
         let end = Instant::now() + LONGEST_RUN;
