@@ -199,10 +199,16 @@ impl LeakReport {
         let expected = self.events.div_ceil(KEPT_OF);
         let account = &self.account;
         unless(self.events > 0, "nothing was written".to_owned());
-        unless(self.is_whole, format!("{} events arrived, not each of {expected} once and in order", self.kept));
+        unless(
+            self.is_whole,
+            format!("{} events arrived, not each of {expected} once and in order", self.kept),
+        );
         let counted = (account.read.events, account.delivered.events, account.events_for("bad.unwanted"));
         let wanted = (self.events, expected, self.events - expected);
-        unless(counted == wanted, format!("the ledger has read, delivered, dropped {counted:?}, not {wanted:?}"));
+        unless(
+            counted == wanted,
+            format!("the ledger has read, delivered, dropped {counted:?}, not {wanted:?}"),
+        );
         unless(account.balanced && account.is_settled(), format!("the ledger: {account:?}"));
         unless(account.lost_events() == 0, format!("{} events are lost", account.lost_events()));
         // A mebibyte a call, of 32 MiB that it may have.

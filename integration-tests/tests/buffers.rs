@@ -161,8 +161,9 @@ buffers: {durable: {memory: 16MiB, disk: 128MiB}}
 /// Kills at random moments while the sink dies and comes back: nothing is lost, and each event is counted once.
 #[test]
 fn kills_while_the_sink_dies_and_comes_back_lose_nothing() {
-    let seed = rand::rng().random();
-    eprintln!("seed {seed}");
+    let given = std::env::var("WEIR_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| rand::rng().random());
+    eprintln!("WEIR_TEST_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let node = Node::new();
     node.configure(CONFIG);
