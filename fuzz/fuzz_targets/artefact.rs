@@ -18,8 +18,8 @@ use common::{check_handled, check_message};
 
 /// The bound of what is compiled here, in this process.
 const MAX_INPUT_BYTES: usize = 16 << 10;
-/// The memory that the first seed has.
-const MEMORY: u64 = 4 << 20;
+/// Enough for the seeds.
+const MEMORY: u64 = 1 << 20;
 const MANIFEST: &str =
     r#"{"name":"any","version":"1.0.0","worlds":["transform"],"reads":"any","writes":"any"}"#;
 const ROWS: u32 = 3;
