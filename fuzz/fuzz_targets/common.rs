@@ -1,8 +1,11 @@
 //! What several targets share.
 #![allow(dead_code, unused_imports)]
 
+#[path = "common/batch.rs"]
 mod batch;
+#[path = "common/documents.rs"]
 mod documents;
+#[path = "common/handled.rs"]
 mod handled;
 
 pub use batch::batch;

@@ -1,10 +1,10 @@
 //! What the puppet is to say, made of an input: mostly what a plugin could say, with slips.
 
-use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use weir_event::column::Column;
 use weir_event::transform::{Edit, NewEvent, Patch, Plan, Reason, ReasonClass, WrittenColumn};
 
-use crate::image::Answer;
+use super::image::Answer;
+use super::input::Input;
 
 const PATHS: [&str; 16] = [
     "level",
@@ -52,93 +52,94 @@ const LINES: [&str; 8] = [
 ];
 
 /// What one input says.
+#[derive(Debug)]
 pub struct Script {
     pub lines: Vec<u8>,
     pub plan: Plan,
     pub answer: Answer,
     /// Bytes of the image that are overwritten.
-    pub slips: Vec<(u16, u8)>,
-    pub on_error: u8,
+    pub slips: Vec<(usize, u8)>,
+    pub on_error: usize,
     pub is_fresh: bool,
 }
 
 impl Script {
-    pub fn new(input: &mut Unstructured<'_>) -> Result<Script> {
-        let line = |input: &mut Unstructured<'_>| one_of(input, &LINES);
-        let lines = some(input, 8, line)?.join("\n").into_bytes();
+    pub fn new(input: &mut Input<'_>) -> Script {
+        let lines = input.some(8, |input| input.text_of(&LINES)).join("\n").into_bytes();
         let rows = lines.split(|byte| *byte == b'\n').count() as u32;
-        Ok(Script {
+        Script {
             lines,
-            plan: plan(input)?,
-            answer: answer(input, rows)?,
-            slips: if input.ratio(1, 4)? { some(input, 4, Unstructured::arbitrary)? } else { Vec::new() },
-            on_error: input.int_in_range(0..=3)?,
-            is_fresh: input.ratio(1, 8)?,
-        })
+            plan: plan(input),
+            answer: answer(input, rows),
+            slips: if input.one_in(4) {
+                input.some(4, |input| (input.number() as usize, input.byte()))
+            } else {
+                Vec::new()
+            },
+            on_error: input.below(4),
+            is_fresh: input.one_in(8),
+        }
     }
 }
 
-fn plan(input: &mut Unstructured<'_>) -> Result<Plan> {
-    let path = |input: &mut Unstructured<'_>| one_of(input, &PATHS);
-    let reason = |input: &mut Unstructured<'_>| {
-        let class = if input.arbitrary()? { ReasonClass::Sampled } else { ReasonClass::Dropped };
-        Ok(Reason { name: one_of(input, &REASONS)?, class })
-    };
-    Ok(Plan {
-        reads: some(input, 4, path)?,
-        attributes: some(input, 3, |input| one_of(input, &ATTRIBUTES))?,
-        writes: some(input, 4, path)?,
-        reasons: some(input, 3, reason)?,
-        edits: some(input, 5, edit)?,
-    })
+fn plan(input: &mut Input<'_>) -> Plan {
+    Plan {
+        reads: input.some(4, |input| input.text_of(&PATHS)),
+        attributes: input.some(3, |input| input.text_of(&ATTRIBUTES)),
+        writes: input.some(4, |input| input.text_of(&PATHS)),
+        reasons: input.some(3, |input| {
+            let class = if input.one_in(2) { ReasonClass::Sampled } else { ReasonClass::Dropped };
+            Reason { name: input.text_of(&REASONS), class }
+        }),
+        edits: input.some(5, edit),
+    }
 }
 
-fn answer(input: &mut Unstructured<'_>, rows: u32) -> Result<Answer> {
-    let verdicts = match input.int_in_range(0..=3)? {
+fn answer(input: &mut Input<'_>, rows: u32) -> Answer {
+    let verdicts = match input.below(4) {
         0 => Vec::new(),
-        1 => some(input, 9, Unstructured::arbitrary)?,
-        _ => (0..rows).map(|_| input.int_in_range(0..=3)).collect::<Result<_>>()?,
+        1 => input.some(9, Input::byte),
+        _ => (0..rows).map(|_| input.below(4) as u8).collect(),
     };
-    Ok(Answer {
+    Answer {
         verdicts,
-        columns: some(input, 3, |input| written_column(input, rows))?,
-        patches: some(input, 6, |input| Ok(Patch { row: row(input, rows)?, edit: edit(input)? }))?,
-        events: some(input, 4, |input| {
-            let document = if input.ratio(1, 2)? { one_of(input, &LINES)? } else { one_of(input, &VALUES)? };
-            Ok(NewEvent { parent: row(input, rows)?, document: document.into_bytes() })
-        })?,
-    })
+        columns: input.some(3, |input| written_column(input, rows)),
+        patches: input.some(6, |input| Patch { row: row(input, rows), edit: edit(input) }),
+        events: input.some(4, |input| {
+            let document = if input.one_in(2) { input.text_of(&LINES) } else { input.text_of(&VALUES) };
+            NewEvent { parent: row(input, rows), document: document.into_bytes() }
+        }),
+    }
 }
 
 /// A row that there is, but for a slip.
-fn row(input: &mut Unstructured<'_>, rows: u32) -> Result<u32> {
-    if input.ratio(1, 16)? { input.arbitrary() } else { input.int_in_range(0..=rows.saturating_sub(1)) }
+fn row(input: &mut Input<'_>, rows: u32) -> u32 {
+    if input.one_in(16) { input.number() } else { input.below(rows.max(1) as usize) as u32 }
 }
 
-fn edit(input: &mut Unstructured<'_>) -> Result<Edit> {
-    let path = one_of(input, &PATHS)?;
-    Ok(match input.int_in_range(0..=3)? {
+fn edit(input: &mut Input<'_>) -> Edit {
+    let path = input.text_of(&PATHS);
+    match input.below(4) {
         0 => Edit::Remove(path),
-        1 => Edit::Set(path, one_of(input, &VALUES)?),
-        2 => Edit::Rename(path, one_of(input, &PATHS)?),
-        _ => Edit::KeepOnly(some(input, 3, |input| one_of(input, &PATHS))?),
-    })
+        1 => Edit::Set(path, input.text_of(&VALUES)),
+        2 => Edit::Rename(path, input.text_of(&PATHS)),
+        _ => Edit::KeepOnly(input.some(3, |input| input.text_of(&PATHS))),
+    }
 }
 
-fn written_column(input: &mut Unstructured<'_>, rows: u32) -> Result<WrittenColumn> {
+fn written_column(input: &mut Input<'_>, rows: u32) -> WrittenColumn {
     let mut values = Column::default();
     values.clear();
     for _ in 0..rows {
-        let value = one_of(input, &VALUES)?;
-        let kind = if input.ratio(1, 8)? { input.arbitrary()? } else { kind_of(&value) };
+        let value = input.text_of(&VALUES);
+        values.kinds.push(if input.one_in(8) { input.byte() } else { kind_of(&value) });
         values.data.extend_from_slice(value.as_bytes());
-        values.kinds.push(kind);
         values.offsets.push(values.data.len() as u32);
     }
-    if input.ratio(1, 16)? {
-        values.offsets = some(input, 9, Unstructured::arbitrary)?;
+    if input.one_in(16) {
+        values.offsets = input.some(9, Input::number);
     }
-    Ok(WrittenColumn { field: input.int_in_range(0..=3)?, values })
+    WrittenColumn { field: input.below(4) as u32, values }
 }
 
 /// The number of the kind that a value begins like.
@@ -152,22 +153,4 @@ fn kind_of(value: &str) -> u8 {
         Some(b'[') => 6,
         Some(_) => 3,
     }
-}
-
-/// One of these, now and then another text.
-fn one_of(input: &mut Unstructured<'_>, texts: &[&str]) -> Result<String> {
-    if input.ratio(1, 12)? {
-        return Ok(input.arbitrary::<&str>()?.to_owned());
-    }
-    Ok((*input.choose(texts)?).to_owned())
-}
-
-/// Up to `most` of them.
-fn some<'a, T>(
-    input: &mut Unstructured<'a>,
-    most: usize,
-    mut one: impl FnMut(&mut Unstructured<'a>) -> Result<T>,
-) -> Result<Vec<T>> {
-    let count = input.int_in_range(0..=most)?;
-    (0..count).map(|_| one(input)).collect()
 }
