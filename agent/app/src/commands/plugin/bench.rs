@@ -25,8 +25,8 @@ Examples:
 
 Measured is CPU time of the host and the plugin together: handing the columns over, the plugin's work,
 checking its answer. Without --events the events and the configuration are those of the fixture `bench`,
-or of the largest. The line \"in a pipeline\" is what the plugin adds to everything between a batch of
-512 events and its documents, and \"behind itself\" what the same adds once more; \"start\" is the CPU time of
+or of the largest. \"in a pipeline\" is what the plugin adds to everything between a batch of 512
+events and its documents, \"behind itself\" what the same adds once more; \"start\" is the CPU time of
 loading it when it is compiled already. --against measures both by turns on the same events.
 
 Exit codes:
