@@ -10,22 +10,24 @@
 //! The lines behind it are those of a container.
 #![no_main]
 
+mod common;
+
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use weir_event::batch::{ArenaPool, Batch, BatchBuilder, Flags, Row};
+use weir_event::batch::ArenaPool;
 use weir_event::column::Kind;
 use weir_event::edit::Compiled;
 use weir_event::parse::Parser;
 use weir_event::sheet::{Encoded, MAX_ROW_EDITS, OnFault, Sheet};
-use weir_event::stream::{Attributes, ENVELOPE_NAMES, Stream};
 use weir_event::transform::{Call, Edit, Handled, Patch, Plan};
+
+use common::{batch, check_documents, is_beyond, is_json};
 
 /// A longer pipeline finds nothing new.
 const MAX_STAGES: usize = 6;
-const MAX_ROWS: usize = 16;
 
 #[derive(Default)]
 struct Stage {
@@ -60,7 +62,7 @@ fn check(data: &[u8], sheet: &mut Sheet, pool: &Arc<ArenaPool>) {
         let handled = answer(stage, call.rows);
         sheet.apply(&compiled, index, &batch, &handled, OnFault::Pass);
     }
-    check_documents(sheet, &compiled, &batch);
+    assert_eq!(check_documents(sheet, &compiled, &batch, Encoded::Kept), batch.rows().len());
 }
 
 fn split(data: &[u8]) -> (&[u8], &[u8]) {
@@ -126,18 +128,6 @@ fn paths(edit: &Edit) -> Vec<&str> {
     }
 }
 
-fn batch(lines: &[u8], pool: &Arc<ArenaPool>) -> Batch {
-    let mut builder = BatchBuilder::new(pool.take());
-    let attributes = Attributes { cluster: "truth".into(), pod: "truth".into(), ..Attributes::default() };
-    let stream = builder.add_stream(&Stream::new(attributes, 1));
-    for line in lines.split(|byte| *byte == b'\n').take(MAX_ROWS) {
-        let content = builder.arena.append(line);
-        let (offset, flags) = (u64::from(content.start), Flags::default());
-        builder.push(Row { content, raw: content, offset, time: 0, stream, flags });
-    }
-    builder.finish(pool)
-}
-
 fn answer(stage: &Stage, rows: u32) -> Handled {
     let mut handled = Handled::default();
     for row in 0..rows {
@@ -155,10 +145,6 @@ fn check_columns(call: &Call) {
             assert!(matches!(kind, Kind::Absent | Kind::String) || is_json(text), "{kind:?} {text}");
         }
     }
-}
-
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// What the last edit promises of what is read behind it.
@@ -198,10 +184,6 @@ fn check_promise(promise: Option<&Edit>, call: &Call) {
     }
 }
 
-fn is_beyond(path: &str, of: &str) -> bool {
-    path.strip_prefix(of).is_some_and(|rest| rest.starts_with('.'))
-}
-
 /// Whether any member's path is one of those asked for. An object's duplicates count once: serde_json has the last.
 fn has_path(object: &str, asked: &dyn Fn(&str) -> bool) -> bool {
     // Deeper than serde_json goes, or with a lone surrogate, it cannot be looked into.
@@ -216,41 +198,5 @@ fn any_path(value: &Value, path: Option<&str>, asked: &dyn Fn(&str) -> bool) -> 
             asked(&own) || any_path(value, Some(&own), asked)
         }),
         _ => false,
-    }
-}
-
-fn check_documents(sheet: &mut Sheet, compiled: &Compiled, batch: &Batch) {
-    let (mut out, mut ends) = (Vec::new(), Vec::new());
-    sheet.encode(compiled, batch, Encoded::Kept, &mut out, |_, end| ends.push(end));
-    let text = std::str::from_utf8(&out).expect("UTF-8");
-    assert_eq!((text.lines().count(), text.matches('\n').count()), (ends.len(), ends.len()));
-    assert_eq!(ends.len(), batch.rows().len());
-    for (document, end) in text.lines().zip(&ends) {
-        assert_eq!(out[*end], b'\n');
-        assert!(is_json(document), "{document}");
-        let envelope = r#"{"@timestamp":"1970-01-01T00:00:00.000000000Z","cluster":"truth","kubernetes":{"pod":"truth"},"log":{"offset":"#;
-        assert!(document.starts_with(envelope), "{document}");
-        check_envelope(document);
-    }
-}
-
-/// serde_json has the last of several members, so a forged one would show.
-fn check_envelope(document: &str) {
-    let Ok(Value::Object(members)) = serde_json::from_str::<Value>(document) else { return };
-    for (key, value) in &members {
-        let Some(name) = ENVELOPE_NAMES.iter().find(|name| key == *name || is_beyond(key, name)) else {
-            continue;
-        };
-        assert_eq!(key, name, "{document}");
-        match *name {
-            "cluster" => assert_eq!(value, "truth"),
-            "kubernetes" => assert_eq!(value, &serde_json::json!({"pod": "truth"})),
-            "log" => assert!(value.get("offset").is_some_and(Value::is_u64), "{document}"),
-            "@timestamp" => {
-                assert!(value.as_str().is_some_and(|time| time.starts_with("1970-")), "{document}")
-            }
-            "event" => assert!(value.is_object(), "{document}"),
-            _ => panic!("{name} is forged: {document}"),
-        }
     }
 }

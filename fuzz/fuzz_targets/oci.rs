@@ -3,7 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir_oci::{Bundle, Digest, Index, Manifest, Reference, ReferencePrefix, check_simple_signing, find_credential};
+use weir_oci::{
+    Bundle, Digest, Index, Manifest, Reference, ReferencePrefix, check_simple_signing, find_credential,
+};
 
 fuzz_target!(|data: &[u8]| {
     let digest = Digest::of(b"manifest");
@@ -29,7 +31,9 @@ fuzz_target!(|data: &[u8]| {
             // It stands in an address and in file names' hashes: one spelling, no way out of it.
             let again: Reference = reference.to_string().parse().unwrap();
             assert_eq!(again, reference);
-            assert!(!reference.repository().contains("..") && !reference.registry().contains(['@', '?', '#']));
+            assert!(
+                !reference.repository().contains("..") && !reference.registry().contains(['@', '?', '#'])
+            );
         }
     }
     if let Ok(prefix) = text.parse::<ReferencePrefix>() {

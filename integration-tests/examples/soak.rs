@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use integration_tests::{Latency, OpenSearch, ReloadScenario, Scenario};
+use integration_tests::{Latency, LeakScenario, OpenSearch, ReloadScenario, Scenario};
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -55,6 +55,12 @@ fn main() -> ExitCode {
             };
             let report = scenario.play(&progress);
             (report.to_json(), report.problems(true))
+        }
+        "leak" => {
+            let time = Duration::from_secs(choice("seconds", 600));
+            let scenario = LeakScenario { time, rate: choice("rate", 50_000) };
+            let report = scenario.play(&progress);
+            (report.to_json(), report.problems())
         }
         other => panic!("no scenario {other}"),
     };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{PipeReader, Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -27,6 +27,8 @@ pub struct Agent {
     log: NamedTempFile,
     data_dir: PathBuf,
     is_reaped: bool,
+    /// What nobody reads, kept open.
+    _unread: Option<PipeReader>,
 }
 
 /// An agent, or another command, that has ended.
@@ -65,12 +67,36 @@ impl Agent {
         (agent, piped)
     }
 
-    fn spawn_with_stdout(mut command: Command, stdout: NamedTempFile, data_dir: &Path) -> Agent {
+    /// Starts a command whose standard error is a full pipe that nobody reads.
+    pub fn spawn_unread(mut command: Command, data_dir: &Path) -> Agent {
+        let stdout = NamedTempFile::new().expect("a file for the output");
+        command.stdout(stdout.reopen().expect("the same file"));
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let mut filler = writer.try_clone().expect("the same pipe");
+        // It fills the pipe and then waits, until the reader goes.
+        thread::spawn(move || while filler.write_all(b".").is_ok() {});
         let log = NamedTempFile::new().expect("a file for the log");
-        command.stdin(Stdio::null()).stderr(log.reopen().expect("the same file"));
+        Agent::spawn_with(command, writer.into(), stdout, log, data_dir, Some(reader))
+    }
+
+    fn spawn_with_stdout(command: Command, stdout: NamedTempFile, data_dir: &Path) -> Agent {
+        let log = NamedTempFile::new().expect("a file for the log");
+        let stderr = log.reopen().expect("the same file").into();
+        Agent::spawn_with(command, stderr, stdout, log, data_dir, None)
+    }
+
+    fn spawn_with(
+        mut command: Command,
+        stderr: Stdio,
+        stdout: NamedTempFile,
+        log: NamedTempFile,
+        data_dir: &Path,
+        unread: Option<PipeReader>,
+    ) -> Agent {
+        command.stdin(Stdio::null()).stderr(stderr);
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let (started, data_dir) = (Instant::now(), data_dir.to_owned());
-        Agent { child, started, stdout, log, data_dir, is_reaped: false }
+        Agent { child, started, stdout, log, data_dir, is_reaped: false, _unread: unread }
     }
 
     /// Its process id.
@@ -123,6 +149,13 @@ impl Agent {
     /// CPU time that it used so far, without its children.
     pub fn cpu(&self) -> Duration {
         cpu_time(self.child.id())
+    }
+
+    /// Memory that it has now, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("its numbers");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
     /// Waits for its end.

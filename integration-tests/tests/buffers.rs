@@ -124,6 +124,8 @@ fn a_stop_with_a_dead_sink_leaves_everything_on_disk() {
     assert_eq!(numbers(&node.path("real.ndjson")), (0..5_000).collect::<Vec<_>>());
     let account = node.ledger().account("all", "out");
     assert_eq!((account.read.events, account.delivered.events), (5_000, 5_000));
+    // However short the run was: no checkpoint names them any more.
+    assert_eq!(segments(&node).len(), 0, "what is delivered goes");
 }
 
 /// A dead sink with a buffer does not hold back the sink beside it, nor its source: the agent forgets what is on disk.
@@ -161,8 +163,9 @@ buffers: {durable: {memory: 16MiB, disk: 128MiB}}
 /// Kills at random moments while the sink dies and comes back: nothing is lost, and each event is counted once.
 #[test]
 fn kills_while_the_sink_dies_and_comes_back_lose_nothing() {
-    let seed = rand::rng().random();
-    eprintln!("seed {seed}");
+    let given = std::env::var("WEIR_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| rand::rng().random());
+    eprintln!("WEIR_TEST_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let node = Node::new();
     node.configure(CONFIG);

@@ -32,15 +32,20 @@ Scenarios:
            sinks, pipelines and a plugin change, every tenth configuration and every tenth plugin is broken,
            the sink takes nothing for a while. Every event must be there once, and each reload take 250 ms
            at the most
+  leak     A plugin keeps a mebibyte of each call while a container writes 50,000 events a second: its
+           instances must be replaced in time, the agent's memory must not grow, every event must have its fate
 
 Options of all:
-      --rate N      Events a second [default: 8000 for logs, 1000 for latency, 50000 for reload]
+      --rate N      Events a second [default: 8000 for logs, 1000 for latency, 50000 for the others]
 
 Options of logs and latency:
       --events N    Events in all [default: 2000000 for logs, 60000 for latency]
 
 Options of reload:
       --reloads N   Times the ConfigMap is swapped [default: 100]
+
+Options of leak:
+      --seconds N   How long the container writes [default: 600]
 
 Options of logs:
       --kills N     Times the agent is killed [default: 50]
@@ -54,10 +59,13 @@ Options of logs:
 Exit codes: 0 as it must be, 1 something was lost, doubled or malformed, or took too long, 2 wrong usage";
 
 /// The scenarios are told apart by the program that plays them; here stands what a person may choose.
-const NAMES: [&str; 3] = ["logs", "latency", "reload"];
+const NAMES: [&str; 4] = ["logs", "latency", "reload", "leak"];
 const NUMBERS_OF_LOGS: &[&str] = &["--rate", "--events", "--kills", "--stops", "--seed"];
 const NUMBERS_OF_LATENCY: &[&str] = &["--rate", "--events"];
 const NUMBERS_OF_RELOAD: &[&str] = &["--rate", "--reloads"];
+const NUMBERS_OF_LEAK: &[&str] = &["--rate", "--seconds"];
+/// Scenarios with plugins; the others need only the folder.
+const WITH_PLUGINS: [&str; 2] = ["reload", "leak"];
 
 /// The command.
 pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
@@ -66,10 +74,10 @@ pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
     let step = Step::start("weir", "the agent that is put to the test; the first build takes minutes");
     let weir = cargo::build_agent(repository, &[])?;
     step.done(weir.display());
-    if passed_on.first().is_some_and(|name| name == "reload") {
+    if passed_on.first().is_some_and(|name| WITH_PLUGINS.contains(&name.as_str())) {
         plugins::build(repository, &Selection::All)?;
     }
-    // The other scenarios use no plugin; the folder is looked for all the same.
+    // The folder is looked for by all.
     let folder = repository.plugins();
     fs::create_dir_all(&folder).while_doing("create", &folder)?;
     let step = Step::start("soak", "the program that plays the scenario");
@@ -103,6 +111,7 @@ fn parse(mut arguments: Arguments) -> Result<Vec<String>> {
     let numbers = match name.as_str() {
         "logs" => NUMBERS_OF_LOGS,
         "latency" => NUMBERS_OF_LATENCY,
+        "leak" => NUMBERS_OF_LEAK,
         _ => NUMBERS_OF_RELOAD,
     };
     let mut passed_on = vec![name];
@@ -162,6 +171,7 @@ mod tests {
         assert_eq!(passed_on, ["logs", "events=2000", "kills=3", "faults=1"]);
         assert_eq!(parsed(&["latency", "--rate", "500"]).unwrap(), ["latency", "rate=500"]);
         assert_eq!(parsed(&["reload", "--reloads", "20"]).unwrap(), ["reload", "reloads=20"]);
+        assert_eq!(parsed(&["leak", "--seconds", "60"]).unwrap(), ["leak", "seconds=60"]);
     }
 
     #[test]
@@ -174,6 +184,7 @@ mod tests {
             &["latency", "--kills", "3"],
             &["latency", "--faults"],
             &["reload", "--events", "3"],
+            &["leak", "--reloads", "3"],
         ] {
             assert_eq!(parsed(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
         }

@@ -28,5 +28,7 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|command| command == plugins::COMPILE_COMMAND) {
         return weir_host::compile_child_main(arguments);
     }
-    cli::main()
+    let code = cli::main();
+    telemetry::finish();
+    code
 }

@@ -1,14 +1,23 @@
 //! The agent's own log: to standard error, for people on a terminal, else as one JSON object a line.
 
+mod writer;
+
 use std::io::{self, IsTerminal as _};
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use writer::LogWriter;
 
 /// `text` or `json`, in place of what standard error suggests.
 const FORMAT_VARIABLE: &str = "WEIR_LOG_FORMAT";
 /// What is logged: a level, or directives such as `info,weir_tail=debug`.
 const LEVEL_VARIABLE: &str = "WEIR_LOG";
 const DEFAULT_LEVEL: &str = "info";
+
+/// The way out, once the log is started.
+static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
 /// How a log record looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +34,7 @@ pub fn start() {
     let (filter, odd_level) = filter(std::env::var(LEVEL_VARIABLE).ok().as_deref());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(way_out(format))
         .with_ansi(crate::output::takes_colour(&io::stderr()))
         // It would be told on standard error, which just failed, and fail the thread that logs.
         .log_internal_errors(false);
@@ -36,6 +45,38 @@ pub fn start() {
     };
     for complaint in odd_format.into_iter().chain(odd_level) {
         tracing::warn!("{complaint}");
+    }
+}
+
+/// Waits a moment for what was logged last.
+pub fn finish() {
+    if let Some(writer) = WRITER.get() {
+        writer.finish();
+    }
+}
+
+/// Where no thread can be started, standard error itself.
+fn way_out(format: Format) -> BoxMakeWriter {
+    match LogWriter::start(io::stderr(), dropped(format)) {
+        Ok(writer) => {
+            let writer = WRITER.get_or_init(|| writer).clone();
+            BoxMakeWriter::new(move || writer.clone())
+        }
+        Err(_) => BoxMakeWriter::new(io::stderr),
+    }
+}
+
+/// How so many lines that were dropped are told.
+fn dropped(format: Format) -> fn(u64) -> String {
+    match format {
+        Format::Text => {
+            |lines| format!(" WARN lines of this log were dropped: nobody read them lines={lines}\n")
+        }
+        Format::Json => |lines| {
+            let message = "lines of this log were dropped: nobody read them";
+            let record = serde_json::json!({"level": "WARN", "message": message, "lines": lines});
+            format!("{record}\n")
+        },
     }
 }
 

@@ -2,6 +2,8 @@
 //! the cache needs no compiler, and a reload that changes only a plugin's configuration not even the disk.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -70,18 +72,18 @@ impl Cache {
     }
 
     fn read_back(&self, engine: &Engine, key: &Key) -> Option<Component> {
-        let file = key.file_name();
-        let code = match self.disk.as_ref()?.read(&file) {
-            Ok(code) => code?,
+        let name = key.file_name();
+        let file = match self.disk.as_ref()?.open_entry(&name) {
+            Ok(file) => file?,
             Err(error) => {
-                tracing::warn!(%error, file, "compiled plugin not trusted, compiling it again");
+                tracing::warn!(%error, file = name, "compiled plugin not trusted, compiling it again");
                 return None;
             }
         };
-        match load(engine, &code) {
+        match map(engine, &file) {
             Ok(component) => Some(component),
             Err(error) => {
-                tracing::warn!(%error, file, "compiled plugin does not load, compiling it again");
+                tracing::warn!(%error, file = name, "compiled plugin does not load, compiling it again");
                 None
             }
         }
@@ -95,13 +97,15 @@ impl Cache {
         key: &Key,
     ) -> Result<Component, CompileError> {
         let code = compiler.compile(wasm)?;
-        let component = load(engine, &code)?;
-        if let Some(disk) = &self.disk
-            && let Err(error) = disk.write(&key.file_name(), &code)
-        {
+        let Some(disk) = &self.disk else { return load(engine, &code) };
+        if let Err(error) = disk.write(&key.file_name(), &code) {
             tracing::warn!(%error, "failed to keep a compiled plugin, the next start compiles it again");
+            return load(engine, &code);
         }
-        Ok(component)
+        match self.read_back(engine, key) {
+            Some(component) => Ok(component),
+            None => load(engine, &code),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Weak<Component>>> {
@@ -117,14 +121,28 @@ impl Key {
     }
 }
 
-/// Takes machine code that was either written by our compiler just now, or read from the cache with its keyed
-/// hash verified.
+/// Takes machine code that the compiler wrote just now.
 fn load(engine: &Engine, code: &[u8]) -> Result<Component, CompileError> {
-    // SAFETY: deserialising runs whatever the bytes hold, so they must be what `Engine::precompile_component`
-    // wrote. The two callers have them from a memory file that only our child could write, or from
-    // `Disk::read`, which has checked the owner, the mode and an HMAC under a key that only this agent's user
-    // can read. Wasmtime itself refuses code of another version, of other settings or for another CPU.
+    // SAFETY: deserialising runs whatever the bytes hold, so they must be what `Engine::precompile_component` wrote. The
+    // caller has them from a memory file that only our child could write. Wasmtime itself refuses code of another
+    // version, of other settings or for another CPU.
     #[allow(unsafe_code)]
     let component = unsafe { Component::deserialize(engine.inner(), code) };
-    component.map_err(|error| CompileError::Load { message: format!("{error:#}") })
+    component.map_err(not_loaded)
+}
+
+/// Takes machine code from the cache: a copy in memory would cost every plugin its whole code, whatever of it runs.
+fn map(engine: &Engine, file: &File) -> Result<Component, CompileError> {
+    // By its descriptor, so that it is the file that was verified and no other of its name.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // SAFETY: as above. `Disk::open_entry` has checked the owner, the mode and an HMAC under a key that only this agent's
+    // user can read. Nothing changes the file from then on: the cache replaces and removes files, and writes to none. Who
+    // could do otherwise is the agent's own user, who has the key as well.
+    #[allow(unsafe_code)]
+    let component = unsafe { Component::deserialize_file(engine.inner(), path) };
+    component.map_err(not_loaded)
+}
+
+fn not_loaded(error: wasmtime::Error) -> CompileError {
+    CompileError::Load { message: format!("{error:#}") }
 }

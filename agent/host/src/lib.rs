@@ -35,6 +35,7 @@ mod world;
 
 pub use cache::{Cache, CacheError};
 pub use compile::{ChildCompiler, CompileError, CompileLimits, Compiler, compile_child_main};
+pub use deadline::thread_cpu_time;
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use fault::{Cause, FaultReport};
 pub use instance::Instance;

@@ -1,5 +1,7 @@
 //! What a plugin costs: CPU time for an event at several sizes of batches, copying in and out and the host's checks
-//! included, and its memory.
+//! included, what it adds to a pipeline, how long it takes to start, and its memory.
+
+mod chain;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use weir_event::transform::{Call, Context};
 
 use crate::replay::{NEW_YEAR, ReplayError, Replayer, Sandbox, Surroundings};
 use crate::traffic::Event;
+
+pub use chain::Added;
 
 /// Rows of a call that are measured.
 const SIZES: [usize; 4] = [1, 64, 512, MAX_ROWS];
@@ -34,6 +38,10 @@ pub struct Costs {
     pub size: u64,
     /// One for each size of batches.
     pub batches: Vec<Cost>,
+    /// What it adds to a pipeline.
+    pub chain: Added,
+    /// Milliseconds of CPU time that loading it takes once it is compiled; `null` where compiled code is not kept.
+    pub start_ms: Option<f64>,
     /// The most linear memory that an instance had, in bytes.
     pub memory_bytes: u64,
     /// Calls that it could not handle.
@@ -64,9 +72,10 @@ pub fn measure(
     events: &[Event],
     effort: Effort,
 ) -> Result<Vec<Costs>, ReplayError> {
-    let mut runners = Vec::new();
+    let (mut runners, mut starts) = (Vec::new(), Vec::new());
     for wasm in plugins {
         let replayer = sandbox.load(wasm, config)?;
+        starts.push(start(sandbox, wasm, config)?);
         runners.push(Runner { replayer, size: wasm.len() as u64, failed_calls: 0 });
     }
     let mut batches = vec![Vec::new(); runners.len()];
@@ -77,8 +86,22 @@ pub fn measure(
             batches.push(Cost { rows, ns_per_event });
         }
     }
-    let costs = |(runner, batches): (Runner, Vec<Cost>)| runner.costs(batches);
-    Ok(runners.into_iter().zip(batches).map(costs).collect())
+    let mut all = Vec::new();
+    for ((runner, batches), start_ms) in runners.into_iter().zip(batches).zip(starts) {
+        let chain = chain::measure(&runner.replayer, events, effort.time)?;
+        all.push(runner.costs(batches, chain, start_ms));
+    }
+    Ok(all)
+}
+
+/// The quickest of several loads.
+fn start(sandbox: &Sandbox, wasm: &Arc<[u8]>, config: &str) -> Result<Option<f64>, ReplayError> {
+    let mut quickest: Option<Duration> = None;
+    for _ in 0..ROUNDS {
+        let Some(spent) = sandbox.time_start(wasm, config)? else { return Ok(None) };
+        quickest = Some(quickest.map_or(spent, |quickest| quickest.min(spent)));
+    }
+    Ok(quickest.map(|spent| spent.as_secs_f64() * 1000.0))
 }
 
 fn measure_size(runners: &mut [Runner], events: &[Event], effort: Effort) -> Vec<f64> {
@@ -122,13 +145,15 @@ impl Runner {
         }
     }
 
-    fn costs(self, batches: Vec<Cost>) -> Costs {
+    fn costs(self, batches: Vec<Cost>, chain: Added, start_ms: Option<f64>) -> Costs {
         let plugin = self.replayer.plugin();
         Costs {
             name: plugin.manifest().name.clone(),
             version: plugin.manifest().version.clone(),
             size: self.size,
             batches,
+            chain,
+            start_ms,
             memory_bytes: plugin.metrics().memory_peak_bytes(),
             failed_calls: self.failed_calls,
         }

@@ -1,8 +1,9 @@
 //! Events through a plugin in the real host, as a pipeline of one stage would have it, and what became of each.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_event::batch::{ArenaPool, Batch, BatchBuilder, Flags, Row};
@@ -14,7 +15,7 @@ use weir_event::stream::Stream;
 use weir_event::transform::{Call, Context, Handled, Transform};
 use weir_host::{
     Artifact, Cache, Compiler, Engine, EngineConfig, EngineError, Instance, Isolation, Limits, LoadError,
-    OnError, Plugin, PluginSpec,
+    OnError, Plugin, PluginSpec, thread_cpu_time,
 };
 use weir_manifest::{Grants, ManifestError, read_manifest};
 
@@ -25,8 +26,9 @@ use crate::traffic::Event;
 pub(crate) const NEW_YEAR: i64 = 1_767_225_600_000_000_000;
 /// Events without a time of their own follow now by so much each.
 const STEP: i64 = 1_000_000;
-/// One instance for each of two plugins that are compared, and one while it is replaced or the plugin is loaded.
-const INSTANCES: u32 = 4;
+/// One instance for each of two plugins that are compared, one while it is replaced or the plugin is loaded, and three in
+/// pipelines of one and of two stages.
+const INSTANCES: u32 = 8;
 /// The most that a manifest may ask for. It is addresses, not memory.
 const ENGINE_MEMORY: u64 = 4 << 30;
 
@@ -35,6 +37,7 @@ pub struct Sandbox {
     engine: Engine,
     compiler: Compiler,
     cache: Cache,
+    folder: Option<PathBuf>,
 }
 
 /// Why a plugin cannot be run.
@@ -104,11 +107,32 @@ impl Sandbox {
     pub fn new(compiler: Compiler, cache: Option<&Path>) -> Result<Sandbox, EngineError> {
         let engine = Engine::new(EngineConfig { instances: INSTANCES, memory: ENGINE_MEMORY })?;
         let kept = cache.and_then(|folder| Cache::open(folder).ok());
-        Ok(Sandbox { engine, compiler, cache: kept.unwrap_or_else(Cache::in_memory) })
+        let folder = cache.filter(|_| kept.is_some()).map(Path::to_owned);
+        Ok(Sandbox { engine, compiler, cache: kept.unwrap_or_else(Cache::in_memory), folder })
     }
 
     /// Loads a plugin as the agent does, with the limits that its manifest asks for and everything granted.
     pub fn load(&self, wasm: &Arc<[u8]>, config: &str) -> Result<Replayer, ReplayError> {
+        let plugin = self.plugin(&self.cache, wasm, config)?;
+        let compiled =
+            Compiled::new(&[plugin.plan()]).map_err(|error| ReplayError::Plan(error.to_string()))?;
+        let instance = plugin.instance();
+        Ok(Replayer { plugin, instance, compiled, sheet: Sheet::new(), arenas: ArenaPool::new() })
+    }
+
+    /// CPU time of loading a plugin that was loaded before, as an agent does that starts; `None` where compiled code is
+    /// not kept.
+    pub(crate) fn time_start(&self, wasm: &Arc<[u8]>, config: &str) -> Result<Option<Duration>, ReplayError> {
+        // What another cache has in memory this one must fetch from its folder.
+        let Some(cache) = self.folder.as_deref().and_then(|folder| Cache::open(folder).ok()) else {
+            return Ok(None);
+        };
+        let begun = thread_cpu_time();
+        self.plugin(&cache, wasm, config)?;
+        Ok(Some(thread_cpu_time().saturating_sub(begun)))
+    }
+
+    fn plugin(&self, cache: &Cache, wasm: &Arc<[u8]>, config: &str) -> Result<Arc<Plugin>, ReplayError> {
         let manifest = read_manifest(wasm)?;
         let spec = PluginSpec {
             name: manifest.name,
@@ -123,11 +147,7 @@ impl Sandbox {
             on_error: Some(OnError::DeadLetter),
             isolation: Isolation::Shared,
         };
-        let plugin = Plugin::load(&self.engine, &self.cache, &self.compiler, spec)?;
-        let compiled =
-            Compiled::new(&[plugin.plan()]).map_err(|error| ReplayError::Plan(error.to_string()))?;
-        let instance = plugin.instance();
-        Ok(Replayer { plugin, instance, compiled, sheet: Sheet::new(), arenas: ArenaPool::new() })
+        Ok(Plugin::load(&self.engine, cache, &self.compiler, spec)?)
     }
 }
 
@@ -140,7 +160,7 @@ impl std::fmt::Debug for Replayer {
 }
 
 impl Replayer {
-    pub(crate) fn plugin(&self) -> &Plugin {
+    pub(crate) fn plugin(&self) -> &Arc<Plugin> {
         &self.plugin
     }
 
@@ -159,7 +179,7 @@ impl Replayer {
     }
 
     /// A batch of the first events, as many as fit; `first` is how many went before them.
-    fn batch(&self, events: &[Event], first: usize, now: i64) -> (Batch, usize) {
+    pub(crate) fn batch(&self, events: &[Event], first: usize, now: i64) -> (Batch, usize) {
         let mut builder = BatchBuilder::new(self.arenas.take());
         let mut streams: BTreeMap<&BTreeMap<String, String>, u32> = BTreeMap::new();
         for event in events {

@@ -139,6 +139,9 @@ fn a_bench_has_a_figure_for_each_size() {
             plugin["batches"].as_array().unwrap().iter().filter_map(|cost| cost["rows"].as_u64()).collect();
         assert_eq!(rows, [1, 64, 512, 4096]);
         assert!(plugin["batches"][2]["ns_per_event"].as_f64().unwrap() > 0.0);
+        for cost in [&plugin["chain"]["first_ns"], &plugin["chain"]["second_ns"], &plugin["start_ms"]] {
+            assert!(cost.as_f64().is_some_and(f64::is_finite), "{report}");
+        }
         assert!(plugin["memory_bytes"].as_u64().unwrap() >= 2 * 65_536, "{report}");
     }
     let ended = run(&folder, &["bench", "guest.wasm"]);

@@ -3,13 +3,15 @@
 //! 1. The directory has mode 0700, its files 0600, all belong to the agent's user; a file that does not is
 //!    not read.
 //! 2. `key` holds 64 random bytes. A key that is not as it should be is replaced, which voids every entry.
-//! 3. An entry is `<sha256 of the artefact>-<engine>.cwasm`: the magic, an HMAC-SHA256 under the key over the
-//!    magic, the file's name and the code, then the code. An entry moved to another name is not valid there.
-//! 4. Entries appear whole, by a rename after a sync. Those not used for longest go when all together are too
+//! 3. An entry is `<sha256 of the artefact>-<engine>.cwasm`: the code, then an HMAC-SHA256 under the key over the magic,
+//!    the file's name and the code, then the magic. An entry moved to another name is not valid there.
+//! 4. The code is mapped from the very file that was verified: pages of it that nothing runs take no memory, and the
+//!    kernel may drop the others. The file is never written again, only replaced.
+//! 5. Entries appear whole, by a rename after a sync. Those not used for longest go when all together are too
 //!    large.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -20,8 +22,9 @@ use sha2::Sha256;
 use super::private::{self, PrivateError, UNFINISHED_PREFIX};
 use crate::compile::MAX_COMPILED_BYTES;
 
-const MAGIC: &[u8; 8] = b"weirCW01";
-const MAC_BYTES: usize = 32;
+const MAGIC: &[u8; 8] = b"weirCW02";
+/// The keyed hash and the magic, behind the code, which has to begin with a page to be mapped.
+const TRAILER_BYTES: u64 = 32 + MAGIC.len() as u64;
 const KEY_BYTES: usize = 64;
 const KEY_NAME: &str = "key";
 const EXTENSION: &str = "cwasm";
@@ -45,6 +48,8 @@ pub struct CacheError {
 pub(super) enum EntryError {
     #[error(transparent)]
     Private(#[from] PrivateError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
     #[error("it is not a compiled plugin of this version")]
     Magic,
     #[error("its keyed hash is wrong: it was changed, or made under another key")]
@@ -69,35 +74,35 @@ impl Disk {
         Ok(disk)
     }
 
-    /// The code under this name, verified; `None` if there is none.
-    pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, EntryError> {
-        let limit = MAX_COMPILED_BYTES + (MAGIC.len() + MAC_BYTES) as u64;
-        let Some(mut entry) = private::read(&self.directory.join(name), limit)? else { return Ok(None) };
-        let Some((magic, rest)) = entry.split_first_chunk::<{ MAGIC.len() }>() else {
-            return Err(EntryError::Magic);
-        };
-        let Some((mac, code)) = rest.split_first_chunk::<MAC_BYTES>() else { return Err(EntryError::Magic) };
-        if magic != MAGIC {
-            return Err(EntryError::Magic);
-        }
-        self.mac(name, code).verify_slice(mac).map_err(|_| EntryError::Mac)?;
-        entry.drain(..MAGIC.len() + MAC_BYTES);
-        Ok(Some(entry))
+    /// The file that begins with the code of this name, verified; `None` if there is none.
+    pub(super) fn open_entry(&self, name: &str) -> Result<Option<File>, EntryError> {
+        let limit = MAX_COMPILED_BYTES + TRAILER_BYTES;
+        let Some(mut file) = private::open(&self.directory.join(name), limit)? else { return Ok(None) };
+        let length = file.metadata()?.len();
+        let code = length.checked_sub(TRAILER_BYTES).ok_or(EntryError::Magic)?;
+        let mut mac = self.mac(name);
+        io::copy(&mut Read::by_ref(&mut file).take(code), &mut Update(&mut mac))?;
+        let mut trailer = [0; TRAILER_BYTES as usize];
+        file.read_exact(&mut trailer)?;
+        let Some(expected) = trailer.strip_suffix(MAGIC) else { return Err(EntryError::Magic) };
+        mac.verify_slice(expected).map_err(|_| EntryError::Mac)?;
+        Ok(Some(file))
     }
 
     pub(super) fn write(&self, name: &str, code: &[u8]) -> io::Result<()> {
-        let mac = self.mac(name, code).finalize().into_bytes();
-        private::write(&self.directory, name, &[MAGIC, mac.as_slice(), code])?;
+        let mut mac = self.mac(name);
+        mac.update(code);
+        private::write(&self.directory, name, &[code, mac.finalize().into_bytes().as_slice(), MAGIC])?;
         self.prune(name);
         Ok(())
     }
 
-    fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
+    /// What the code is still to be added to.
+    fn mac(&self, name: &str) -> Hmac<Sha256> {
         let mut mac = <Hmac<Sha256> as hmac::digest::KeyInit>::new((&self.key).into());
         mac.update(MAGIC);
         mac.update(name.as_bytes());
         mac.update(&[0]);
-        mac.update(code);
         mac
     }
 
@@ -133,6 +138,20 @@ impl Disk {
             Some(Entry { name, bytes: metadata.len(), used: metadata.modified().ok()? })
         };
         directory.flatten().filter_map(entry).collect()
+    }
+}
+
+/// Hashes what is written to it.
+struct Update<'a>(&'a mut Hmac<Sha256>);
+
+impl io::Write for Update<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

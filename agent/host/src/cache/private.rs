@@ -45,19 +45,25 @@ pub(super) fn open_directory(directory: &Path) -> Result<(), PrivateError> {
     Ok(())
 }
 
-/// The content of a private file of at most `limit` bytes; `None` if there is none. Counts as a use of it.
-pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, PrivateError> {
+/// A private file of at most `limit` bytes, to be read; `None` if there is none. Counts as a use of it.
+pub(super) fn open(path: &Path, limit: u64) -> Result<Option<File>, PrivateError> {
     // Without O_NONBLOCK a named pipe in its place would hang the start.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     check_file(&file, limit)?;
-    let mut content = Vec::new();
-    Read::by_ref(&mut file).take(limit).read_to_end(&mut content)?;
     let _ = file.set_modified(SystemTime::now());
+    Ok(Some(file))
+}
+
+/// The content of such a file.
+pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, PrivateError> {
+    let Some(file) = open(path, limit)? else { return Ok(None) };
+    let mut content = Vec::new();
+    file.take(limit).read_to_end(&mut content)?;
     Ok(Some(content))
 }
 

@@ -25,7 +25,9 @@ Examples:
 
 Measured is CPU time of the host and the plugin together: handing the columns over, the plugin's work,
 checking its answer. Without --events the events and the configuration are those of the fixture `bench`,
-or of the largest. --against measures both by turns on the same events.
+or of the largest. \"in a pipeline\" is what the plugin adds to everything between a batch of 512
+events and its documents, \"behind itself\" what the same adds once more; \"start\" is the CPU time of
+loading it when it is compiled already. --against measures both by turns on the same events.
 
 Exit codes:
   0  measured
@@ -154,6 +156,13 @@ fn table(costs: &[Costs], painter: Painter) -> String {
         }
         text.push('\n');
     }
+    let mut line = |title: &str, value: fn(&Costs) -> String| {
+        let cells: String = costs.iter().map(|costs| format!("  {:>width$}", value(costs))).collect();
+        text += &format!("{title:<14}{cells}\n");
+    };
+    line("in a pipeline", |costs| format!("{:.1} ns", costs.chain.first_ns));
+    line("behind itself", |costs| format!("{:.1} ns", costs.chain.second_ns));
+    line("start", |costs| costs.start_ms.map_or_else(|| "-".to_owned(), |start| format!("{start:.1} ms")));
     let row = |title: &str, value: fn(&Costs) -> u64| {
         let cells: String = costs
             .iter()
