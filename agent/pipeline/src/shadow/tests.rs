@@ -148,7 +148,7 @@ impl Scene {
             batch.push(Row { content, raw: content, offset, time: 0, stream, flags });
         }
         let batch = batch.finish(&ArenaPool::new());
-        let done = self.processor.run(&batch, &Intake::default(), 7, &|| is_queueing);
+        let done = self.processor.run(&batch, &Intake::default(), 7, &|| is_queueing, None);
         let Ok(done) = done else { panic!("it holds nothing") };
         String::from_utf8(done.documents.ndjson).unwrap()
     }

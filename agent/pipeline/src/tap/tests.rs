@@ -54,6 +54,8 @@ fn stage(name: &str, plan: Plan) -> Stage {
         plan,
         on_fault: FaultPolicy::Handle(OnFault::Drop),
         make: Box::new(move |_| Box::new(Doing(of.clone()))),
+        is_unwell: Box::new(|| false),
+        shadow: Arc::default(),
     }
 }
 
@@ -95,7 +97,7 @@ fn run(taps: &Taps, texts: &[&str]) -> Processed {
     let (pipeline, batch) = (pipeline(), batch(texts));
     let mut looking = taps.looking(&pipeline, &batch);
     let mut processor = Processor::new(&pipeline);
-    let done = processor.run(&batch, &Intake::default(), 0, looking.as_mut()).ok().unwrap();
+    let done = processor.run(&batch, &Intake::default(), 0, &|| false, looking.as_mut()).ok().unwrap();
     if let Some(looking) = looking {
         looking.tell();
     }
