@@ -47,8 +47,9 @@ fn ten_of_them_cost_little_memory() {
 
 fn configuration(numbers: std::ops::Range<usize>) -> String {
     let stages: Vec<String> = numbers.clone().map(|number| format!("p{number}")).collect();
-    let entry =
-        |number| format!("  p{number}: {{artifact: 'file:p{number}.wasm', config: {}}}\n", TEN[number].1);
+    let entry = |number: usize| {
+        format!("  p{number}: {{artifact: 'file:p{number}.wasm', config: {}}}\n", TEN[number].1)
+    };
     let plugins = match numbers.is_empty() {
         true => String::new(),
         false => format!("plugins:\n{}", numbers.map(entry).collect::<String>()),
