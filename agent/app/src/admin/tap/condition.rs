@@ -56,7 +56,7 @@ fn is_there(at: &Value, path: &str, wanted: &str) -> bool {
         Value::Array(items) => items.iter().any(|item| is_there(item, path, wanted)),
         _ if path.is_empty() => match at {
             Value::String(text) => text == wanted,
-            other => serde_json::from_str::<Value>(wanted).is_ok_and(|wanted| wanted == *other),
+            other => serde_json::to_string(other).is_ok_and(|text| text == wanted),
         },
         Value::Object(members) => members.iter().any(|(name, value)| {
             path.strip_prefix(name.as_str()).is_some_and(|rest| match rest.strip_prefix('.') {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use weir_buffer::ledger::{Amount, Statement};
+use weir_buffer::ledger::{Amount, Counts, Statement};
 
 use super::Sort;
 use crate::admin::status::{PluginStatus, SinkStatus, SourceStatus, Status};
@@ -111,6 +111,9 @@ pub struct PluginRates {
     pub last_fault: Option<String>,
 }
 
+/// Those of one state in an account.
+type Reasons = fn(&Counts) -> &BTreeMap<String, Amount>;
+
 /// Two numbers of a counter, and the time between.
 struct Between {
     seconds: f64,
@@ -205,8 +208,7 @@ impl Between {
         let old = before.accounts.iter().find(is_it).map(|account| &account.counts);
         let rate = |old: Option<u64>, new: u64| self.rate_of_ledger(old, new);
         let mut reasons = Vec::new();
-        type Of = fn(&weir_buffer::ledger::Counts) -> &BTreeMap<String, Amount>;
-        let states: [(&'static str, Of); 4] = [
+        let states: [(&'static str, Reasons); 4] = [
             ("sampled", |counts| &counts.sampled),
             ("dropped", |counts| &counts.dropped),
             ("dead_lettered", |counts| &counts.dead_lettered),
