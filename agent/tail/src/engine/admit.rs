@@ -185,8 +185,8 @@ impl Engine {
         let mut successor = Successor { found: Found { id, ..found }, handle, size };
         if recalled.is_none() && packing == Packing::Gzip {
             successor = match self.adopt(successor, &head, now) {
-                Ok(()) => return,
-                Err(successor) => successor,
+                None => return,
+                Some(successor) => successor,
             };
         }
         let Successor { found, handle, .. } = successor;
@@ -253,7 +253,7 @@ impl Engine {
 
     /// Makes a file that was followed, and is gone, the compressed one that was made of it. Gives that back where there
     /// is no such file.
-    fn adopt(&mut self, successor: Successor, head: &Head, now: Now) -> Result<(), Successor> {
+    fn adopt(&mut self, successor: Successor, head: &Head, now: Now) -> Option<Successor> {
         let packed = successor.found.path.as_path();
         for file in self.files.values_mut().filter(|file| file.path.parent() == packed.parent()) {
             file.extend_fingerprint();
@@ -265,11 +265,11 @@ impl Engine {
         let twins = self.files.iter().filter(|(_, file)| is_twin(file));
         let Some(number) = twins.max_by_key(|(_, file)| file.fingerprint.len).map(|(number, _)| *number)
         else {
-            return Err(successor);
+            return Some(successor);
         };
         let is_emptied = self.files.get(&number).is_some_and(|file| was_emptied(&file.position()));
         self.become_other(number, successor, is_emptied, now);
-        Ok(())
+        None
     }
 
     /// A file whose chain ended in the meantime gets one again.
