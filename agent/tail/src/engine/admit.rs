@@ -184,10 +184,10 @@ impl Engine {
         }
         let mut successor = Successor { found: Found { id, ..found }, handle, size };
         if recalled.is_none() && packing == Packing::Gzip {
-            match self.adopt(successor, &head, now) {
-                Some(left) => successor = left,
+            successor = match self.adopt(successor, &head, now) {
                 None => return,
-            }
+                Some(successor) => successor,
+            };
         }
         let Successor { found, handle, .. } = successor;
         let mut place = found.place.clone();

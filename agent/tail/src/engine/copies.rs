@@ -2,7 +2,7 @@
 //! goes on under the same ids.
 //!
 //! 1. A copy begins as the file did that was truncated, as far as a fingerprint goes, and is no shorter than what was
-//!    read of it. It lies in the same folder, whether a pattern finds it there or not.
+//!    read of it. It lies in the same folder, under a longer name, whether a pattern finds it there or not.
 //! 2. A new file that is a copy of another one, which is not truncated yet, waits: for a while nobody knows what it is.
 //!    Only where it is long enough that this is no accident: a short one is read as a file of its own.
 //! 3. What was written between copying and truncating is lost, and nobody can know it.
@@ -82,7 +82,8 @@ impl Engine {
             let handle = Handle::new(file::open(&path).ok()?.0, packing);
             let size = handle.stated_size().unwrap_or(metadata.size());
             let head = Head::read(&handle, known.fingerprint_len).ok()?;
-            if size < known.position || !is_made_of(&path, &head, known) {
+            let is_alike = is_named_after(&path, Path::new(&known.path)) && is_made_of(&path, &head, known);
+            if size < known.position || !is_alike {
                 return None;
             }
             let chain = if known.chain.is_empty() { &known.path } else { &known.chain };
@@ -107,6 +108,7 @@ impl Engine {
         let may_be = |file: &FollowedFile| {
             file.packing == Packing::Plain
                 && file.path.parent() == found.path.parent()
+                && is_named_after(&found.path, &file.path)
                 && file.fingerprint.len > 0
                 && file.fingerprint.matches(head.as_slice())
         };
@@ -187,6 +189,14 @@ impl Engine {
             self.return_to_chains(number, &found.place, now);
         }
     }
+}
+
+/// Whether a copy's name begins as the name of what it was made of: `app.log.1`, `app.log-20261122`, `app-20261122.log`.
+/// Others may begin alike by accident.
+pub(super) fn is_named_after(copy: &Path, original: &Path) -> bool {
+    let stem = original.file_stem().map(|stem| stem.as_encoded_bytes());
+    let name = copy.file_name().map(|name| name.as_encoded_bytes());
+    stem.zip(name).is_some_and(|(stem, name)| name.starts_with(stem))
 }
 
 /// Whether a new file ends as another one goes on at the same place.

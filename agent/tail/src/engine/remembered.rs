@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use weir_pipeline::checkpoint::{FileKey, FilePosition};
 
-use super::copies::was_emptied;
+use super::copies::{is_named_after, was_emptied};
 use crate::file::{self, FileId};
 use crate::fingerprint::{Fingerprint, Head, MAX_BYTES};
 use crate::handle::{Handle, Packing};
@@ -93,7 +93,9 @@ impl Memory {
     ) -> Option<(FileKey, FilePosition)> {
         let is_over = |known: &FilePosition| match packing {
             Packing::Gzip => !is_there(known),
-            Packing::Plain => size >= known.position && was_emptied(known),
+            Packing::Plain => {
+                size >= known.position && is_named_after(path, Path::new(&known.path)) && was_emptied(known)
+            }
         };
         let all = self.unmet.values().flatten().chain(&self.gone);
         let twins = all.filter(|known| is_made_of(path, head, &known.position) && is_over(&known.position));
