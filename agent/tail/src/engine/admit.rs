@@ -200,7 +200,7 @@ impl Engine {
             (None, _) => match twin() {
                 Some((key, position)) => {
                     self.return_to_chain(&mut place, &found.path, &position);
-                    as_twin(id, key, &position, size, packing)
+                    as_twin(id, key, &position, size, packing, now)
                 }
                 None => self.fresh(id, &handle, size, &head, now),
             },
@@ -382,12 +382,12 @@ fn resumed(key: FileKey, known: &FilePosition, size: u64, place: &Place) -> Know
 }
 
 /// A compressed file, or a copy, that goes on where the plain one was left.
-fn as_twin(id: FileId, key: FileKey, known: &FilePosition, size: u64, packing: Packing) -> Known {
+fn as_twin(id: FileId, key: FileKey, known: &FilePosition, size: u64, packing: Packing, now: Now) -> Known {
     let mut progress = ReadProgress::resuming(known);
     let is_read = known.position == size && known.resume_from >= known.position;
     progress.complete = packing == Packing::Gzip && is_read;
     Known {
-        key: FollowedFile::key_of(id, known.first_seen),
+        key: FollowedFile::key_of(id, now.wall),
         phase: Phase::New,
         first_seen: known.first_seen,
         incarnation: (known.incarnation != 0).then_some(known.incarnation),

@@ -142,7 +142,8 @@ impl Engine {
     pub(super) fn become_other(&mut self, number: FileNumber, other: Successor, is_emptied: bool, now: Now) {
         let Successor { found, handle, size } = other;
         let Some(file) = self.files.get(&number) else { return };
-        let key = FollowedFile::key_of(found.id, file.first_seen);
+        // Another file that was first seen at the same moment may have had this inode.
+        let key = FollowedFile::key_of(found.id, now.wall);
         let place_on_disk = FilePosition {
             path: found.path.to_string_lossy().into_owned(),
             chain: file.chain_path.to_string_lossy().into_owned(),

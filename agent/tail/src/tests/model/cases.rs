@@ -77,3 +77,10 @@ fn a_file_that_was_copied_and_truncated_while_the_agent_was_down_goes_on_in_its_
 fn a_file_that_was_copied_and_truncated_goes_on_in_its_copy() {
     file(&[Burst(1), Pass(801), CopyTruncate(0)]);
 }
+
+/// Where the file system gives the compressed file the inode of the one that was deleted, both seen first at once.
+#[test]
+fn a_compressed_file_with_the_inode_of_a_deleted_one_is_neither() {
+    let before = [Burst(1), Rotate, Line(0), Trace(0, 0), Recreate, Reload];
+    file(&[&before[..], &[Compress(0), Trace(0, 0), Restart(1, true)]].concat());
+}
