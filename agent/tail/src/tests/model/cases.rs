@@ -84,3 +84,10 @@ fn a_compressed_file_with_the_inode_of_a_deleted_one_is_neither() {
     let before = [Burst(1), Rotate, Line(0), Trace(0, 0), Recreate, Reload];
     file(&[&before[..], &[Compress(0), Trace(0, 0), Restart(1, true)]].concat());
 }
+
+/// What a file began with before the kill stands in the checkpoints only as half a line.
+#[test]
+fn a_copy_of_a_file_whose_first_line_was_begun_when_it_was_met_goes_on_over_a_kill() {
+    let before = [Start, Settle, Line(0), Pass(201), Line(0), Line(0)];
+    file(&[&before[..], &[CopyTruncate(0), Line(0), Restart(0, false)]].concat());
+}
