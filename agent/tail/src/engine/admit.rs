@@ -71,7 +71,8 @@ impl Engine {
         let Some(file) = self.files.get(&number).filter(is_closed) else { return };
         let is_other = match found.place.packing {
             packing if packing != file.packing => true,
-            Packing::Gzip if found.path != file.path => !begins_as(found, file),
+            // Of an empty one nothing says that it is this one.
+            Packing::Gzip if found.path != file.path => file.fingerprint.len == 0 || !begins_as(found, file),
             _ => false,
         };
         if is_other {

@@ -67,7 +67,11 @@ impl Memory {
         let mut found = None;
         for mut known in self.unmet.remove(&id)? {
             let is_long_enough = packing == Packing::Gzip || size >= known.position.position;
-            if found.is_none() && is_long_enough && fingerprint(&known.position).matches(head.as_slice()) {
+            // Of a compressed file that was empty nothing says that it is this one, and there is nothing to read again.
+            let is_other =
+                known.position.finished && (packing == Packing::Plain || known.position.fingerprint_len == 0);
+            let may_be = found.is_none() && is_long_enough && !is_other;
+            if may_be && fingerprint(&known.position).matches(head.as_slice()) {
                 found = Some((known.key, known.position));
             } else {
                 known.forget_at = now + GONE_FOR;

@@ -91,3 +91,10 @@ fn a_copy_of_a_file_whose_first_line_was_begun_when_it_was_met_goes_on_over_a_ki
     let before = [Start, Settle, Line(0), Pass(201), Line(0), Line(0)];
     file(&[&before[..], &[CopyTruncate(0), Line(0), Restart(0, false)]].concat());
 }
+
+/// Where the file system gives a new file the inode of the compressed one that was empty, and is gone.
+#[test]
+fn an_empty_compressed_file_is_no_other_that_has_its_inode() {
+    let before = [Exception(1), Truncate, CopyTruncate(0), Compress(0), Trace(1, 1433), Line(1), Delete(0)];
+    file(&[&before[..], &[Settle, Reload, Trace(0, 1353), Rotate]].concat());
+}
