@@ -63,18 +63,19 @@ impl Engine {
         Ok(())
     }
 
-    /// A compressed file has the inode that another had, or the other way round: the one before is no more. Begun
-    /// anew in its place, what is known of the plain file would not be looked for.
+    /// A file has the inode that another had, under another name: the one before is no more. Begun anew in its place,
+    /// what is known of the file that it was made of, compressed or copied, would not be looked for.
     fn forget_other(&mut self, found: &Found, now: Now) {
         let Some(number) = self.by_id.get(&found.id).copied() else { return };
         let is_closed = |file: &&FollowedFile| file.phase == Phase::Finished && file.handle.is_none();
         let Some(file) = self.files.get(&number).filter(is_closed) else { return };
-        let is_other = match found.place.packing {
-            packing if packing != file.packing => true,
-            // Of an empty one nothing says that it is this one.
-            Packing::Gzip if found.path != file.path => file.fingerprint.len == 0 || !begins_as(found, file),
-            _ => false,
+        // Of one that was empty nothing says that it is this one.
+        let is_same = |file: &FollowedFile| {
+            let is_shorter = file.packing == Packing::Plain && found.size < file.progress.offset;
+            file.fingerprint.len > 0 && !is_shorter && begins_as(found, file)
         };
+        let is_moved = found.path != file.path;
+        let is_other = found.place.packing != file.packing || is_moved && !is_same(file);
         if is_other {
             self.memory.note_gone(file.key.clone(), file.position(), file.last_batch, now.elapsed);
             self.by_id.remove(&found.id);

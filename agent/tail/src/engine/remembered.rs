@@ -49,8 +49,9 @@ impl Memory {
             memory.unmet.entry(id).or_default().push(known);
         }
         for known in memory.unmet.values_mut() {
-            // Of a file that was truncated, what it is now comes before what it was.
-            known.sort_by_key(|known| std::cmp::Reverse(known.position.first_seen));
+            // Of a file that was truncated, what it is now comes before what it was; one that was empty could be any.
+            let says_more = |known: &FilePosition| (known.fingerprint_len > 0, known.first_seen);
+            known.sort_by_key(|known| std::cmp::Reverse(says_more(&known.position)));
         }
         memory
     }

@@ -98,3 +98,12 @@ fn an_empty_compressed_file_is_no_other_that_has_its_inode() {
     let before = [Exception(1), Truncate, CopyTruncate(0), Compress(0), Trace(1, 1433), Line(1), Delete(0)];
     file(&[&before[..], &[Settle, Reload, Trace(0, 1353), Rotate]].concat());
 }
+
+/// Where the file system gives the copy the inode of a rotated file that was empty, or was compressed.
+#[test]
+fn a_copy_is_no_other_file_that_had_its_inode() {
+    let before = [Line(0), Line(0), Settle, Truncate, Rotate, Line(0), Settle];
+    file(&[&before[..], &[Compress(0), CopyTruncate(0)]].concat());
+    let before = [Line(0), Rotate, Line(0), CopyTruncate(0), Rotate, Trace(0, 401), Line(0)];
+    file(&[&before[..], &[Compress(0), Burst(1), CopyTruncate(0)]].concat());
+}
