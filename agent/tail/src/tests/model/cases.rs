@@ -1,17 +1,17 @@
 //! Cases that the model found.
 
 use super::Action::*;
-use super::{Action, Kind, run_kind};
+use super::{Action, Copies, Kind, run_kind};
 
 fn container(actions: &[Action]) {
     for joined in [false, true] {
-        run_kind(Kind::Container, joined, actions).unwrap();
+        run_kind(Kind::Container, joined, Copies::AnyInode, actions).unwrap();
     }
 }
 
 fn file(actions: &[Action]) {
     for joined in [false, true] {
-        run_kind(Kind::File, joined, actions).unwrap();
+        run_kind(Kind::File, joined, Copies::AnyInode, actions).unwrap();
     }
 }
 
