@@ -2,6 +2,7 @@
 
 use std::io;
 
+use memchr::memchr;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::handle::Handle;
@@ -51,6 +52,11 @@ impl Head {
 
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+
+    /// Whether a whole line lies in them.
+    pub(crate) fn has_line(&self) -> bool {
+        memchr(b'\n', self.as_slice()).is_some()
     }
 
     /// Whether two files are alike as far as both are known, and that is not nothing.

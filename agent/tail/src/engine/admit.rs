@@ -63,17 +63,19 @@ impl Engine {
         Ok(())
     }
 
-    /// A compressed file has the inode that another had, or the other way round: the one before is no more. Begun
-    /// anew in its place, what is known of the plain file would not be looked for.
+    /// A file has the inode that another had, under another name: the one before is no more. Begun anew in its place,
+    /// what is known of the file that it was made of, compressed or copied, would not be looked for.
     fn forget_other(&mut self, found: &Found, now: Now) {
         let Some(number) = self.by_id.get(&found.id).copied() else { return };
         let is_closed = |file: &&FollowedFile| file.phase == Phase::Finished && file.handle.is_none();
         let Some(file) = self.files.get(&number).filter(is_closed) else { return };
-        let is_other = match found.place.packing {
-            packing if packing != file.packing => true,
-            Packing::Gzip if found.path != file.path => !begins_as(found, file),
-            _ => false,
+        // Of one that was empty nothing says that it is this one.
+        let is_same = |file: &FollowedFile| {
+            let is_shorter = file.packing == Packing::Plain && found.size < file.progress.offset;
+            file.fingerprint.len > 0 && !is_shorter && begins_as(found, file)
         };
+        let is_moved = found.path != file.path;
+        let is_other = found.place.packing != file.packing || is_moved && !is_same(file);
         if is_other {
             self.memory.note_gone(file.key.clone(), file.position(), file.last_batch, now.elapsed);
             self.by_id.remove(&found.id);
@@ -86,14 +88,19 @@ impl Engine {
         if self.unregistered.is_empty() || now.elapsed < self.next_register {
             return;
         }
-        let waiting = self.set_aside_empty();
+        let waiting = self.set_aside_begun();
         let entry = |number: &FileNumber| {
             let file = self.files.get(number).filter(|file| file.phase == Phase::New)?;
             let (key, goes_on) = (file.key.clone(), file.goes_on.clone());
             Some(Registration { file: key, position: file.position(), goes_on })
         };
         let entries: Vec<Registration> = self.unregistered.iter().filter_map(entry).collect();
-        if let Err(error) = self.checkpoints.register(&self.name, entries) {
+        // Files that wait for their first line do not cost a write at each look.
+        let registered = match entries.is_empty() {
+            true => Ok(()),
+            false => self.checkpoints.register(&self.name, entries),
+        };
+        if let Err(error) = registered {
             self.metrics.errors.fetch_add(1, Ordering::Relaxed);
             tracing::error!(source = &*self.name, %error, "cannot note new files, they are not read");
             self.next_register = now.elapsed + REGISTER_RETRY;
@@ -113,24 +120,28 @@ impl Engine {
         self.unregistered = waiting;
     }
 
-    /// Takes files out of those to make known that are empty, and gives them back: only what a file begins with tells
-    /// it again should it be compressed before anything of it is safe. Nothing can leave of them meanwhile.
-    fn set_aside_empty(&mut self) -> Vec<FileNumber> {
+    /// Takes files out of those to make known that have no whole line yet, and gives them back. What the checkpoints
+    /// know a file to begin with tells it again after a kill, compressed or copied, and from what is written to it once
+    /// it was truncated: the start of a line says too little. Nothing can leave of these files meanwhile.
+    fn set_aside_begun(&mut self) -> Vec<FileNumber> {
         let by_time = self.layout.incarnation() == Incarnation::FirstSeen;
         if !by_time || self.mode == Mode::Once || self.options.read_from == ReadFrom::End {
             return Vec::new();
         }
         let files = &mut self.files;
-        let mut is_empty = |number: &FileNumber| {
-            let Some(file) = files.get_mut(number).filter(|file| file.fingerprint.len == 0) else {
-                return false;
-            };
+        let mut is_begun = |number: &FileNumber| {
+            let is_new = |file: &&mut FollowedFile| file.goes_on.is_none() && file.progress.offset == 0;
+            let Some(file) = files.get_mut(number).filter(is_new) else { return false };
             let head = file.handle.as_ref().and_then(|handle| Head::read(handle, u64::MAX).ok());
-            file.fingerprint = head.map(|head| Fingerprint::of(head.as_slice())).unwrap_or_default();
+            file.fingerprint = head.as_ref().map(|head| Fingerprint::of(head.as_slice())).unwrap_or_default();
             let keeps_its_place = file.signs.deleted_at.is_none() && file.signs.succeeded_at.is_none();
-            file.fingerprint.len == 0 && keeps_its_place && file.progress.offset == 0
+            let says_enough = match file.packing {
+                Packing::Plain => head.is_some_and(|head| !file.fingerprint.can_grow() || head.has_line()),
+                Packing::Gzip => file.fingerprint.len > 0,
+            };
+            keeps_its_place && !says_enough
         };
-        self.unregistered.extract_if(.., |number| is_empty(number)).collect()
+        self.unregistered.extract_if(.., |number| is_begun(number)).collect()
     }
 
     /// Gives up what could not be made known: a source that runs once does not wait for a better time.

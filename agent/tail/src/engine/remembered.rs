@@ -49,8 +49,9 @@ impl Memory {
             memory.unmet.entry(id).or_default().push(known);
         }
         for known in memory.unmet.values_mut() {
-            // Of a file that was truncated, what it is now comes before what it was.
-            known.sort_by_key(|known| std::cmp::Reverse(known.position.first_seen));
+            // Of a file that was truncated, what it is now comes before what it was; one that was empty could be any.
+            let says_more = |known: &FilePosition| (known.fingerprint_len > 0, known.first_seen);
+            known.sort_by_key(|known| std::cmp::Reverse(says_more(&known.position)));
         }
         memory
     }
@@ -67,7 +68,11 @@ impl Memory {
         let mut found = None;
         for mut known in self.unmet.remove(&id)? {
             let is_long_enough = packing == Packing::Gzip || size >= known.position.position;
-            if found.is_none() && is_long_enough && fingerprint(&known.position).matches(head.as_slice()) {
+            // Of a compressed file that was empty nothing says that it is this one, and there is nothing to read again.
+            let is_other =
+                known.position.finished && (packing == Packing::Plain || known.position.fingerprint_len == 0);
+            let may_be = found.is_none() && is_long_enough && !is_other;
+            if may_be && fingerprint(&known.position).matches(head.as_slice()) {
                 found = Some((known.key, known.position));
             } else {
                 known.forget_at = now + GONE_FOR;

@@ -1,17 +1,17 @@
 //! Cases that the model found.
 
 use super::Action::*;
-use super::{Action, Kind, run_kind};
+use super::{Action, Copies, Kind, run_kind};
 
 fn container(actions: &[Action]) {
     for joined in [false, true] {
-        run_kind(Kind::Container, joined, actions).unwrap();
+        run_kind(Kind::Container, joined, Copies::AnyInode, actions).unwrap();
     }
 }
 
 fn file(actions: &[Action]) {
     for joined in [false, true] {
-        run_kind(Kind::File, joined, actions).unwrap();
+        run_kind(Kind::File, joined, Copies::AnyInode, actions).unwrap();
     }
 }
 
@@ -83,4 +83,27 @@ fn a_file_that_was_copied_and_truncated_goes_on_in_its_copy() {
 fn a_compressed_file_with_the_inode_of_a_deleted_one_is_neither() {
     let before = [Burst(1), Rotate, Line(0), Trace(0, 0), Recreate, Reload];
     file(&[&before[..], &[Compress(0), Trace(0, 0), Restart(1, true)]].concat());
+}
+
+/// What a file began with before the kill stands in the checkpoints only as half a line.
+#[test]
+fn a_copy_of_a_file_whose_first_line_was_begun_when_it_was_met_goes_on_over_a_kill() {
+    let before = [Start, Settle, Line(0), Pass(201), Line(0), Line(0)];
+    file(&[&before[..], &[CopyTruncate(0), Line(0), Restart(0, false)]].concat());
+}
+
+/// Where the file system gives a new file the inode of the compressed one that was empty, and is gone.
+#[test]
+fn an_empty_compressed_file_is_no_other_that_has_its_inode() {
+    let before = [Exception(1), Truncate, CopyTruncate(0), Compress(0), Trace(1, 1433), Line(1), Delete(0)];
+    file(&[&before[..], &[Settle, Reload, Trace(0, 1353), Rotate]].concat());
+}
+
+/// Where the file system gives the copy the inode of a rotated file that was empty, or was compressed.
+#[test]
+fn a_copy_is_no_other_file_that_had_its_inode() {
+    let before = [Line(0), Line(0), Settle, Truncate, Rotate, Line(0), Settle];
+    file(&[&before[..], &[Compress(0), CopyTruncate(0)]].concat());
+    let before = [Line(0), Rotate, Line(0), CopyTruncate(0), Rotate, Trace(0, 401), Line(0)];
+    file(&[&before[..], &[Compress(0), Burst(1), CopyTruncate(0)]].concat());
 }

@@ -31,7 +31,17 @@ pub(super) struct Destroyed {
     pub is_held: bool,
 }
 
+/// Which inodes copies have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copies {
+    /// Those that the file system gives them, also of files that are gone.
+    AnyInode,
+    /// Only such as no file had before.
+    NewInode,
+}
+
 pub(super) struct Writer {
+    copies: Copies,
     name: String,
     next: Line,
     /// What of a line was not written yet.
@@ -51,8 +61,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(name: &str, format: Format) -> Writer {
+    pub(super) fn new(name: &str, format: Format, copies: Copies) -> Writer {
         Writer {
+            copies,
             name: name.to_owned(),
             next: 0,
             rest: String::new(),
@@ -222,6 +233,17 @@ impl Writer {
         let pauses = pause > 0 && fs::metadata(rig.path(&file.name)).unwrap().len() >= 1_024;
         if pauses {
             rig.pass_seconds(6);
+        }
+        // Empty files hold the inodes that were others' before.
+        let is_used = || {
+            let copy = fs::File::create(rig.path(&name)).unwrap();
+            self.inodes.contains_key(&copy.metadata().unwrap().ino())
+        };
+        let mut spare = 0;
+        while self.copies == Copies::NewInode && is_used() {
+            spare += 1;
+            let spare = format!("spare {} {spare}", self.rotations);
+            fs::rename(rig.path(&name), rig.path(&spare)).unwrap();
         }
         fs::copy(rig.path(&file.name), rig.path(&name)).unwrap();
         if pauses {
