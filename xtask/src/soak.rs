@@ -33,7 +33,7 @@ Scenarios:
            the sink takes nothing for a while. Every event must be there once, and each reload take 250 ms
            at the most
   leak     A plugin keeps a mebibyte of each call while a container writes 50,000 events a second: its
-           instances must be replaced in time, the agent's memory must not grow, every event must have its fate
+           instances must be replaced, the agent's memory must not grow, every event must have its fate
 
 Options of all:
       --rate N      Events a second [default: 8000 for logs, 1000 for latency, 50000 for the others]
