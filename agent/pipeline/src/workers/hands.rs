@@ -151,7 +151,7 @@ impl Shared {
         processors.retain(|of, processor| of != name || processor.is_of(&pipeline));
         let processor = processors.entry(Arc::clone(name)).or_insert_with(|| Processor::new(&pipeline));
         let job = &turn.job;
-        let is_queueing = || self.lock().waits();
+        let is_queueing = || self.lock().is_queueing();
         let begun = cpu_time();
         let mut looking = self.taps.looking(&pipeline, &job.batch);
         let run =
@@ -184,6 +184,11 @@ impl State {
     /// Whether batches wait that a worker could take.
     pub fn waits(&self) -> bool {
         self.lanes.values().any(|lane| lane.waiting_weight().is_some())
+    }
+
+    /// Whether batches wait for a worker, not for the thread of what is apart.
+    fn is_queueing(&self) -> bool {
+        self.lanes.values().any(|lane| !lane.apart && lane.waiting_weight().is_some())
     }
 
     /// Whether there is something to do for this worker beside batches.

@@ -59,21 +59,23 @@ impl Outlet for PipelineOutlet {
         let bytes = batch.rows().iter().map(|row| u64::from(row.raw.len)).sum();
         let amount = Amount { events: batch.rows().len() as u64, bytes };
         let batch = Arc::new(batch);
-        let _moving = self.shared.ledger.moving();
-        for Route { pipeline, intake } in state.routes.get(&self.source).into_iter().flatten() {
-            let Some(lane) = state.lanes.get_mut(&pipeline.name) else { continue };
-            for output in &pipeline.outputs {
-                ack.book(&output.account, Entry::Read, amount);
-                output.account.enter_flight(amount);
+        {
+            let _moving = self.shared.ledger.moving();
+            for Route { pipeline, intake } in state.routes.get(&self.source).into_iter().flatten() {
+                let Some(lane) = state.lanes.get_mut(&pipeline.name) else { continue };
+                for output in &pipeline.outputs {
+                    ack.book(&output.account, Entry::Read, amount);
+                    output.account.enter_flight(amount);
+                }
+                lane.inbox.push_back(Job {
+                    batch: Arc::clone(&batch),
+                    source: Arc::clone(&self.source),
+                    pipeline: Arc::clone(pipeline),
+                    intake: Arc::clone(intake),
+                    amount,
+                    ack: ack.share(),
+                });
             }
-            lane.inbox.push_back(Job {
-                batch: Arc::clone(&batch),
-                source: Arc::clone(&self.source),
-                pipeline: Arc::clone(pipeline),
-                intake: Arc::clone(intake),
-                amount,
-                ack: ack.share(),
-            });
         }
         let routes = self.routes(state).len();
         drop(guard);

@@ -1,6 +1,7 @@
 //! Batches that their source's thread brings through itself.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ThreadId;
 
 use super::super::hands::Pace;
@@ -33,9 +34,19 @@ fn a_light_batch_stays_on_the_thread_that_read_it() {
     let pipeline = pipeline(stage(FaultPolicy::Hold, make), &rig.ledger);
     rig.route(&[&pipeline]);
     let all: Vec<i64> = (1..=300).collect();
+    // Whoever asks for the ledger stops what moves in it for a moment: nobody may wait for that with a foot in the door.
+    let (ledger, is_over) = (Arc::clone(&rig.ledger), Arc::new(AtomicBool::new(false)));
+    let over = Arc::clone(&is_over);
+    let asks = std::thread::spawn(move || {
+        while !over.load(Ordering::SeqCst) {
+            ledger.statements();
+        }
+    });
     for number in &all {
         rig.outlet.send(batch(*number), Vec::new()).unwrap();
     }
+    is_over.store(true, Ordering::SeqCst);
+    asks.join().unwrap();
     rig.finish();
     assert_eq!(documents(&pipeline.outputs[0]), all, "in order, whoever did it");
     let seen = seen.lock().unwrap();
