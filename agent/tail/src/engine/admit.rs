@@ -65,22 +65,26 @@ impl Engine {
 
     /// A file has the inode that another had, under another name: the one before is no more. Begun anew in its place,
     /// what is known of the file that it was made of, compressed or copied, would not be looked for.
-    fn forget_other(&mut self, found: &Found, now: Now) {
-        let Some(number) = self.by_id.get(&found.id).copied() else { return };
+    pub(super) fn forget_other(&mut self, found: &Found, now: Now) {
+        let Some(number) = self.other_before(found) else { return };
+        let Some(file) = self.files.remove(&number) else { return };
+        self.by_id.remove(&found.id);
+        self.memory.note_gone(file.key.clone(), file.position(), file.last_batch, now.elapsed);
+    }
+
+    /// The file that had the inode of one that was found, and is not that.
+    pub(super) fn other_before(&self, found: &Found) -> Option<FileNumber> {
+        let number = *self.by_id.get(&found.id)?;
         let is_closed = |file: &&FollowedFile| file.phase == Phase::Finished && file.handle.is_none();
-        let Some(file) = self.files.get(&number).filter(is_closed) else { return };
+        let file = self.files.get(&number).filter(is_closed)?;
         // Of one that was empty nothing says that it is this one.
-        let is_same = |file: &FollowedFile| {
+        let is_same = || {
             let is_shorter = file.packing == Packing::Plain && found.size < file.progress.offset;
             file.fingerprint.len > 0 && !is_shorter && begins_as(found, file)
         };
         let is_moved = found.path != file.path;
-        let is_other = found.place.packing != file.packing || is_moved && !is_same(file);
-        if is_other {
-            self.memory.note_gone(file.key.clone(), file.position(), file.last_batch, now.elapsed);
-            self.by_id.remove(&found.id);
-            self.files.remove(&number);
-        }
+        let is_other = found.place.packing != file.packing || is_moved && !is_same();
+        is_other.then_some(number)
     }
 
     /// Makes new files known, durably, before anything of them leaves.

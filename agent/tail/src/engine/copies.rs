@@ -56,6 +56,7 @@ impl Engine {
             path = %path.display(), copy = %copy.found.path.display(),
             "the file was copied and truncated, its rest is read from the copy"
         );
+        self.forget_other(&copy.found, now);
         self.become_other(number, copy, true, now);
         if let Some(place) = self.layout.place(&path) {
             let size = fs::metadata(&path).map_or(0, |metadata| metadata.len());
@@ -72,7 +73,7 @@ impl Engine {
             let path = entry.path();
             let metadata = entry.metadata().ok().filter(fs::Metadata::is_file)?;
             let id = FileId::of(&metadata);
-            if self.by_id.contains_key(&id) || id.inode == known.inode {
+            if id.inode == known.inode {
                 return None;
             }
             let packing = match path.extension().is_some_and(|extension| extension == "gz") {
@@ -89,7 +90,10 @@ impl Engine {
             let chain = if known.chain.is_empty() { &known.path } else { &known.chain };
             let order = Order::since(known.first_seen);
             let place = Place { chain: chain.into(), order, restart: 0, packing };
-            Some(Successor { found: Found { path, place, id, size }, handle, size })
+            let found = Found { path, place, id, size };
+            // A file that is followed already, unless that only had the copy's inode before.
+            let is_taken = self.by_id.contains_key(&id) && self.other_before(&found).is_none();
+            (!is_taken).then_some(Successor { found, handle, size })
         });
         copies.max_by_key(|copy| copy.size)
     }

@@ -68,9 +68,11 @@ impl Memory {
         let mut found = None;
         for mut known in self.unmet.remove(&id)? {
             let is_long_enough = packing == Packing::Gzip || size >= known.position.position;
-            // Of a compressed file that was empty nothing says that it is this one, and there is nothing to read again.
-            let is_other =
-                known.position.finished && (packing == Packing::Plain || known.position.fingerprint_len == 0);
+            let is_other = match packing {
+                Packing::Plain => known.position.finished,
+                // Of one that was empty nothing says that it is this one.
+                Packing::Gzip => known.position.fingerprint_len == 0,
+            };
             let may_be = found.is_none() && is_long_enough && !is_other;
             if may_be && fingerprint(&known.position).matches(head.as_slice()) {
                 found = Some((known.key, known.position));

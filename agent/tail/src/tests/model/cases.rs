@@ -107,3 +107,15 @@ fn a_copy_is_no_other_file_that_had_its_inode() {
     let before = [Line(0), Rotate, Line(0), CopyTruncate(0), Rotate, Trace(0, 401), Line(0)];
     file(&[&before[..], &[Compress(0), Burst(1), CopyTruncate(0)]].concat());
 }
+
+/// Where the truncation is noticed before anybody looked for files.
+#[test]
+fn a_copy_with_the_inode_of_a_file_that_was_compressed_is_found() {
+    file(&[Trace(0, 401), Rotate, Trace(0, 601), Compress(0), CopyTruncate(0), Line(0)]);
+}
+
+#[test]
+fn a_compressed_file_is_no_empty_one_that_had_its_inode_before_a_kill() {
+    let lines = [Line(0); 4];
+    file(&[&lines[..], &[CopyTruncate(0), Recreate, Settle, Compress(0), Restart(0, false)]].concat());
+}
