@@ -105,6 +105,24 @@ impl Sheet {
         write_number(out, row.offset);
         write_flags(out, event.flags);
         out.extend_from_slice(b"},");
+        self.splice_prepared(compiled, batch, index, (passes, &compiled.reserved), out);
+        let id = EventId::new(stream.incarnation(), row.offset, batch.raw(row));
+        let id = if event.ordinal == 0 { id } else { id.child(event.ordinal - 1) };
+        Some(Finished { id, time: event.time, stream: row.stream, bytes: event.booked(batch) })
+    }
+
+    /// Writes an event behind a `{`, with the passes that [`Sheet::prepare`] left and the edits that wait for it. Members of
+    /// these names go into the object `event`.
+    #[inline]
+    pub(super) fn splice_prepared(
+        &mut self,
+        compiled: &Compiled,
+        batch: &Batch,
+        index: usize,
+        (passes, reserved): (usize, &[bool]),
+        out: &mut Vec<u8>,
+    ) {
+        let Some(event) = self.events.get(index).copied() else { return };
         let mut scratch = std::mem::take(&mut self.scratch);
         let splice = Splice {
             tree: &compiled.tree,
@@ -115,13 +133,10 @@ impl Sheet {
             program: compiled.program(event.applied as usize, passes, event.ways).0,
             row: waiting_for(&self.waiting, &event, index),
             written: &self.written,
-            reserved: &compiled.reserved,
+            reserved,
         };
         splice.write(out, &mut scratch);
         self.scratch = scratch;
-        let id = EventId::new(stream.incarnation(), row.offset, batch.raw(row));
-        let id = if event.ordinal == 0 { id } else { id.child(event.ordinal - 1) };
-        Some(Finished { id, time: event.time, stream: row.stream, bytes: event.booked(batch) })
     }
 
     /// Applies the passes but those that the encoder's own splice can apply.

@@ -1,10 +1,8 @@
 //! Events as they stand between two stages, without the envelope, for who wants to hand them to somebody else.
 
-use super::rewrite::waiting_for;
 use super::{Sheet, State};
 use crate::batch::Batch;
 use crate::edit::Compiled;
-use crate::splice::Splice;
 
 /// An event on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,19 +80,6 @@ impl Sheet {
             return;
         }
         out.push(b'{');
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let splice = Splice {
-            tree: &compiled.tree,
-            text: self.text_of(&event, batch),
-            open: event.open,
-            close: event.close,
-            hits: self.hits_of(&event),
-            program: compiled.program(event.applied as usize, passes, event.ways).0,
-            row: waiting_for(&self.waiting, &event, index),
-            written: &self.written,
-            reserved: &[],
-        };
-        splice.write(out, &mut scratch);
-        self.scratch = scratch;
+        self.splice_prepared(compiled, batch, index, (passes, &[]), out);
     }
 }
