@@ -170,6 +170,22 @@ fn an_agent_without_an_admin_address_has_none() {
     assert_eq!(agent.terminate().code, Some(0));
 }
 
+/// A stop may come at any moment of a start, and is never a death.
+#[test]
+fn a_stop_during_the_start_ends_well() {
+    let node = Node::new();
+    node.configure(CONFIG);
+    for moment in 0..12 {
+        let _ = fs::remove_file(node.path("data/lock"));
+        let agent =
+            integration_tests::Agent::spawn(node.command(&["run", "-c", "weir.yaml"]), &node.path("data"));
+        until("it begins", || node.path("data/lock").is_file());
+        std::thread::sleep(std::time::Duration::from_millis(moment));
+        let ended = agent.terminate();
+        assert_eq!(ended.code, Some(0), "{moment} ms after its begin: {ended}");
+    }
+}
+
 #[test]
 fn one_data_folder_has_one_agent() {
     let node = Node::new();

@@ -72,26 +72,82 @@ fn start(config_path: &Path, mode: Mode) -> Result<ExitCode, Refusal> {
     let data_dir = &config.data_dir;
     create_data_dir(data_dir)
         .map_err(|error| Refusal::Other(format!("cannot make data_dir {}: {error}", data_dir.display())))?;
-    let _lock = lock(data_dir)?;
-    let checkpoints = Checkpoints::open(data_dir).map_err(|error| Refusal::Other(error.to_string()))?;
-    let checkpoints = Arc::new(checkpoints);
-    let cache = plugins::cache_folder(data_dir);
-    let mut host = PluginHost::new(&config, Some(&cache)).map_err(Refusal::Config)?;
-    let plugins = host.load(&config, &Plugins::new()).map_err(Refusal::Config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.workers.get().min(2))
         .thread_name("io")
         .enable_all()
         .build()
         .map_err(|error| Refusal::Other(format!("cannot start the runtime: {error}")))?;
-    let surroundings =
-        Surroundings { checkpoints: Arc::clone(&checkpoints), runtime: runtime.handle().clone(), mode };
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::catch(mode).map_err(|error| Refusal::Other(format!("cannot catch signals: {error}")))?
+    };
+    let _lock = lock(data_dir)?;
+    let checkpoints = Checkpoints::open(data_dir).map_err(|error| Refusal::Other(error.to_string()))?;
+    let code = runtime.block_on(live_until_told(config_path, config, signals, Arc::new(checkpoints), mode));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+/// Loads the plugins, which may take long the first time, and runs; a signal ends either.
+async fn live_until_told(
+    config_path: &Path,
+    config: Config,
+    mut signals: Signals,
+    checkpoints: Arc<Checkpoints>,
+    mode: Mode,
+) -> Result<ExitCode, Refusal> {
+    let loading = tokio::task::spawn_blocking(move || {
+        let cache = plugins::cache_folder(&config.data_dir);
+        let mut host = PluginHost::new(&config, Some(&cache))?;
+        let plugins = host.load(&config, &Plugins::new())?;
+        Ok((config, host, plugins))
+    });
+    let loaded = tokio::select! {
+        loaded = loading => loaded.map_err(|error| Refusal::Other(format!("a fault in the agent: {error}")))?,
+        () = signals.stop() => {
+            tracing::info!("asked to stop before the start was over; nothing was read");
+            return Ok(if mode == Mode::Once { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+    };
+    let (config, host, plugins) = loaded.map_err(Refusal::Config)?;
+    let runtime = tokio::runtime::Handle::current();
+    let surroundings = Surroundings { checkpoints: Arc::clone(&checkpoints), runtime, mode };
     let live = Live::new(&config, surroundings)
         .map_err(|error| Refusal::Other(format!("cannot start the agent's threads: {error}")))?;
     let reloading = Reloading { path: config_path.to_owned(), host, config, plugins };
-    let code = runtime.block_on(run_live(live, reloading, checkpoints, mode))?;
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok(code)
+    run_live(live, reloading, signals, checkpoints, mode).await
+}
+
+/// What others send the process. They are caught before anything else is begun: until then a signal ends the agent
+/// without a word, and as a container's first process it does not get it at all.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Reloads; a single run ends by it, as it does when its terminal goes.
+    hang_up: Option<Signal>,
+    /// A file size limit (`ulimit -f`) then fails a write instead of ending the process.
+    _file_size_limit: Signal,
+}
+
+impl Signals {
+    /// Must be called inside a runtime.
+    fn catch(mode: Mode) -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: (mode == Mode::Follow).then(|| signal(SignalKind::hangup())).transpose()?,
+            _file_size_limit: signal(SignalKind::from_raw(SIGXFSZ))?,
+        })
+    }
+
+    /// Returns when the agent is asked to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// One agent per data directory. The lock goes with the process, so a dead agent's stops no start; but one that was
@@ -124,6 +180,7 @@ struct Reloading {
 async fn run_live(
     live: Live,
     reloading: Reloading,
+    mut signals: Signals,
     checkpoints: Arc<Checkpoints>,
     mode: Mode,
 ) -> Result<ExitCode, Refusal> {
@@ -138,10 +195,6 @@ async fn run_live(
         }
         None => None,
     };
-    // A file size limit (ulimit -f) then fails a write instead of ending the process.
-    let _file_size_limit = signal(SignalKind::from_raw(SIGXFSZ));
-    // From here on a SIGHUP does not end the agent any more.
-    let hang_up = signal(SignalKind::hangup()).ok().filter(|_| mode == Mode::Follow);
     let live = Arc::new(Mutex::new(live));
     // Source → stages → sinks: the first generation.
     let (config, plugins) = blocking(&live, move |live| {
@@ -163,10 +216,10 @@ async fn run_live(
         if let Err(error) = reload::watch(&path, &state) {
             tracing::warn!(%error, "cannot watch the configuration; reload with SIGHUP or POST /api/reload");
         }
-        helpers.spawn(reload_on_signal(hang_up, Arc::clone(&state)));
+        helpers.spawn(reload_on_signal(signals.hang_up.take(), Arc::clone(&state)));
         helpers.spawn(Reloader::new(&path, Arc::clone(&live), host, config, plugins).serve(requests));
     }
-    let patience = wait_for_the_end(&live, &state, mode).await;
+    let patience = wait_for_the_end(&live, &state, &mut signals, mode).await;
     state.readiness.set_draining();
     tracing::info!("draining");
     let held = blocking(&live, move |live| {
@@ -216,7 +269,12 @@ struct Patience {
 }
 
 /// Returns when the agent is to end: after a signal, or in a single run when all is read, or when it cannot end well.
-async fn wait_for_the_end(live: &Arc<Mutex<Live>>, state: &AgentState, mode: Mode) -> Patience {
+async fn wait_for_the_end(
+    live: &Arc<Mutex<Live>>,
+    state: &AgentState,
+    signals: &mut Signals,
+    mode: Mode,
+) -> Patience {
     let hurried = Patience { workers: WORKERS_PATIENCE, sinks: SINKS_PATIENCE };
     let all_read = async {
         while !lock_live(live).sources_have_ended() {
@@ -228,7 +286,7 @@ async fn wait_for_the_end(live: &Arc<Mutex<Live>>, state: &AgentState, mode: Mod
         () = all_read, if mode == Mode::Once => {
             return Patience { workers: ONCE_PATIENCE, sinks: ONCE_PATIENCE };
         }
-        () = stop_signal() => tracing::info!("asked to stop"),
+        () = signals.stop() => tracing::info!("asked to stop"),
         () = dead_end(state, &sinks), if mode == Mode::Once => {
             tracing::error!("the run cannot end well; what is not delivered is read again at the next start");
         }
@@ -262,18 +320,6 @@ async fn sink_fails_for(sinks: &[Arc<SinkMetrics>], patience: Duration) {
                 return;
             }
         }
-    }
-}
-
-async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
 }
 
