@@ -10,6 +10,8 @@ mod cli;
 mod commands;
 mod live;
 mod metrics;
+mod mover;
+mod objects;
 mod output;
 mod plugins;
 mod reload;

@@ -1,7 +1,7 @@
 //! The ledger: the account of what became of every event, per pipeline and sink.
 //!
-//! read + created = delivered + sampled + dropped + dead-lettered + lost + buffered + in flight, in events and in
-//! bytes. Bytes are those of the event as it was read (of the document for an event that a stage made), in every
+//! read + created + adopted = delivered + sampled + dropped + dead-lettered + lost + handed over + buffered + in
+//! flight, in events and in bytes. Bytes are those of the event as it was read (of the document for an event that a stage made), in every
 //! state, so that the sums can balance.
 //!
 //! Terminal states are counted here. What is in flight and what is buffered is measured where it lies, by the
@@ -28,6 +28,11 @@ impl Amount {
     /// One event of so many bytes.
     pub fn one(bytes: u64) -> Amount {
         Amount { events: 1, bytes }
+    }
+
+    /// Whether it is none at all.
+    pub fn is_nothing(&self) -> bool {
+        *self == Amount::default()
     }
 }
 
@@ -62,6 +67,10 @@ pub enum Entry {
     DeadLettered(Arc<str>),
     /// Gone for good.
     Lost(Arc<str>),
+    /// Taken over from an agent that is gone.
+    Adopted,
+    /// Taken over by another agent, which accounts for them.
+    HandedOver,
 }
 
 /// What was counted for one account.
@@ -82,6 +91,12 @@ pub struct Counts {
     pub dead_lettered: BTreeMap<String, Amount>,
     /// By reason.
     pub lost: BTreeMap<String, Amount>,
+    /// Taken over from agents that are gone.
+    #[serde(skip_serializing_if = "Amount::is_nothing")]
+    pub adopted: Amount,
+    /// Taken over by other agents.
+    #[serde(skip_serializing_if = "Amount::is_nothing")]
+    pub handed_over: Amount,
 }
 
 impl Counts {
@@ -95,6 +110,8 @@ impl Counts {
             Entry::Dropped(reason) => add(&mut self.dropped, reason, amount),
             Entry::DeadLettered(reason) => add(&mut self.dead_lettered, reason, amount),
             Entry::Lost(reason) => add(&mut self.lost, reason, amount),
+            Entry::Adopted => self.adopted += amount,
+            Entry::HandedOver => self.handed_over += amount,
         }
     }
 
@@ -102,12 +119,14 @@ impl Counts {
     pub fn incoming(&self) -> Amount {
         let mut sum = self.read;
         sum += self.created;
+        sum += self.adopted;
         sum
     }
 
     /// Everything in a terminal state.
     pub fn settled(&self) -> Amount {
         let mut sum = self.delivered;
+        sum += self.handed_over;
         for reasons in [&self.sampled, &self.dropped, &self.dead_lettered, &self.lost] {
             for amount in reasons.values() {
                 sum += *amount;
@@ -127,6 +146,8 @@ pub struct Account {
     memory: Mutex<Amount>,
     disk: Mutex<Amount>,
     has_disk: AtomicBool,
+    object: Mutex<Amount>,
+    has_object: AtomicBool,
 }
 
 /// An account at one moment.
@@ -167,6 +188,8 @@ impl Account {
             memory: Mutex::default(),
             disk: Mutex::default(),
             has_disk: AtomicBool::new(false),
+            object: Mutex::default(),
+            has_object: AtomicBool::new(false),
         })
     }
 
@@ -223,17 +246,33 @@ impl Account {
         *lock(&self.disk) -= amount;
     }
 
+    /// Events that lie in the sink's object store, from an earlier run too.
+    pub fn enter_object(&self, amount: Amount) {
+        self.has_object.store(true, Ordering::Relaxed);
+        *lock(&self.object) += amount;
+    }
+
+    /// Events that are not in the object store any more.
+    pub fn leave_object(&self, amount: Amount) {
+        *lock(&self.object) -= amount;
+    }
+
     fn statement(&self) -> Statement {
         let counts = self.counts();
         let (memory, disk, in_flight) = (*lock(&self.memory), *lock(&self.disk), *lock(&self.in_flight));
         let mut right = counts.settled();
         right += memory;
         right += disk;
+        let object = *lock(&self.object);
+        right += object;
         right += in_flight;
         let mut buffered = BTreeMap::from([("memory".to_owned(), memory)]);
         // A sink without a disk buffer has no such line; one that has it keeps it when it is empty.
         if self.has_disk.load(Ordering::Relaxed) {
             buffered.insert("disk".to_owned(), disk);
+        }
+        if self.has_object.load(Ordering::Relaxed) {
+            buffered.insert("object".to_owned(), object);
         }
         let balanced = counts.incoming() == right;
         Statement {

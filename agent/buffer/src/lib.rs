@@ -7,4 +7,5 @@ pub mod ack;
 pub mod disk;
 pub mod ledger;
 pub mod memory;
+pub mod object;
 pub mod segment;

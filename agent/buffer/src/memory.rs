@@ -26,12 +26,14 @@ use crate::segment::{Contents, Documents, Segment, Targets};
 
 mod disk;
 mod lease;
+mod relocate;
 mod read;
 mod store;
 mod waiting;
 
 pub use disk::{Disk, DiskSettings};
 pub use lease::Lease;
+pub use relocate::{Goal, Relocated};
 
 /// Memory of a sink without `buffer:`.
 pub const DEFAULT_BOUND: u64 = 16 * 1024 * 1024;

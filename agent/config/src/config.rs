@@ -357,7 +357,7 @@ pub struct Rotation {
 }
 
 /// Where events wait for a sink. Every sink that names it has one of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
     /// What may wait in memory.
     pub memory: Size,
@@ -365,6 +365,39 @@ pub struct Buffer {
     pub disk: Size,
     /// What happens when both are full.
     pub when_full: WhenFull,
+    /// Where goes what the disk has no room for.
+    pub object_store: Option<ObjectStore>,
+}
+
+/// A bucket of a store that speaks S3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectStore {
+    /// Where the store answers.
+    pub endpoint: String,
+    /// The bucket.
+    pub bucket: String,
+    /// Whether it is made where there is none.
+    pub create_bucket: bool,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// What all keys begin with, with placeholders.
+    pub prefix: String,
+    /// Where the public half is of what requests are signed with.
+    pub access_key: Secret,
+    /// Where the secret half is.
+    pub secret_key: Secret,
+    /// Who vouches for the store, instead of those that the system knows.
+    pub ca: Option<PathBuf>,
+    /// Whether the bucket stands in the path.
+    pub path_style: bool,
+    /// What may lie there.
+    pub max_size: Option<Size>,
+    /// Whether the files on disk go there when the agent is stopped.
+    pub drain_on_stop: bool,
+    /// Agents below this are taken over when they are gone; with placeholders.
+    pub adopt: Option<String>,
+    /// When an agent that is not heard of is gone.
+    pub adopt_after: Duration,
 }
 
 /// What happens when a buffer is full.

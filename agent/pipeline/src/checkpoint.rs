@@ -190,12 +190,20 @@ struct Versioned {
     renamed: HashMap<String, HashMap<FileKey, FileKey>>,
 }
 
-/// Parts of a file that wait until no checkpoint names them.
+/// What waits until no checkpoint names it.
 #[derive(Debug)]
 struct Removed {
     version: u64,
     handle: Arc<DiskFile>,
-    parts: u64,
+    what: Unnamed,
+}
+
+#[derive(Debug)]
+enum Unnamed {
+    /// Parts of a file, one bit each.
+    Parts(u64),
+    /// A file's place on the disk: it lies in the store of objects.
+    OnDisk,
 }
 
 /// The versions of the state in the file and in the one before it.
@@ -212,12 +220,20 @@ impl Versioned {
             match posting {
                 Posting::Booked { account, entry, amount } => self.state.book(&account, &entry, amount),
                 Posting::Stored { account, amount, file, part } => {
-                    self.store(&account, amount, file, 1 << part)
+                    self.store(&account, amount, &file, 1 << part)
+                }
+                Posting::Moved { sink, file: handle } => {
+                    let files = self.state.buffers.get_mut(&*sink);
+                    if let Some(stored) = files.and_then(|files| files.get_mut(&file_key(handle.number()))) {
+                        stored.object = handle.place();
+                    }
+                    self.removed.push(Removed { version: self.version, handle, what: Unnamed::OnDisk });
                 }
                 Posting::Removed { account, amount, file, parts, handle } => {
                     self.remove(&account, amount, file, parts);
                     let version = self.version;
-                    self.removed.extend(handle.map(|handle| Removed { version, handle, parts }));
+                    let what = Unnamed::Parts(parts);
+                    self.removed.extend(handle.map(|handle| Removed { version, handle, what }));
                 }
             }
         }
@@ -235,8 +251,8 @@ impl Versioned {
         renamed.insert(old, new);
     }
 
-    fn store(&mut self, account: &Account, amount: Amount, file: u64, part: u64) {
-        let early = (account.sink().to_owned(), file);
+    fn store(&mut self, account: &Account, amount: Amount, file: &DiskFile, part: u64) {
+        let early = (account.sink().to_owned(), file.number());
         if let Some(parts) = self.early.get_mut(&early).filter(|parts| **parts & part != 0) {
             *parts &= !part;
             if *parts == 0 {
@@ -245,7 +261,9 @@ impl Versioned {
             return;
         }
         let files = self.state.buffers.entry(account.sink().to_owned()).or_default();
-        let stored = files.entry(file_key(file)).or_default();
+        let stored = files.entry(file_key(file.number())).or_default();
+        // It may have been moved before its batch was safe.
+        stored.object = file.place();
         stored.parts |= part;
         *stored.accounts.entry(account.pipeline().to_owned()).or_default() += amount;
     }
@@ -373,9 +391,20 @@ impl Checkpoints {
         files.filter_map(|(key, stored)| Some((number(key)?, stored.clone()))).collect()
     }
 
-    /// What lies on disk before a sink, of one pipeline.
+    /// What lies on disk or in an object store before a sink, of one pipeline.
     pub fn stored_of(&self, pipeline: &str, sink: &str) -> Amount {
         self.lock().state.stored(pipeline, sink)
+    }
+
+    /// What of it lies in an object store.
+    pub fn stored_in_objects_of(&self, pipeline: &str, sink: &str) -> Amount {
+        let guard = self.lock();
+        let files = guard.state.buffers.get(sink).into_iter().flat_map(BTreeMap::values);
+        let mut sum = Amount::default();
+        for stored in files.filter(|stored| stored.object.is_some()) {
+            sum += stored.accounts.get(pipeline).copied().unwrap_or_default();
+        }
+        sum
     }
 
     /// The positions of a source's files.
@@ -482,8 +511,11 @@ impl Checkpoints {
             let mut guard = self.lock();
             guard.removed.extract_if(.., |removed| removed.version <= written.before).collect()
         };
-        for Removed { handle, parts, .. } in free {
-            handle.forget(parts);
+        for Removed { handle, what, .. } in free {
+            match what {
+                Unnamed::Parts(parts) => handle.forget(parts),
+                Unnamed::OnDisk => handle.leave_the_disk(),
+            }
         }
         Ok(())
     }

@@ -85,7 +85,8 @@ fn find(data_dir: &Path) -> Result<Report, String> {
     let checkpoints = Checkpoints::open(data_dir).map_err(|error| error.to_string())?;
     let accounts = checkpoints.counts().into_iter().map(|(pipeline, sink, counts)| {
         let stored = checkpoints.stored_of(&pipeline, &sink);
-        durable(pipeline, sink, counts, stored)
+        let in_objects = checkpoints.stored_in_objects_of(&pipeline, &sink);
+        durable(pipeline, sink, counts, (stored, in_objects))
     });
     let accounts = accounts.collect();
     Ok(Report { agent: Agent::Stopped, accounts })
@@ -97,12 +98,16 @@ fn parse(body: &[u8]) -> Result<Vec<Statement>, String> {
 }
 
 /// The account of an agent that does not run: what was in its memory then is not in these counts.
-fn durable(pipeline: String, sink: String, counts: Counts, stored: Amount) -> Statement {
+fn durable(pipeline: String, sink: String, counts: Counts, (stored, in_objects): (Amount, Amount)) -> Statement {
     let mut right = counts.settled();
     right += stored;
     let mut buffered = BTreeMap::from([("memory".to_owned(), Amount::default())]);
-    if stored != Amount::default() {
-        buffered.insert("disk".to_owned(), stored);
+    let mut on_disk = stored;
+    on_disk -= in_objects;
+    for (tier, amount) in [("disk", on_disk), ("object", in_objects)] {
+        if !amount.is_nothing() {
+            buffered.insert(tier.to_owned(), amount);
+        }
     }
     Statement {
         pipeline,

@@ -18,6 +18,7 @@ use weir_pipeline::workers::Workers;
 
 use super::{ByName, Difference, one};
 use crate::buffers::{self, Buffers, Wanted};
+use crate::mover::Drain;
 use crate::sinks::{self, Built, OpenSearchView};
 
 /// All sinks that run.
@@ -252,6 +253,16 @@ impl Sinks {
         self.all().all(|(_, running)| running.driver.is_finished())
     }
 
+    /// What asks for everything on disk to go to the object stores.
+    pub fn drain(&self) -> Option<Drain> {
+        self.buffers.drain()
+    }
+
+    /// Whether the disks are to be emptied when the agent is stopped.
+    pub fn drains_on_stop(&self) -> bool {
+        self.buffers.drains_on_stop()
+    }
+
     /// Ends them all; what is left is stored where there is a disk. Blocks.
     pub fn finish(&mut self) {
         for (_, running) in self.all() {
@@ -291,7 +302,7 @@ fn specs(config: &Config) -> ByName<Spec> {
     for pipeline in config.pipelines.keys() {
         let path = config.data_dir.join("dead-letters").join(format!("{pipeline}.ndjson"));
         let kind = weir_config::SinkKind::File(weir_config::FileSink { path, rotate: None });
-        let wanted = Wanted { memory: DEAD_LETTER_MEMORY.bytes(), disk: None };
+        let wanted = Wanted { memory: DEAD_LETTER_MEMORY.bytes(), disk: None, object_store: None };
         specs.insert(dead_letters_of(pipeline), Spec { kind, wanted });
     }
     specs

@@ -10,7 +10,8 @@ use super::*;
 use crate::segment::{Documents, Record, Targets};
 
 fn open(folder: &Path, bound: u64, named: &[(u64, u64)], unnamed: Unnamed) -> Opened {
-    let named = named.iter().copied().collect();
+    let stored = |parts| StoredParts { parts, ..StoredParts::default() };
+    let named = named.iter().map(|(number, parts)| (*number, stored(*parts))).collect();
     DiskStore::open("s", folder, bound, &named, unnamed, Arc::new(OperatingSystem)).unwrap()
 }
 

@@ -148,7 +148,7 @@ fn part_read(mut stub: Stub, read: Result<PartContent, ReadError>) -> (Vec<Waiti
             reason,
             "events of the buffer are lost"
         );
-        account.leave_disk(lost);
+        file.leave(&account, lost);
         ack.book(&account, Entry::Lost(reason.into()), lost);
     }
     let Some(content) = content.filter(|content| !content.documents.records.is_empty()) else {

@@ -141,8 +141,8 @@ impl MemoryTier {
         *duty = Duty::Disk(OnDisk { ack: late, file: Arc::clone(file), part, places: None });
         drop(duty);
         account.leave_memory(amount);
-        account.enter_disk(amount);
-        ack.post(Posting::Stored { account: Arc::clone(account), amount, file: file.number(), part });
+        file.enter(account, amount);
+        ack.post(Posting::Stored { account: Arc::clone(account), amount, file: Arc::clone(file), part });
         drop(moving);
         ack.release();
         true
@@ -221,6 +221,11 @@ fn write(disk: &Disk, slots: &[Arc<Slot>]) -> (Vec<Written>, Option<StoreError>)
 // === impl Storing ===
 
 impl Storing {
+    /// There is room again: nothing is waited for.
+    pub(super) fn forget_pause(&mut self) {
+        *self = Storing { said: self.said, ..Storing::default() };
+    }
+
     fn note(&mut self, disk: &Disk, error: &StoreError, now: Instant) {
         self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
         self.not_before = Some(now + self.pause.mul_f64(rand::rng().random_range(0.5..1.0)));

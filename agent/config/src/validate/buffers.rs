@@ -1,13 +1,15 @@
 //! Buffers, and the sinks that name them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::Context;
 use super::pipelines::require;
-use crate::config::{Buffer, Sink, WhenFull};
+use crate::config::{Buffer, ObjectStore, Secret, Sink, WhenFull};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
+use crate::secret::{self, SecretError};
 use crate::types::{Format as _, Name, Size};
 use crate::yaml::Value;
 
@@ -16,10 +18,19 @@ const DEFAULT_MEMORY: Size = Size::of_mib(16);
 const MIN_MEMORY: Size = Size::of_mib(4);
 /// A segment is to be an eighth of it at the most.
 const MIN_DISK: Size = Size::of_mib(32);
+/// There it is what passes on to the store.
+const MIN_DISK_BEFORE_OBJECTS: Size = Size::of_mib(8);
+const DEFAULT_REGION: &str = "us-east-1";
+const DEFAULT_PREFIX: &str = "{cluster}/{node}";
+const DEFAULT_ADOPT_AFTER: Duration = Duration::from_secs(600);
+/// Whoever lives is heard of several times within it.
+const MIN_ADOPT_AFTER: Duration = Duration::from_secs(2);
+const MAX_ADOPT_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub(super) fn buffer(raw: raw::Buffer, _: &Name, path: &KeyPath, context: &mut Context<'_>) -> Buffer {
     let memory = raw.memory.map_or(DEFAULT_MEMORY, |size| size.0);
-    for (key, size, least) in [("memory", memory, MIN_MEMORY), ("disk", raw.disk.0, MIN_DISK)] {
+    let min_disk = if raw.object_store.is_some() { MIN_DISK_BEFORE_OBJECTS } else { MIN_DISK };
+    for (key, size, least) in [("memory", memory, MIN_MEMORY), ("disk", raw.disk.0, min_disk)] {
         if size < least {
             let message = format!("must be at least {least}, found {size}");
             context.error(&path.key(key), Complaint::new(message));
@@ -28,7 +39,66 @@ pub(super) fn buffer(raw: raw::Buffer, _: &Name, path: &KeyPath, context: &mut C
     let when_full = match raw.when_full {
         None | Some(raw::WhenFull::Block) => WhenFull::Block,
     };
-    Buffer { memory, disk: raw.disk.0, when_full }
+    let object_store = raw.object_store.map(|raw| object_store(raw, &path.key("object_store"), context));
+    Buffer { memory, disk: raw.disk.0, when_full, object_store }
+}
+
+fn object_store(raw: raw::ObjectStore, path: &KeyPath, context: &mut Context<'_>) -> ObjectStore {
+    let prefix = raw.prefix.map_or_else(|| DEFAULT_PREFIX.to_owned(), |prefix| prefix.0.0);
+    if raw.endpoint.0.0.starts_with("http://") {
+        let complaint = Complaint::new("what waits goes over the network in clear");
+        context.warn(&path.key("endpoint"), complaint.help("use an https:// endpoint"));
+    }
+    let adopt_after = raw.adopt_after.map_or(DEFAULT_ADOPT_AFTER, |after| after.0);
+    let bounds = [(MIN_ADOPT_AFTER, "2s"), (MAX_ADOPT_AFTER, "168h")];
+    context.within(adopt_after, bounds, &path.key("adopt_after"));
+    let default_adopt = || {
+        let (before, _) = prefix.split_once("{node}")?;
+        Some(before.trim_end_matches('/').to_owned()).filter(|before| !before.is_empty())
+    };
+    ObjectStore {
+        endpoint: raw.endpoint.0.0,
+        bucket: raw.bucket.0.0,
+        create_bucket: raw.create_bucket.unwrap_or(false),
+        region: raw.region.map_or_else(|| DEFAULT_REGION.to_owned(), |region| region.0.0),
+        access_key: secret(raw.access_key, context),
+        secret_key: secret(raw.secret_key, context),
+        ca: raw.ca.map(|ca| context.absolute(&ca.file.0.0)),
+        path_style: raw.path_style.unwrap_or(true),
+        max_size: raw.max_size.map(|size| size.0),
+        drain_on_stop: raw.drain_on_stop.unwrap_or(false),
+        adopt: raw.adopt.map(|adopt| adopt.0.0).or_else(default_adopt),
+        adopt_after,
+        prefix,
+    }
+}
+
+fn secret(raw: raw::SecretReference, context: &Context<'_>) -> Secret {
+    match raw {
+        raw::SecretReference::File(path) => Secret::File(context.absolute(&path.0.0)),
+        raw::SecretReference::Env(name) => Secret::Variable(name.0.0),
+    }
+}
+
+/// Complains about keys and certificates of object stores that cannot be had, whatever else may be wrong with them.
+pub(super) fn check_secrets(context: &mut Context<'_>) {
+    let section = KeyPath::of(&["buffers"]);
+    let tree = context.tree;
+    for buffer in tree.entry("buffers").into_iter().flat_map(|entry| entry.value.entries()) {
+        let Some(store) = buffer.value.entry("object_store") else { continue };
+        for key in ["access_key", "secret_key", "ca"] {
+            let Some(entry) = store.value.entry(key) else { continue };
+            let at = section.key(&buffer.key).key("object_store").key(key);
+            for (at, error) in
+                secret::find_missing(&entry.value.to_json(), context.base_dir, context.host, &at)
+            {
+                if key == "ca" && !matches!(error, SecretError::Unreadable { .. }) {
+                    continue;
+                }
+                context.error(&at, Complaint::new(error.reason()));
+            }
+        }
+    }
 }
 
 /// Complains about sinks with a buffer that is none. Looks at what was written, as for the names in pipelines.

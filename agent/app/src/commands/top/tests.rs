@@ -85,6 +85,7 @@ fn status(seconds: u64) -> Status {
             memory_bound_bytes: 64 << 20,
             disk_bytes: Some(5 << 20),
             disk_bound_bytes: Some(2 << 30),
+            object_bytes: Some(3 << 30),
             held_events: 7,
             oldest_seconds: 4.25,
         }],
