@@ -139,6 +139,9 @@ pub enum StoreError {
     /// They do not fit within the bound.
     #[error("the disk buffer is full")]
     Full,
+    /// They are more than a file can hold.
+    #[error("cannot write segments of the buffer: {0}")]
+    TooLarge(io::Error),
     /// The file system said no.
     #[error("cannot {action} {path}: {error}")]
     Io {
@@ -251,20 +254,14 @@ impl DiskStore {
         Ok(Opened { store, files, missing: missing.into_iter().collect(), unnamed: count })
     }
 
-    /// How many of these, from the first on, one file should take: at least one.
-    pub fn fitting(&self, memory: impl Iterator<Item = u64>) -> usize {
-        let most = FILE_BYTES.min(self.bound() / 8);
-        let mut sum = 0;
-        let taken = memory.take(MAX_PARTS).take_while(|memory| {
-            sum += memory;
-            sum <= most
-        });
-        taken.count().max(1)
+    /// Bytes that a file may have, unless a single segment has more.
+    pub fn file_bytes(&self) -> u64 {
+        FILE_BYTES.min(self.bound() / 8)
     }
 
     /// Writes a file of these parts, at most [`MAX_PARTS`]. It is not safe before [`DiskStore::sync`].
-    pub fn write(self: &Arc<Self>, parts: &[PartSource<'_>]) -> Result<Arc<DiskFile>, StoreError> {
-        let layout = Layout::new(&self.sink, parts).ok_or(StoreError::Full)?;
+    pub fn write(self: &Arc<Self>, parts: &[Packed<'_>]) -> Result<Arc<DiskFile>, StoreError> {
+        let layout = Layout::new(&self.sink, parts).map_err(StoreError::TooLarge)?;
         let number = {
             let mut state = self.lock();
             if state.used.saturating_add(layout.bytes) > self.bound() {
@@ -474,6 +471,10 @@ impl DiskFile {
             HeaderError::Io(error) => ReadError::Io { path, error },
             HeaderError::Damaged(reason) => ReadError::Damaged { path, reason: reason.to_owned() },
         })?);
+        if header.number.is_some_and(|found| found != self.written_as()) {
+            let path = self.whereabouts();
+            return Err(ReadError::Damaged { path, reason: "it is another file's".to_owned() });
+        }
         self.store.lock().header = Some((self.number, Arc::clone(&header)));
         Ok(header)
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use weir_event::identity::EventId;
 
 use super::filesystem::OperatingSystem;
+use super::format::{Packer, PartSource};
 use super::*;
 use crate::segment::{Documents, Record, Targets};
 
@@ -28,7 +29,8 @@ fn write(store: &Arc<DiskStore>, bytes: usize) -> Result<Arc<DiskFile>, StoreErr
     let (documents, targets) = (documents(bytes), Targets::default());
     let part =
         PartSource { pipeline: "p", amount: documents.amount(), documents: &documents, targets: &targets };
-    store.write(&[part, part])
+    let mut packer = Packer::new().unwrap();
+    store.write(&[packer.pack(part).unwrap(), packer.pack(part).unwrap()])
 }
 
 fn names(folder: &Path) -> Vec<String> {

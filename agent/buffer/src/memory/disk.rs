@@ -177,7 +177,7 @@ impl Disk {
                 place: adopted.place,
                 amount: part.amount,
                 account,
-                wanted: part.length(),
+                wanted: part.memory(),
                 since: adopted.file.written(),
                 on_disk: OnDisk { ack, file: Arc::clone(&adopted.file), part: index, places: None },
                 failures: 0,

@@ -7,6 +7,7 @@
 //! 3. A sink that sends a segment goes on sending it; only its ack is another from then on.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,8 @@ use rand::Rng as _;
 use super::disk::{Disk, removed};
 use super::{Duty, MemoryTier, OnDisk, STORED_AFTER, Slot, Waiting};
 use crate::ack::Posting;
-use crate::disk::format::PartSource;
-use crate::disk::{DiskFile, StoreError};
+use crate::disk::format::{MAX_PARTS, Packed, Packer, PartSource};
+use crate::disk::{DiskFile, DiskStore, StoreError};
 
 /// While one segment is old enough to be stored, so are those of at least this age: fewer and larger files.
 const ALONG_AFTER: Duration = Duration::from_millis(2_500);
@@ -183,27 +184,26 @@ fn write(disk: &Disk, slots: &[Arc<Slot>]) -> (Vec<Written>, Option<StoreError>)
     let store = &disk.store;
     let mut files = Vec::new();
     let mut trouble = None;
-    let mut rest = slots;
-    while !rest.is_empty() {
-        let mut count = store.fitting(rest.iter().map(|slot| slot.memory));
-        let written = loop {
-            let group = rest.get(..count).unwrap_or(rest);
-            let sources: Vec<PartSource<'_>> = group.iter().map(|slot| slot.source()).collect();
-            match store.write(&sources) {
-                // The last file within the bound takes fewer.
-                Err(StoreError::Full) if count > 1 => count /= 2,
-                Ok(file) => break Ok((file, group.to_vec())),
-                Err(error) => break Err(error),
+    let mut packed = match Packing::new(slots) {
+        Ok(packing) => packing,
+        Err(error) => return (files, Some(StoreError::TooLarge(error))),
+    };
+    loop {
+        let group = match packed.next(store.file_bytes()) {
+            Ok(Some(group)) => group,
+            Ok(None) => break,
+            Err(error) => {
+                trouble = Some(StoreError::TooLarge(error));
+                break;
             }
         };
-        match written {
-            Ok(file) => files.push(file),
+        match write_group(store, group, &mut files) {
+            Ok(()) => {}
             Err(error) => {
                 trouble = Some(error);
                 break;
             }
         }
-        rest = rest.get(count..).unwrap_or_default();
     }
     if files.is_empty() {
         return (files, trouble);
@@ -216,6 +216,71 @@ fn write(disk: &Disk, slots: &[Arc<Slot>]) -> (Vec<Written>, Option<StoreError>)
         return (Vec::new(), Some(error));
     }
     (files, trouble)
+}
+
+/// Writes segments that are to share a file; into several where the bound is near.
+fn write_group(store: &Arc<DiskStore>, group: Group<'_>, files: &mut Vec<Written>) -> Result<(), StoreError> {
+    let Group { mut slots, packed } = group;
+    let mut parts = packed.as_slice();
+    let mut count = parts.len();
+    while !parts.is_empty() {
+        let (first, rest) = parts.split_at_checked(count).unwrap_or((parts, &[]));
+        match store.write(first) {
+            Ok(file) => {
+                let (written, behind) = slots.split_at_checked(first.len()).unwrap_or((slots, &[]));
+                files.push((file, written.to_vec()));
+                (slots, parts) = (behind, rest);
+            }
+            // The last file within the bound takes fewer.
+            Err(StoreError::Full | StoreError::TooLarge(_)) if first.len() > 1 => count = first.len() / 2,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Segments, packed one by one and gathered until a file is full.
+struct Packing<'a> {
+    packer: Packer,
+    rest: &'a [Arc<Slot>],
+    /// What did not fit into the last file.
+    carried: Option<Packed<'a>>,
+}
+
+/// Segments that share a file.
+struct Group<'a> {
+    slots: &'a [Arc<Slot>],
+    packed: Vec<Packed<'a>>,
+}
+
+impl<'a> Packing<'a> {
+    fn new(slots: &'a [Arc<Slot>]) -> io::Result<Packing<'a>> {
+        Ok(Packing { packer: Packer::new()?, rest: slots, carried: None })
+    }
+
+    /// The segments of the next file, which is to have so many bytes at the most; at least one.
+    fn next(&mut self, most: u64) -> io::Result<Option<Group<'a>>> {
+        let mut packed: Vec<Packed<'a>> = Vec::new();
+        let mut bytes = 0;
+        for slot in self.rest {
+            if packed.len() == MAX_PARTS {
+                break;
+            }
+            let part = match self.carried.take() {
+                Some(carried) => carried,
+                None => self.packer.pack(slot.source())?,
+            };
+            bytes += part.bytes();
+            if bytes > most && !packed.is_empty() {
+                self.carried = Some(part);
+                break;
+            }
+            packed.push(part);
+        }
+        let (slots, rest) = self.rest.split_at_checked(packed.len()).unwrap_or((self.rest, &[]));
+        self.rest = rest;
+        Ok((!packed.is_empty()).then_some(Group { slots, packed }))
+    }
 }
 
 // === impl Storing ===
@@ -239,7 +304,7 @@ impl Storing {
                 let bound = disk.store.bound();
                 tracing::warn!(%sink, bound, "the sink's disk buffer is full; what waits stays in memory, and reading stops when that is full; see to the sink, or raise disk in its buffer");
             }
-            StoreError::Io { .. } => {
+            StoreError::Io { .. } | StoreError::TooLarge(_) => {
                 tracing::error!(%sink, %error, "the sink's disk buffer cannot be written; what waits stays in memory and is tried again; free some space or see to the disk");
             }
         }
