@@ -25,7 +25,8 @@ mod objects;
 mod residence;
 
 use filesystem::{FileSystem, Found};
-use format::{Header, HeaderError, Layout, MAX_PARTS, PartContent, PartSource};
+use format::{Header, HeaderError, Layout, MAX_PARTS, Packed, PartContent};
+pub(crate) use objects::HandedOver;
 pub use objects::{ObjectMetrics, Objects};
 use residence::Residence;
 pub use residence::ObjectPlace;
@@ -375,13 +376,15 @@ impl DiskStore {
 
     /// Takes a file away that nobody needs; one on the disk that is damaged is kept aside.
     fn retire(&self, file: &DiskFile) {
-        let (is_here, place) = file.residence().end();
+        let (is_here, place, is_ours) = file.residence().end();
         let mut state = self.lock();
         state.known.remove(&file.number);
         if let Some(place) = place {
             state.object_bytes = state.object_bytes.saturating_sub(place.bytes);
             state.object_files = state.object_files.saturating_sub(1);
-            state.unneeded.push(place.key);
+            if is_ours {
+                state.unneeded.push(place.key);
+            }
         }
         if is_here {
             state.files -= 1;

@@ -37,6 +37,8 @@ pub(super) struct Residence {
     /// What lies in it that is not settled, by account.
     holds: Vec<(Arc<Account>, Amount)>,
     is_over: bool,
+    /// Another agent has it.
+    is_handed_over: bool,
 }
 
 // === impl ObjectPlace ===
@@ -61,10 +63,10 @@ impl Residence {
         Residence { object: Some(object), ..Residence::default() }
     }
 
-    /// Nobody needs it any more: whether it is on the disk, and where else.
-    pub fn end(&mut self) -> (bool, Option<ObjectPlace>) {
+    /// Nobody needs it any more: whether it is on the disk, where else, and whether it is to be removed there.
+    pub fn end(&mut self) -> (bool, Option<ObjectPlace>, bool) {
         self.is_over = true;
-        (std::mem::take(&mut self.is_on_disk), self.object.take())
+        (std::mem::take(&mut self.is_on_disk), self.object.take(), !self.is_handed_over)
     }
 }
 
@@ -94,6 +96,11 @@ impl DiskFile {
         if let Some((_, sum)) = residence.holds.iter_mut().find(|(known, _)| Arc::ptr_eq(known, account)) {
             *sum -= amount;
         }
+    }
+
+    /// Takes note that another agent has it and removes it.
+    pub(crate) fn note_handed_over(&self) {
+        self.residence().is_handed_over = true;
     }
 
     /// Where it lies in a store of objects, if it does.

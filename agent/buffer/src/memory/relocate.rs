@@ -61,6 +61,10 @@ impl MemoryTier {
         let nothing = Relocated::default();
         let Some(disk) = self.disk.get() else { return nothing };
         let Some(objects) = disk.store.objects() else { return nothing };
+        // Whose the objects are has to be known first.
+        if !objects.is_sure() {
+            return nothing;
+        }
         let mut relocating = disk.relocating.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if relocating.not_before.is_some_and(|not_before| now < not_before) {
