@@ -38,12 +38,6 @@ pub struct Account {
     pub buffered: BTreeMap<String, Amount>,
     /// On the way to the buffer.
     pub in_flight: Amount,
-    /// Taken over from agents that are gone.
-    #[serde(default)]
-    pub adopted: Amount,
-    /// Taken over by other agents.
-    #[serde(default)]
-    pub handed_over: Amount,
     /// What the agent says of its own sums.
     pub balanced: bool,
 }
@@ -62,13 +56,13 @@ pub struct Ledger {
 impl Account {
     /// Everything that came in.
     pub fn incoming(&self) -> Amount {
-        sum([self.read, self.created, self.adopted])
+        sum([self.read, self.created])
     }
 
     /// Everything in a state that it will not leave.
     pub fn settled(&self) -> Amount {
         let reasons = [&self.sampled, &self.dropped, &self.dead_lettered, &self.lost];
-        sum(reasons.into_iter().flat_map(|reasons| reasons.values().copied()).chain([self.delivered, self.handed_over]))
+        sum(reasons.into_iter().flat_map(|reasons| reasons.values().copied()).chain([self.delivered]))
     }
 
     /// Everything that is still on its way.

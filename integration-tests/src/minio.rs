@@ -62,6 +62,11 @@ impl MinIo {
         )
     }
 
+    /// Both halves of what requests are signed with.
+    pub fn keys_to_sign_with(&self) -> (String, String) {
+        (self.access_key.clone(), self.secret_key.clone())
+    }
+
     /// `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)

@@ -40,11 +40,6 @@ impl Stores {
         Ok(Stores { identity: identity(data_dir)?, runtime: runtime()?, known: Vec::new() })
     }
 
-    /// What the agent is called.
-    pub fn identity(&self) -> &str {
-        &self.identity
-    }
-
     /// The store of a buffer.
     pub fn bucket(&mut self, configured: &Configured) -> Arc<Bucket> {
         if let Some((_, bucket)) = self.known.iter().find(|(known, _)| known == configured) {
@@ -75,8 +70,6 @@ pub struct WantedStore {
     pub configured: Configured,
     /// What all keys begin with.
     pub prefix: String,
-    /// Where other agents are looked for.
-    pub adopt: Option<String>,
 }
 
 // === impl WantedStore ===
@@ -84,13 +77,9 @@ pub struct WantedStore {
 impl WantedStore {
     /// Fills in what the configuration leaves to each agent.
     pub fn new(config: &Config, configured: &Configured) -> WantedStore {
-        let filled_in =
-            |text: &String| text.replace("{cluster}", &config.cluster).replace("{node}", &config.node);
-        WantedStore {
-            configured: configured.clone(),
-            prefix: filled_in(&configured.prefix),
-            adopt: configured.adopt.as_ref().map(filled_in),
-        }
+        let prefix =
+            configured.prefix.replace("{cluster}", &config.cluster).replace("{node}", &config.node);
+        WantedStore { configured: configured.clone(), prefix }
     }
 }
 
@@ -130,11 +119,6 @@ fn is_identity(text: &str) -> bool {
 // === impl Bucket ===
 
 impl Bucket {
-    /// How it was configured.
-    pub fn configured(&self) -> &Configured {
-        &self.configured
-    }
-
     fn client(&self) -> Result<Arc<S3>, ObjectError> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = &*client {

@@ -26,7 +26,6 @@ mod residence;
 
 use filesystem::{FileSystem, Found};
 use format::{Header, HeaderError, Layout, MAX_PARTS, Packed, PartContent};
-pub(crate) use objects::HandedOver;
 pub use objects::{ObjectMetrics, Objects};
 use residence::Residence;
 pub use residence::ObjectPlace;
@@ -376,15 +375,13 @@ impl DiskStore {
 
     /// Takes a file away that nobody needs; one on the disk that is damaged is kept aside.
     fn retire(&self, file: &DiskFile) {
-        let (is_here, place, is_ours) = file.residence().end();
+        let (is_here, place) = file.residence().end();
         let mut state = self.lock();
         state.known.remove(&file.number);
         if let Some(place) = place {
             state.object_bytes = state.object_bytes.saturating_sub(place.bytes);
             state.object_files = state.object_files.saturating_sub(1);
-            if is_ours {
-                state.unneeded.push(place.key);
-            }
+            state.unneeded.push(place.key);
         }
         if is_here {
             state.files -= 1;
@@ -474,7 +471,7 @@ impl DiskFile {
             HeaderError::Io(error) => ReadError::Io { path, error },
             HeaderError::Damaged(reason) => ReadError::Damaged { path, reason: reason.to_owned() },
         })?);
-        if header.number.is_some_and(|found| found != self.written_as()) {
+        if header.number.is_some_and(|found| found != self.number) {
             let path = self.whereabouts();
             return Err(ReadError::Damaged { path, reason: "it is another file's".to_owned() });
         }
@@ -486,7 +483,7 @@ impl DiskFile {
     pub fn read(&self, part: u8, which: Option<&[u32]>) -> Result<PartContent, ReadError> {
         let header = self.header()?;
         let read = |offset, length| self.read_bytes(offset, length);
-        let content = header.part(self.written_as(), part, which, read);
+        let content = header.part(self.number, part, which, read);
         let content = content.map_err(|error| ReadError::Io { path: self.whereabouts(), error });
         self.note(content.as_ref().err());
         if content.as_ref().is_ok_and(|content| content.is_damaged) {

@@ -1,7 +1,7 @@
 //! The ledger: the account of what became of every event, per pipeline and sink.
 //!
-//! read + created + adopted = delivered + sampled + dropped + dead-lettered + lost + handed over + buffered + in
-//! flight, in events and in bytes. Bytes are those of the event as it was read (of the document for an event that a stage made), in every
+//! read + created = delivered + sampled + dropped + dead-lettered + lost + buffered + in flight, in events and in
+//! bytes. Bytes are those of the event as it was read (of the document for an event that a stage made), in every
 //! state, so that the sums can balance.
 //!
 //! Terminal states are counted here. What is in flight and what is buffered is measured where it lies, by the
@@ -67,10 +67,6 @@ pub enum Entry {
     DeadLettered(Arc<str>),
     /// Gone for good.
     Lost(Arc<str>),
-    /// Taken over from an agent that is gone.
-    Adopted,
-    /// Taken over by another agent, which accounts for them.
-    HandedOver,
 }
 
 /// What was counted for one account.
@@ -91,12 +87,6 @@ pub struct Counts {
     pub dead_lettered: BTreeMap<String, Amount>,
     /// By reason.
     pub lost: BTreeMap<String, Amount>,
-    /// Taken over from agents that are gone.
-    #[serde(skip_serializing_if = "Amount::is_nothing")]
-    pub adopted: Amount,
-    /// Taken over by other agents.
-    #[serde(skip_serializing_if = "Amount::is_nothing")]
-    pub handed_over: Amount,
 }
 
 impl Counts {
@@ -110,8 +100,6 @@ impl Counts {
             Entry::Dropped(reason) => add(&mut self.dropped, reason, amount),
             Entry::DeadLettered(reason) => add(&mut self.dead_lettered, reason, amount),
             Entry::Lost(reason) => add(&mut self.lost, reason, amount),
-            Entry::Adopted => self.adopted += amount,
-            Entry::HandedOver => self.handed_over += amount,
         }
     }
 
@@ -119,14 +107,12 @@ impl Counts {
     pub fn incoming(&self) -> Amount {
         let mut sum = self.read;
         sum += self.created;
-        sum += self.adopted;
         sum
     }
 
     /// Everything in a terminal state.
     pub fn settled(&self) -> Amount {
         let mut sum = self.delivered;
-        sum += self.handed_over;
         for reasons in [&self.sampled, &self.dropped, &self.dead_lettered, &self.lost] {
             for amount in reasons.values() {
                 sum += *amount;

@@ -5,7 +5,6 @@
 
 pub mod ack;
 pub mod disk;
-pub mod fence;
 pub mod ledger;
 pub mod memory;
 pub mod object;

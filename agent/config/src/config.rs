@@ -394,10 +394,6 @@ pub struct ObjectStore {
     pub max_size: Option<Size>,
     /// Whether the files on disk go there when the agent is stopped.
     pub drain_on_stop: bool,
-    /// Agents below this are taken over when they are gone; with placeholders.
-    pub adopt: Option<String>,
-    /// When an agent that is not heard of is gone.
-    pub adopt_after: Duration,
 }
 
 /// What happens when a buffer is full.

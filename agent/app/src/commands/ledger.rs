@@ -146,12 +146,17 @@ mod tests {
         let ten = Amount { events: 10, bytes: 100 };
         let mut counts = Counts { read: ten, delivered: ten, ..Counts::default() };
         let durable = |counts: &Counts, stored| durable("p".into(), "s".into(), counts.clone(), stored);
-        assert!(durable(&counts, Amount::default()).balanced);
+        assert!(durable(&counts, Default::default()).balanced);
         counts.delivered = Amount { events: 9, bytes: 90 };
-        assert!(!durable(&counts, Amount::default()).balanced);
-        let with_stored = durable(&counts, Amount::one(10));
+        assert!(!durable(&counts, Default::default()).balanced);
+        let with_stored = durable(&counts, (Amount::one(10), Amount::default()));
         assert!(with_stored.balanced);
         assert_eq!(with_stored.buffered["disk"], Amount::one(10));
+        counts.delivered = Amount { events: 7, bytes: 70 };
+        let with_objects = durable(&counts, (Amount { events: 3, bytes: 30 }, Amount::one(10)));
+        assert!(with_objects.balanced);
+        assert_eq!(with_objects.buffered["disk"], Amount { events: 2, bytes: 20 });
+        assert_eq!(with_objects.buffered["object"], Amount::one(10));
     }
 
     #[test]

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{DiskFile, DiskStore, ObjectPlace};
-use crate::fence::{Fence, Use};
 use crate::object::{ObjectError, ObjectErrorKind, ObjectStore, Put};
 
 /// A longer object is read piece by piece.
@@ -45,33 +44,16 @@ pub struct Objects {
     /// Bytes that its objects may have together.
     max_bytes: Option<u64>,
     last: Mutex<Option<(String, Arc<Vec<u8>>)>>,
-    fence: Option<Arc<dyn Fence>>,
     /// What it counts.
     pub metrics: Arc<ObjectMetrics>,
 }
-
-/// Another agent has the object.
-#[derive(Debug, thiserror::Error)]
-#[error("another agent has taken it over")]
-pub(crate) struct HandedOver;
 
 // === impl Objects ===
 
 impl Objects {
     /// The objects below `folder`, which ends with a slash.
     pub fn new(store: Arc<dyn ObjectStore>, folder: String, max_bytes: Option<u64>) -> Objects {
-        Objects { store, folder, max_bytes, last: Mutex::default(), fence: None, metrics: Arc::default() }
-    }
-
-    /// The same, where other agents may take objects over.
-    #[must_use]
-    pub fn fenced(self, fence: Arc<dyn Fence>) -> Objects {
-        Objects { fence: Some(fence), ..self }
-    }
-
-    /// Whether objects may be stored now.
-    pub(crate) fn is_sure(&self) -> bool {
-        self.fence.as_ref().is_none_or(|fence| fence.is_sure())
+        Objects { store, folder, max_bytes, last: Mutex::default(), metrics: Arc::default() }
     }
 
     /// The store.
@@ -113,16 +95,6 @@ impl Objects {
             ObjectErrorKind::Missing => io::Error::new(io::ErrorKind::NotFound, error),
             _ => io::Error::other(error),
         };
-        let fence = self.fence.as_ref().map(|fence| fence.may_read(&place.key));
-        let used_as = self.heard(fence.unwrap_or(Ok(Use::Own))).map_err(failed)?;
-        let failed = |error: ObjectError| match (error.kind, used_as) {
-            // Whoever had it before this agent claimed it has delivered and removed it.
-            (ObjectErrorKind::Missing, Use::Claimed) => io::Error::other(HandedOver),
-            _ => failed(error),
-        };
-        if used_as == Use::HandedOver {
-            return Err(io::Error::other(HandedOver));
-        }
         if place.bytes > MAX_WHOLE_BYTES {
             return self.heard(self.store.get_range(&place.key, offset, length)).map_err(failed);
         }

@@ -24,9 +24,6 @@ pub struct ObjectPlace {
     pub bytes: u64,
     /// When the file was written, in seconds since the Unix epoch.
     pub written: u64,
-    /// The number that the file had where it was written, if that was another agent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub written_as: Option<u64>,
 }
 
 /// Where a file's bytes are.
@@ -37,8 +34,6 @@ pub(super) struct Residence {
     /// What lies in it that is not settled, by account.
     holds: Vec<(Arc<Account>, Amount)>,
     is_over: bool,
-    /// Another agent has it.
-    is_handed_over: bool,
 }
 
 // === impl ObjectPlace ===
@@ -63,10 +58,10 @@ impl Residence {
         Residence { object: Some(object), ..Residence::default() }
     }
 
-    /// Nobody needs it any more: whether it is on the disk, where else, and whether it is to be removed there.
-    pub fn end(&mut self) -> (bool, Option<ObjectPlace>, bool) {
+    /// Nobody needs it any more: whether it is on the disk, and where else.
+    pub fn end(&mut self) -> (bool, Option<ObjectPlace>) {
         self.is_over = true;
-        (std::mem::take(&mut self.is_on_disk), self.object.take(), !self.is_handed_over)
+        (std::mem::take(&mut self.is_on_disk), self.object.take())
     }
 }
 
@@ -96,11 +91,6 @@ impl DiskFile {
         if let Some((_, sum)) = residence.holds.iter_mut().find(|(known, _)| Arc::ptr_eq(known, account)) {
             *sum -= amount;
         }
-    }
-
-    /// Takes note that another agent has it and removes it.
-    pub(crate) fn note_handed_over(&self) {
-        self.residence().is_handed_over = true;
     }
 
     /// Where it lies in a store of objects, if it does.
@@ -144,12 +134,6 @@ impl DiskFile {
         }
         self.store.lock().files -= 1;
         self.store.remove(&self.store.path(self.number), self.bytes);
-    }
-
-    /// The number that its records carry.
-    pub(super) fn written_as(&self) -> u64 {
-        let residence = self.residence();
-        residence.object.as_ref().and_then(|object| object.written_as).unwrap_or(self.number)
     }
 
     /// Its path or its key.

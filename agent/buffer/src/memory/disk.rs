@@ -91,7 +91,7 @@ impl Disk {
             for (pipeline, amount) in &accounts {
                 ledger.account(pipeline, sink).enter_disk(*amount);
             }
-            disk.lose(ledger, (number, None), parts, &accounts, &Entry::Lost(FILE_MISSING.into()));
+            disk.lose(ledger, (number, None), parts, &accounts, FILE_MISSING);
         }
         for (file, live) in files {
             let Some(StoredParts { accounts: amounts, .. }) = named.remove(&file.number()) else { continue };
@@ -116,14 +116,14 @@ impl Disk {
         &self.sink
     }
 
-    /// Books what lies in parts of a file as lost, or as whatever became of it.
+    /// Books what lies in parts of a file as lost.
     pub(super) fn lose(
         &self,
         ledger: &Ledger,
         (file, handle): (u64, Option<&Arc<DiskFile>>),
         parts: u64,
         amounts: &BTreeMap<String, Amount>,
-        entry: &Entry,
+        reason: &str,
     ) {
         let mut parts = parts;
         for (pipeline, amount) in amounts {
@@ -133,7 +133,7 @@ impl Disk {
                 Some(file) => file.leave(&account, *amount),
                 None => account.leave_disk(*amount),
             }
-            ack.book(&account, entry.clone(), *amount);
+            ack.book(&account, Entry::Lost(reason.into()), *amount);
             // The parts go with the first of the accounts; whose they were was in the header.
             let parts = std::mem::take(&mut parts);
             let amount = *amount;

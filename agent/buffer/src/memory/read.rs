@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::disk::AdoptedFile;
 use super::{Disk, Duty, MemoryTier, OnDisk, Slot, Stub, Waiting};
 use crate::disk::format::{Header, PartContent};
-use crate::disk::{DiskFile, HandedOver, ReadError};
+use crate::disk::{DiskFile, ReadError};
 use crate::ledger::Entry;
 
 /// Why events are lost of which nothing could be read.
@@ -107,7 +107,7 @@ impl MemoryTier {
                 let (stubs, unknown, left) = disk.expand(&adopted, &header, &self.ledger, number);
                 if unknown != 0 || !left.is_empty() {
                     file.note_damage();
-                    disk.lose(&self.ledger, handle, unknown, &left, &Entry::Lost(CORRUPT.into()));
+                    disk.lose(&self.ledger, handle, unknown, &left, CORRUPT);
                 }
                 (stubs, None)
             }
@@ -115,13 +115,7 @@ impl MemoryTier {
                 Verdict::Again(pause) => (vec![Waiting::File(adopted)], Some(pause)),
                 Verdict::Lost(reason) => {
                     file.note_damage();
-                    let entry = Entry::Lost(reason.into());
-                    disk.lose(&self.ledger, handle, adopted.live, &adopted.amounts, &entry);
-                    (Vec::new(), None)
-                }
-                Verdict::HandedOver => {
-                    file.note_handed_over();
-                    disk.lose(&self.ledger, handle, adopted.live, &adopted.amounts, &Entry::HandedOver);
+                    disk.lose(&self.ledger, handle, adopted.live, &adopted.amounts, reason);
                     (Vec::new(), None)
                 }
             },
@@ -130,17 +124,13 @@ impl MemoryTier {
 }
 
 fn part_read(mut stub: Stub, read: Result<PartContent, ReadError>) -> (Vec<Waiting>, Option<Duration>) {
-    let (content, entry) = match read {
-        Ok(content) => (Some(content), Entry::Lost(CORRUPT.into())),
+    let (content, reason) = match read {
+        Ok(content) => (Some(content), CORRUPT),
         Err(error) => match verdict(&error, &mut stub.failures) {
             Verdict::Again(pause) => return (vec![Waiting::Disk(stub)], Some(pause)),
             Verdict::Lost(reason) => {
                 stub.on_disk.file.note_damage();
-                (None, Entry::Lost(reason.into()))
-            }
-            Verdict::HandedOver => {
-                stub.on_disk.file.note_handed_over();
-                (None, Entry::HandedOver)
+                (None, reason)
             }
         },
     };
@@ -150,18 +140,16 @@ fn part_read(mut stub: Stub, read: Result<PartContent, ReadError>) -> (Vec<Waiti
     let mut lost = amount;
     lost -= there;
     if lost.events > 0 {
-        if let Entry::Lost(reason) = &entry {
-            tracing::error!(
-                sink = account.sink(),
-                file = format!("{:016x}", file.number()),
-                part,
-                events = lost.events,
-                %reason,
-                "events of the buffer are lost"
-            );
-        }
+        tracing::error!(
+            sink = account.sink(),
+            file = format!("{:016x}", file.number()),
+            part,
+            events = lost.events,
+            reason,
+            "events of the buffer are lost"
+        );
         file.leave(&account, lost);
-        ack.book(&account, entry, lost);
+        ack.book(&account, Entry::Lost(reason.into()), lost);
     }
     let Some(content) = content.filter(|content| !content.documents.records.is_empty()) else {
         ack.release();
@@ -179,8 +167,6 @@ fn part_read(mut stub: Stub, read: Result<PartContent, ReadError>) -> (Vec<Waiti
 enum Verdict {
     Again(Duration),
     Lost(&'static str),
-    /// Another agent has it.
-    HandedOver,
 }
 
 fn verdict(error: &ReadError, failures: &mut u32) -> Verdict {
@@ -191,9 +177,6 @@ fn verdict(error: &ReadError, failures: &mut u32) -> Verdict {
         }
         ReadError::Io { error: kind, .. } => (error, kind),
     };
-    if error.1.get_ref().is_some_and(|inner| inner.is::<HandedOver>()) {
-        return Verdict::HandedOver;
-    }
     *failures = failures.saturating_add(1);
     // Too many open files, a mode that somebody changed: that passes. A bad block or a file that is gone does not.
     let is_lasting = error.1.kind() == io::ErrorKind::NotFound || error.1.raw_os_error() == Some(EIO);

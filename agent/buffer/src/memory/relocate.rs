@@ -61,10 +61,6 @@ impl MemoryTier {
         let nothing = Relocated::default();
         let Some(disk) = self.disk.get() else { return nothing };
         let Some(objects) = disk.store.objects() else { return nothing };
-        // Whose the objects are has to be known first.
-        if !objects.is_sure() {
-            return nothing;
-        }
         let mut relocating = disk.relocating.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if relocating.not_before.is_some_and(|not_before| now < not_before) {
@@ -208,7 +204,7 @@ fn place(folder: &str, file: &DiskFile, bytes: &[u8]) -> ObjectPlace {
     let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let number = file.number();
     let key = format!("{folder}{year:04}/{month:02}/{day:02}/{hour:02}/{number:016x}-{hash}.seg");
-    ObjectPlace { key, bytes: bytes.len() as u64, written, written_as: None }
+    ObjectPlace { key, bytes: bytes.len() as u64, written }
 }
 
 /// Year, month and day of a day since the Unix epoch.

@@ -1,7 +1,5 @@
 //! Buffers on disk and in object stores.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -58,12 +56,6 @@ pub(crate) struct ObjectStore {
     /// for the same at any time.
     #[schemars(extend("default" = false))]
     pub drain_on_stop: Option<bool>,
-    /// Agents below this prefix whose data is taken over when they are gone. Default: `prefix` up to `{node}`; nothing
-    /// is taken over where it has none.
-    pub adopt: Option<Text<KeyPrefix>>,
-    /// An agent that has not been heard of for so long is gone; at least 2s.
-    #[schemars(extend("default" = "10m"))]
-    pub adopt_after: Option<Text<Duration>>,
 }
 
 /// What happens when a buffer is full.

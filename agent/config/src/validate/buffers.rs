@@ -1,7 +1,6 @@
 //! Buffers, and the sinks that name them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::Context;
 use super::pipelines::require;
@@ -22,10 +21,6 @@ const MIN_DISK: Size = Size::of_mib(32);
 const MIN_DISK_BEFORE_OBJECTS: Size = Size::of_mib(8);
 const DEFAULT_REGION: &str = "us-east-1";
 const DEFAULT_PREFIX: &str = "{cluster}/{node}";
-const DEFAULT_ADOPT_AFTER: Duration = Duration::from_secs(600);
-/// Whoever lives is heard of several times within it.
-const MIN_ADOPT_AFTER: Duration = Duration::from_secs(2);
-const MAX_ADOPT_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub(super) fn buffer(raw: raw::Buffer, _: &Name, path: &KeyPath, context: &mut Context<'_>) -> Buffer {
     let memory = raw.memory.map_or(DEFAULT_MEMORY, |size| size.0);
@@ -49,13 +44,6 @@ fn object_store(raw: raw::ObjectStore, path: &KeyPath, context: &mut Context<'_>
         let complaint = Complaint::new("what waits goes over the network in clear");
         context.warn(&path.key("endpoint"), complaint.help("use an https:// endpoint"));
     }
-    let adopt_after = raw.adopt_after.map_or(DEFAULT_ADOPT_AFTER, |after| after.0);
-    let bounds = [(MIN_ADOPT_AFTER, "2s"), (MAX_ADOPT_AFTER, "168h")];
-    context.within(adopt_after, bounds, &path.key("adopt_after"));
-    let default_adopt = || {
-        let (before, _) = prefix.split_once("{node}")?;
-        Some(before.trim_end_matches('/').to_owned()).filter(|before| !before.is_empty())
-    };
     ObjectStore {
         endpoint: raw.endpoint.0.0,
         bucket: raw.bucket.0.0,
@@ -67,8 +55,6 @@ fn object_store(raw: raw::ObjectStore, path: &KeyPath, context: &mut Context<'_>
         path_style: raw.path_style.unwrap_or(true),
         max_size: raw.max_size.map(|size| size.0),
         drain_on_stop: raw.drain_on_stop.unwrap_or(false),
-        adopt: raw.adopt.map(|adopt| adopt.0.0).or_else(default_adopt),
-        adopt_after,
         prefix,
     }
 }

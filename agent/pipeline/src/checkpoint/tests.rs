@@ -154,7 +154,7 @@ fn a_file_that_was_moved_leaves_the_disk_when_no_checkpoint_says_that_it_is_ther
     let checkpoints = Checkpoints::open(dir.path()).unwrap();
     let account = Account::new("p", "s");
     let five = Amount { events: 5, bytes: 50 };
-    let place = ObjectPlace { key: "k".into(), bytes: 0, written: 0, written_as: None };
+    let place = ObjectPlace { key: "k".into(), bytes: 0, written: 0 };
     for (number, stored_first) in [(1, true), (2, false)] {
         let file = file(dir.path(), number);
         let path = dir.path().join(format!("buffer/{number:016x}.seg"));
@@ -224,7 +224,6 @@ fn the_written_form_is_the_documented_one() {
         key: "dev/node-1/0123456789abcdef0123456789abcdef/segments/search/2026/11/23/05/000000000000001b-ab.seg".into(),
         bytes: 4096,
         written: 1_795_410_000,
-        written_as: None,
     };
     let moved = StoredParts { object: Some(object), ..stored.clone() };
     let buffer = state.buffers.entry("search".into()).or_default();

@@ -114,6 +114,9 @@ fn describe_sink(sink: &SinkView) -> String {
             ", buffer {}: {} of memory, {} on disk, when full {}",
             buffer.name, buffer.memory, buffer.disk, buffer.when_full
         );
+        if let Some(store) = &buffer.object_store {
+            text += &format!(", then the bucket {store}");
+        }
     }
     text
 }
@@ -156,6 +159,7 @@ mod tests {
                 memory: "64MiB".into(),
                 disk: "2GiB".into(),
                 when_full: "block",
+                object_store: Some("weir-buffer at http://minio:9000".into()),
             }),
         };
         let pipeline = PipelineView {
@@ -177,7 +181,7 @@ pipeline app-logs, weight 10
              drops     debug (sampled)
              on error  dead letter, 32 MiB a worker, 100 ms a call
     ↓
-  local    file /out, buffer durable: 64MiB of memory, 2GiB on disk, when full block
+  local    file /out, buffer durable: 64MiB of memory, 2GiB on disk, when full block, then the bucket weir-buffer at http://minio:9000
   screen   console, best effort: may lose events, holds nobody back
 
 ";

@@ -83,6 +83,9 @@ pub struct BufferView {
     pub memory: String,
     pub disk: String,
     pub when_full: &'static str,
+    /// The bucket and where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_store: Option<String>,
 }
 
 /// All pipelines of a valid configuration.
@@ -200,6 +203,7 @@ fn sink_view(name: &Name, sink: &Sink, config: &Config) -> SinkView {
         when_full: match buffer.when_full {
             WhenFull::Block => "block",
         },
+        object_store: buffer.object_store.as_ref().map(|store| format!("{} at {}", store.bucket, store.endpoint)),
     });
     SinkView { name: name.to_string(), r#type, path, best_effort: sink.best_effort, buffer }
 }
