@@ -51,6 +51,16 @@ pub struct DiskMetrics {
     pub read_errors: AtomicU64,
     /// Files in which something was damaged.
     pub damaged: AtomicU64,
+    /// Reads that were not answered in time.
+    pub stalled_reads: AtomicU64,
+    /// Events that were written.
+    pub stored_events: AtomicU64,
+    /// Their bytes as they were read from their source.
+    pub stored_bytes: AtomicU64,
+    /// Events that were read back.
+    pub replayed_events: AtomicU64,
+    /// Their bytes as they were read from their source.
+    pub replayed_bytes: AtomicU64,
 }
 
 /// The files of one sink.
@@ -499,6 +509,25 @@ impl DiskFile {
         if before != 0 && before & !parts == 0 {
             self.store.retire(self);
         }
+    }
+
+    /// Whether somebody needs a part of it.
+    pub fn is_there(&self) -> bool {
+        self.needed.load(Ordering::Acquire) != 0
+    }
+
+    /// Counts what lies in it safely.
+    pub fn note_stored(&self, amount: Amount) {
+        let metrics = &self.store.metrics;
+        metrics.stored_events.fetch_add(amount.events, Ordering::Relaxed);
+        metrics.stored_bytes.fetch_add(amount.bytes, Ordering::Relaxed);
+    }
+
+    /// Counts what was read back.
+    pub fn note_replayed(&self, amount: Amount) {
+        let metrics = &self.store.metrics;
+        metrics.replayed_events.fetch_add(amount.events, Ordering::Relaxed);
+        metrics.replayed_bytes.fetch_add(amount.bytes, Ordering::Relaxed);
     }
 
     /// Says that nothing of the file can be used, so that it is kept aside.

@@ -18,7 +18,7 @@ use weir_buffer::ack::{Ack, Acknowledge};
 use weir_buffer::disk::Unnamed;
 use weir_buffer::disk::filesystem::{FileSystem, Found, NewFile};
 use weir_buffer::ledger::{Account, Amount, Entry, Ledger, Statement};
-use weir_buffer::memory::{Disk, DiskSettings, Lease, MemoryTier};
+use weir_buffer::memory::{Disk, DiskSettings, Held, Lease, MemoryTier};
 use weir_buffer::segment::{Documents, Record, Segment, Targets};
 use weir_event::identity::EventId;
 use weir_event::stream::{Attributes, Stream};
@@ -333,7 +333,9 @@ fn steps() -> Vec<Step> {
     let hold: fn() -> Step = || Box::new(|run, leases, _| run.buffered.hold("lane".into(), leases.remove(0)));
     let take_held: fn() -> Step = || {
         Box::new(|run, leases, runtime| {
-            leases.push(runtime.block_on(run.buffered.take_held("lane")).unwrap());
+            let held = runtime.block_on(run.buffered.take_held("lane"));
+            let Held::Segment(lease) = held else { panic!("nothing is held: {held:?}") };
+            leases.push(lease);
         })
     };
     let give_up: fn() -> Step = || Box::new(|_, leases, _| drop(leases.remove(0)));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use crate::ack::{Ack, Acknowledge, Posting};
 use crate::disk::filesystem::FileSystem;
@@ -52,6 +53,8 @@ pub(super) struct AdoptedFile {
     pub live: u64,
     /// What lies in them, by pipeline.
     pub amounts: BTreeMap<String, Amount>,
+    /// Since when its events wait, where that is known better than by when it was written.
+    pub since: Option<SystemTime>,
     /// Reads that failed.
     pub failures: u32,
 }
@@ -102,7 +105,15 @@ impl Disk {
             if file.place().is_some() {
                 disk.post_moved(&file);
             }
-            disk.adopted.push(AdoptedFile { number: 0, place: 0, file, live, amounts, failures: 0 });
+            disk.adopted.push(AdoptedFile {
+                number: 0,
+                place: 0,
+                file,
+                live,
+                amounts,
+                since: None,
+                failures: 0,
+            });
         }
         Ok(disk)
     }
@@ -125,6 +136,18 @@ impl Disk {
         amounts: &BTreeMap<String, Amount>,
         reason: &str,
     ) {
+        self.book_parts(ledger, (file, handle), parts, amounts, &Entry::Lost(reason.into()));
+    }
+
+    /// Books what lies in parts of a file, and that nobody needs them any more.
+    pub(super) fn book_parts(
+        &self,
+        ledger: &Ledger,
+        (file, handle): (u64, Option<&Arc<DiskFile>>),
+        parts: u64,
+        amounts: &BTreeMap<String, Amount>,
+        entry: &Entry,
+    ) {
         let mut parts = parts;
         for (pipeline, amount) in amounts {
             let account = ledger.account(pipeline, &self.sink);
@@ -133,7 +156,7 @@ impl Disk {
                 Some(file) => file.leave(&account, *amount),
                 None => account.leave_disk(*amount),
             }
-            ack.book(&account, Entry::Lost(reason.into()), *amount);
+            ack.book(&account, entry.clone(), *amount);
             // The parts go with the first of the accounts; whose they were was in the header.
             let parts = std::mem::take(&mut parts);
             let amount = *amount;
@@ -178,7 +201,7 @@ impl Disk {
                 amount: part.amount,
                 account,
                 wanted: part.memory(),
-                since: adopted.file.written(),
+                since: adopted.since.unwrap_or_else(|| adopted.file.written()),
                 on_disk: OnDisk { ack, file: Arc::clone(&adopted.file), part: index, places: None },
                 failures: 0,
             }));

@@ -14,15 +14,18 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 
 use super::disk::{Disk, removed};
-use super::{Duty, MemoryTier, OnDisk, STORED_AFTER, Slot, Waiting};
+use super::{Duty, MemoryTier, OnDisk, STORED_AFTER, Slot, Waiting, WhenFull};
 use crate::ack::Posting;
 use crate::disk::format::{MAX_PARTS, Packed, Packer, PartSource};
 use crate::disk::{DiskFile, DiskStore, StoreError};
 
 /// While one segment is old enough to be stored, so are those of at least this age: fewer and larger files.
-const ALONG_AFTER: Duration = Duration::from_millis(2_500);
+const ALONG_AFTER: Duration = Duration::from_secs(2);
 /// When the agent ends, what is older than this is stored.
 const STORED_AFTER_AT_THE_END: Duration = Duration::from_secs(1);
+/// While memory is too full, all of it is stored so often.
+const PRESSED_EVERY: Duration = Duration::from_millis(100);
+const COLLAPSED_EVERY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// The same trouble is told so often.
@@ -37,6 +40,13 @@ pub(super) struct Storing {
     not_before: Option<Instant>,
     pause: Duration,
     said: Option<Instant>,
+    /// Whether the disk said no the last time, for another reason than that it is full.
+    is_broken: bool,
+    /// When all was stored the last time because memory was too full.
+    pressed: Option<Instant>,
+    collapsed: Option<Instant>,
+    /// Files of which all that waits was dropped, to make room.
+    condemned: Vec<Arc<DiskFile>>,
 }
 
 impl MemoryTier {
@@ -45,17 +55,29 @@ impl MemoryTier {
         self.disk.get()
     }
 
-    /// Stores what waited for too long. To be called several times a second. Blocks.
+    /// Stores what waited for too long, and drops what may not wait. To be called several times a second, and whenever
+    /// [`MemoryTier::on_pressed`] says so. Blocks.
     pub fn store_old(&self) {
+        let Some(disk) = self.disk.get() else { return };
+        let now = Instant::now();
         let (oldest, along) = {
             let mut state = self.lock();
-            match (std::mem::take(&mut state.is_pressed), state.closed) {
+            let is_pressed = std::mem::take(&mut state.is_pressed) || self.is_too_full(&state);
+            state.is_urgent = false;
+            match (is_pressed && disk.with_storing(|storing| storing.may_press(now)), state.closed) {
                 (true, _) => (Duration::ZERO, Duration::ZERO),
                 (false, true) => (STORED_AFTER_AT_THE_END, Duration::ZERO),
                 (false, false) => (STORED_AFTER, ALONG_AFTER),
             }
         };
+        if let Some(max_age) = self.policy().max_age {
+            self.drop_too_old(max_age);
+        }
+        disk.with_storing(|storing| self.make_room(disk, &mut storing.condemned, storing.is_broken));
         self.store(oldest, along, false);
+        if disk.with_storing(|storing| storing.may_collapse(now)) {
+            self.collapse();
+        }
     }
 
     /// Stores everything: the agent ends. Blocks.
@@ -77,8 +99,8 @@ impl MemoryTier {
         }
         let (files, trouble) = write(disk, &slots);
         match &trouble {
-            None => *storing = Storing { said: storing.said, ..Storing::default() },
-            Some(error) => storing.note(disk, error, now),
+            None => (storing.not_before, storing.pause, storing.is_broken) = (None, Duration::ZERO, false),
+            Some(error) => storing.note(disk, error, now, self.policy().when_full),
         }
         if !files.is_empty() {
             self.hand_over(&files);
@@ -98,8 +120,8 @@ impl MemoryTier {
         let mut is_time = false;
         let mut slots = Vec::new();
         for slot in in_memory.chain(state.leased.values()) {
-            if age(slot) >= along && matches!(*slot.duty(), Duty::Source(_)) {
-                is_time |= age(slot) >= oldest;
+            if (slot.is_urgent || age(slot) >= along) && matches!(*slot.duty(), Duty::Source(_)) {
+                is_time |= slot.is_urgent || age(slot) >= oldest;
                 slots.push(Arc::clone(slot));
             }
         }
@@ -143,6 +165,7 @@ impl MemoryTier {
         drop(duty);
         account.leave_memory(amount);
         file.enter(account, amount);
+        file.note_stored(amount);
         ack.post(Posting::Stored { account: Arc::clone(account), amount, file: Arc::clone(file), part });
         drop(moving);
         ack.release();
@@ -288,11 +311,36 @@ impl<'a> Packing<'a> {
 impl Storing {
     /// There is room again: nothing is waited for.
     pub(super) fn forget_pause(&mut self) {
-        *self = Storing { said: self.said, ..Storing::default() };
+        if !self.is_broken {
+            (self.not_before, self.pause) = (None, Duration::ZERO);
+        }
     }
 
-    fn note(&mut self, disk: &Disk, error: &StoreError, now: Instant) {
-        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
+    /// Small files for every single segment would help nobody.
+    fn may_press(&mut self, now: Instant) -> bool {
+        let is_due = self.pressed.is_none_or(|last| now.saturating_duration_since(last) >= PRESSED_EVERY);
+        if is_due {
+            self.pressed = Some(now);
+        }
+        is_due
+    }
+
+    fn may_collapse(&mut self, now: Instant) -> bool {
+        let is_due = self.collapsed.is_none_or(|last| now.saturating_duration_since(last) >= COLLAPSED_EVERY);
+        if is_due {
+            self.collapsed = Some(now);
+        }
+        is_due
+    }
+
+    fn note(&mut self, disk: &Disk, error: &StoreError, now: Instant, when_full: WhenFull) {
+        self.is_broken = !matches!(error, StoreError::Full);
+        // Who drops the oldest has room again as soon as their files are gone.
+        let longest = match (self.is_broken, when_full) {
+            (false, WhenFull::DropOldest) => FIRST_PAUSE,
+            _ => LAST_PAUSE,
+        };
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, longest);
         self.not_before = Some(now + self.pause.mul_f64(rand::rng().random_range(0.5..1.0)));
         if self.said.is_some_and(|said| now.saturating_duration_since(said) < SAY_EVERY) {
             return;
@@ -300,6 +348,9 @@ impl Storing {
         self.said = Some(now);
         let sink = disk.sink();
         match error {
+            StoreError::Full if when_full == WhenFull::DropOldest => {
+                tracing::warn!(%sink, "the sink's disk buffer is full; the oldest events are dropped to make room");
+            }
             StoreError::Full => {
                 let bound = disk.store.bound();
                 tracing::warn!(%sink, bound, "the sink's disk buffer is full; what waits stays in memory, and reading stops when that is full; see to the sink, or raise disk in its buffer");

@@ -79,4 +79,8 @@ impl Acknowledge for AckQueue {
             guard.late.entry(sequence).or_default().extend(entries);
         }
     }
+
+    fn is_settled(&self, sequence: u64) -> bool {
+        sequence < self.lock().first
+    }
 }
