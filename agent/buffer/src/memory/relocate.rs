@@ -151,7 +151,11 @@ impl MemoryTier {
             return Ok(());
         }
         let place = place(objects.folder(), file, &bytes);
-        objects.put(&place.key, bytes)?;
+        if let Err(error) = objects.put(&place.key, bytes) {
+            // It may be there all the same, and the file may be delivered before the next try.
+            store.put_back_unneeded([place.key]);
+            return Err(error);
+        }
         let moving = self.ledger.moving();
         if store.moved(file, place) {
             disk.post_moved(file);
