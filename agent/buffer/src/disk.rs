@@ -21,6 +21,7 @@ use crate::ledger::Amount;
 
 pub mod filesystem;
 pub mod format;
+pub mod inspect;
 
 use filesystem::{FileSystem, Found};
 use format::{Header, HeaderError, Layout, MAX_PARTS, Packed, PartContent};
