@@ -21,6 +21,7 @@ use crate::ledger::Amount;
 
 pub mod filesystem;
 pub mod format;
+pub mod inspect;
 mod objects;
 mod residence;
 

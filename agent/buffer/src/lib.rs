@@ -6,6 +6,7 @@
 pub mod ack;
 pub mod disk;
 pub mod ledger;
+pub mod line;
 pub mod memory;
 pub mod object;
 pub mod segment;

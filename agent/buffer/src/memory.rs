@@ -30,6 +30,7 @@ mod discard;
 mod disk;
 mod lease;
 mod policy;
+mod put_back;
 mod relocate;
 mod read;
 mod store;
@@ -39,6 +40,7 @@ mod waiting;
 pub use disk::{Disk, DiskSettings};
 pub use lease::Lease;
 pub use policy::{Order, Policy, WhenFull};
+pub use put_back::PutBackError;
 pub use take::Held;
 pub use relocate::{Goal, Relocated};
 
@@ -352,6 +354,11 @@ impl MemoryTier {
     /// What is pushed from now on is waited for again, after a [`MemoryTier::close`].
     pub fn open_again(&self) {
         self.lock().closed = false;
+    }
+
+    /// How many entries wait for the sink: segments, and files that are not looked into yet.
+    pub fn waiting(&self) -> usize {
+        self.lock().queue.len()
     }
 
     /// Bytes of memory in use, reservations included.

@@ -79,7 +79,7 @@ struct HeaderText<'a> {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct StreamText<'a> {
+pub(crate) struct StreamText<'a> {
     incarnation: Cow<'a, str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     source: Cow<'a, str>,
@@ -175,6 +175,11 @@ pub enum HeaderError {
 // === impl PartHeader ===
 
 impl PartHeader {
+    /// How many records it holds.
+    pub fn records(&self) -> u32 {
+        self.records
+    }
+
     /// Bytes of its records on disk.
     pub fn length(&self) -> u64 {
         self.length
@@ -191,7 +196,7 @@ impl PartHeader {
 // === impl StreamText ===
 
 impl StreamText<'_> {
-    fn of(stream: &Stream) -> StreamText<'static> {
+    pub(crate) fn of(stream: &Stream) -> StreamText<'static> {
         let a = stream.attributes();
         let text = |text: &str| Cow::Owned(text.to_owned());
         StreamText {
@@ -208,7 +213,7 @@ impl StreamText<'_> {
         }
     }
 
-    fn stream(self) -> Option<Arc<Stream>> {
+    pub(crate) fn stream(self) -> Option<Arc<Stream>> {
         let incarnation = u64::from_str_radix(&self.incarnation, 16).ok()?;
         let attributes = Attributes {
             source: self.source.into(),

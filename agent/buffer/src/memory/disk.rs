@@ -123,6 +123,11 @@ impl Disk {
         &self.store
     }
 
+    /// A share for events that come from no source any more: what becomes of them is counted at once.
+    pub(super) fn direct_ack(&self) -> Ack {
+        Ack::new(0, Arc::clone(&self.direct))
+    }
+
     pub(super) fn sink(&self) -> &str {
         &self.sink
     }
