@@ -234,8 +234,11 @@ fn play(seed: u64) {
             agent.checkpoints.save().unwrap();
         }
         agent.tier.relocate(Goal::HighWater);
-        let left: Vec<String> = store.objects.lock().unwrap().keys().cloned().collect();
-        assert_eq!(left, Vec::<String>::new(), "objects are left");
+        // Where no earlier life has written its checkpoints, nobody knows what is of use.
+        if agent.checkpoints.is_complete() {
+            let left: Vec<String> = store.objects.lock().unwrap().keys().cloned().collect();
+            assert_eq!(left, Vec::<String>::new(), "objects are left: {:#?}", agent.checkpoints.stored("s"));
+        }
         read = agent.next;
     }
     delivered.sort_unstable();
