@@ -27,7 +27,8 @@ impl MinIo {
         let shown = Server::new("minio", "", &[]).up();
         let text = |name: &str| shown[name].as_str().unwrap_or_else(|| panic!("{name}: {shown}")).to_owned();
         let url = text("url");
-        let address = url.strip_prefix("http://").expect("an address").parse().expect("an address and a port");
+        let address =
+            url.strip_prefix("http://").expect("an address").parse().expect("an address and a port");
         let log = PathBuf::from(text("log"));
         let number = BUCKETS.fetch_add(1, Ordering::Relaxed);
         MinIo {

@@ -105,7 +105,8 @@ impl Scenario {
         let schedule = if self.faults { Schedule::stormy(random.random()) } else { Schedule::quiet() };
         let has_proxy = self.faults || self.outage;
         let proxy = has_proxy.then(|| FaultProxy::start(server.address(), schedule));
-        let store_schedule = if self.faults { Schedule::bad_line(random.random()) } else { Schedule::quiet() };
+        let store_schedule =
+            if self.faults { Schedule::bad_line(random.random()) } else { Schedule::quiet() };
         let store = self.outage.then(|| {
             let minio = MinIo::shared();
             let proxy = FaultProxy::start(minio.address(), store_schedule);

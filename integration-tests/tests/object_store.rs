@@ -35,7 +35,8 @@ fn answered(answer: impl Fn(&Message) -> Message + Send + Sync + 'static) -> Obj
 }
 
 fn error(status: u16, code: &str) -> Message {
-    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>so it is</Message></Error>");
+    let body =
+        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>so it is</Message></Error>");
     let mut answer = Message::answer(status, "Error", body);
     answer.headers = vec![("content-type".to_owned(), "application/xml".to_owned())];
     answer
@@ -51,7 +52,9 @@ fn conditions_ranges_and_listings_are_those_of_s3() {
     store.check(true).unwrap();
     store.check(false).unwrap();
 
-    let Put::Stored(etag) = store.put_if_absent("a/b", b"first".to_vec()).unwrap() else { panic!("not stored") };
+    let Put::Stored(etag) = store.put_if_absent("a/b", b"first".to_vec()).unwrap() else {
+        panic!("not stored")
+    };
     assert_eq!(store.put_if_absent("a/b", b"second".to_vec()).unwrap(), Put::Refused);
     let got = store.get("a/b", 5).unwrap();
     assert_eq!((got.bytes.as_slice(), got.etag.as_str()), (&b"first"[..], etag.as_str()));
@@ -74,7 +77,8 @@ fn conditions_ranges_and_listings_are_those_of_s3() {
     let folded = store.list("a/", None, true).unwrap();
     assert_eq!(folded.objects, [("a/b".to_owned(), 7), ("a/c".to_owned(), 1)]);
     assert_eq!((folded.folders, folded.next), (vec!["a/d/".to_owned()], None));
-    let all: Vec<String> = store.list("a/", None, false).unwrap().objects.into_iter().map(|(key, _)| key).collect();
+    let all: Vec<String> =
+        store.list("a/", None, false).unwrap().objects.into_iter().map(|(key, _)| key).collect();
     assert_eq!(all, ["a/b", "a/c", "a/d/e"]);
 
     store.delete("a/b").unwrap();
@@ -123,7 +127,12 @@ fn a_bad_line_is_passed_or_said() {
 #[test]
 fn what_a_store_says_no_with_says_what_to_do() {
     for (status, code, kind, expected) in [
-        (403, "RequestTimeTooSkewed", ObjectErrorKind::Refused, "the clocks of this node and of the store differ"),
+        (
+            403,
+            "RequestTimeTooSkewed",
+            ObjectErrorKind::Refused,
+            "the clocks of this node and of the store differ",
+        ),
         (403, "InvalidAccessKeyId", ObjectErrorKind::Refused, "see to access_key"),
         (403, "SignatureDoesNotMatch", ObjectErrorKind::Refused, "see to secret_key"),
         (403, "AccessDenied", ObjectErrorKind::Refused, "allow them s3:GetObject"),
@@ -145,7 +154,8 @@ fn what_a_store_says_no_with_says_what_to_do() {
 fn a_bucket_with_an_object_lock_is_not_used() {
     let (minio, runtime) = (MinIo::shared(), runtime());
     let is_asked = |request: &Message| request.target().1.contains("object-lock");
-    let locked = "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
+    let locked =
+        "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
     let gate = Gate::start(
         minio.address(),
         move |request| match is_asked(request) {

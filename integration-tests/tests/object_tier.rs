@@ -96,11 +96,11 @@ fn a_store_that_is_away_stops_nothing_for_good() {
     break_sink(&node);
     let agent = node.start();
     node.pod("shop_cart_u1").lines(large_events(0..EVENTS));
-    let failing = || {
-        agent.admin().metrics().count("weir_buffer_object_store_failing", &[("sink", "out")]) == 1
-    };
+    let failing =
+        || agent.admin().metrics().count("weir_buffer_object_store_failing", &[("sink", "out")]) == 1;
     until_within(LONG, "the store fails", failing);
-    let used = || agent.admin().metrics().count("weir_buffer_used_bytes", &[("sink", "out"), ("tier", "disk")]);
+    let used =
+        || agent.admin().metrics().count("weir_buffer_used_bytes", &[("sink", "out"), ("tier", "disk")]);
     until_within(LONG, "the disk is nearly full", || used() > 6 << 20);
     assert!(used() <= 8 << 20);
     assert_eq!(buffered(&agent)[2], 0);
@@ -140,7 +140,10 @@ fn a_store_that_refuses_says_why() {
             text.replace(from, to)
         }
     };
-    refused(&with("create_bucket: true", "create_bucket: false"), &["bucket does not exist", "create_bucket: true"]);
+    refused(
+        &with("create_bucket: true", "create_bucket: false"),
+        &["bucket does not exist", "create_bucket: true"],
+    );
     refused(
         &|node, text| {
             node.write("secret-key", "another");

@@ -77,8 +77,7 @@ pub struct WantedStore {
 impl WantedStore {
     /// Fills in what the configuration leaves to each agent.
     pub fn new(config: &Config, configured: &Configured) -> WantedStore {
-        let prefix =
-            configured.prefix.replace("{cluster}", &config.cluster).replace("{node}", &config.node);
+        let prefix = configured.prefix.replace("{cluster}", &config.cluster).replace("{node}", &config.node);
         WantedStore { configured: configured.clone(), prefix }
     }
 }

@@ -28,8 +28,8 @@ mod residence;
 use filesystem::{FileSystem, Found};
 use format::{Header, HeaderError, Layout, MAX_PARTS, Packed, PartContent};
 pub use objects::{ObjectMetrics, Objects};
-use residence::Residence;
 pub use residence::ObjectPlace;
+use residence::Residence;
 
 /// A file is closed when it has so many bytes, or an eighth of the bound.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;

@@ -31,8 +31,8 @@ mod disk;
 mod lease;
 mod policy;
 mod put_back;
-mod relocate;
 mod read;
+mod relocate;
 mod store;
 mod take;
 mod waiting;
@@ -41,8 +41,8 @@ pub use disk::{Disk, DiskSettings};
 pub use lease::Lease;
 pub use policy::{Order, Policy, WhenFull};
 pub use put_back::PutBackError;
-pub use take::Held;
 pub use relocate::{Goal, Relocated};
+pub use take::Held;
 
 /// Memory of a sink without `buffer:`.
 pub const DEFAULT_BOUND: u64 = 16 * 1024 * 1024;

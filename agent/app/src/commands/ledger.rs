@@ -98,7 +98,12 @@ fn parse(body: &[u8]) -> Result<Vec<Statement>, String> {
 }
 
 /// The account of an agent that does not run: what was in its memory then is not in these counts.
-fn durable(pipeline: String, sink: String, counts: Counts, (stored, in_objects): (Amount, Amount)) -> Statement {
+fn durable(
+    pipeline: String,
+    sink: String,
+    counts: Counts,
+    (stored, in_objects): (Amount, Amount),
+) -> Statement {
     let mut right = counts.settled();
     right += stored;
     let mut buffered = BTreeMap::from([("memory".to_owned(), Amount::default())]);

@@ -157,9 +157,12 @@ impl DiskStore {
 
     /// The files that are to be moved, oldest first, so that those on the disk alone have at most `rest` bytes.
     pub(crate) fn to_move(&self, rest: u64) -> Vec<Arc<DiskFile>> {
-        let known: Vec<Arc<DiskFile>> = self.lock().known.values().filter_map(std::sync::Weak::upgrade).collect();
-        let mut here: Vec<Arc<DiskFile>> =
-            known.into_iter().filter(|file| file.is_on_disk_only() && file.bytes <= MAX_OBJECT_BYTES).collect();
+        let known: Vec<Arc<DiskFile>> =
+            self.lock().known.values().filter_map(std::sync::Weak::upgrade).collect();
+        let mut here: Vec<Arc<DiskFile>> = known
+            .into_iter()
+            .filter(|file| file.is_on_disk_only() && file.bytes <= MAX_OBJECT_BYTES)
+            .collect();
         let mut sum: u64 = here.iter().map(|file| file.bytes).sum();
         let count = here.iter().take_while(|file| {
             let is_wanted = sum > rest;
@@ -208,7 +211,8 @@ impl DiskStore {
 
     /// The keys of all objects that hold something.
     pub(crate) fn keys(&self) -> BTreeSet<String> {
-        let known: Vec<Arc<DiskFile>> = self.lock().known.values().filter_map(std::sync::Weak::upgrade).collect();
+        let known: Vec<Arc<DiskFile>> =
+            self.lock().known.values().filter_map(std::sync::Weak::upgrade).collect();
         known.iter().filter_map(|file| Some(file.place()?.key)).collect()
     }
 }

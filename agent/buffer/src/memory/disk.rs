@@ -77,16 +77,15 @@ impl Disk {
         if count > 0 {
             tracing::info!(%sink, files = count, "files of the buffer were not safe yet when the agent ended; their events are read again");
         }
-        let mut disk =
-            Disk {
-                store,
-                adopted: Vec::new(),
-                direct,
-                sink: sink.clone(),
-                storing: Mutex::default(),
-                relocating: Mutex::default(),
-                knows_all: *unnamed == Unnamed::Remove,
-            };
+        let mut disk = Disk {
+            store,
+            adopted: Vec::new(),
+            direct,
+            sink: sink.clone(),
+            storing: Mutex::default(),
+            relocating: Mutex::default(),
+            knows_all: *unnamed == Unnamed::Remove,
+        };
         let mut named = named;
         for number in missing {
             let Some(StoredParts { parts, accounts, .. }) = named.remove(&number) else { continue };

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::Rng as _;
 use sha2::{Digest as _, Sha256};
 
-use super::disk::Disk;
 use super::MemoryTier;
+use super::disk::Disk;
 use crate::disk::{DiskFile, ObjectPlace, Objects};
 use crate::object::{ObjectError, ObjectErrorKind};
 
@@ -180,7 +180,11 @@ fn remove_unneeded(disk: &Disk, objects: &Objects) -> Result<(), ObjectError> {
 /// Removes what an earlier run of this agent brought there and no checkpoint names.
 fn sweep(disk: &Disk, objects: &Objects) -> Result<(), ObjectError> {
     if !disk.knows_all {
-        tracing::warn!(sink = disk.sink(), folder = objects.folder(), "the checkpoints are older than the buffer: objects that they do not name are left where they are");
+        tracing::warn!(
+            sink = disk.sink(),
+            folder = objects.folder(),
+            "the checkpoints are older than the buffer: objects that they do not name are left where they are"
+        );
         return Ok(());
     }
     let named = disk.store.keys();

@@ -188,7 +188,10 @@ fn what_lies_on_disk_is_not_missing_after_a_crash() {
     let checkpoints = Checkpoints::open(dir.path()).unwrap();
     let (ten, four) = (Amount { events: 10, bytes: 100 }, Amount { events: 4, bytes: 40 });
     let read = Posting::Booked { account: Arc::clone(&account), entry: Entry::Read, amount: ten };
-    checkpoints.settle_counts(vec![read, Posting::Stored { account, amount: four, file: file(dir.path(), 1), part: 0 }]);
+    checkpoints.settle_counts(vec![
+        read,
+        Posting::Stored { account, amount: four, file: file(dir.path(), 1), part: 0 },
+    ]);
     checkpoints.save().unwrap();
     let checkpoints = Checkpoints::open(dir.path()).unwrap();
     assert_eq!(checkpoints.stored_of("p", "s"), four);

@@ -216,7 +216,10 @@ fn sink_view(name: &Name, sink: &Sink, config: &Config) -> SinkView {
             Order::OldestFirst => "oldest_first",
             Order::NewestFirst => "newest_first",
         },
-        object_store: buffer.object_store.as_ref().map(|store| format!("{} at {}", store.bucket, store.endpoint)),
+        object_store: buffer
+            .object_store
+            .as_ref()
+            .map(|store| format!("{} at {}", store.bucket, store.endpoint)),
     });
     SinkView { name: name.to_string(), r#type, path, best_effort: sink.best_effort, buffer }
 }
