@@ -1,5 +1,7 @@
 //! The checked configuration: what the rest of the agent works with.
 
+mod object_store;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,6 +11,8 @@ use std::time::Duration;
 
 use weir_event::name_template::NameTemplate;
 use weir_oci::{Reference, ReferencePrefix};
+
+pub use object_store::ObjectStore;
 
 use crate::error::{Complaint, Error};
 use crate::types::{Glob, LinePattern, Name, Pattern, Share, Size};
@@ -384,33 +388,6 @@ pub struct Buffer {
     pub replay_rate: Option<Size>,
     /// Where goes what the disk has no room for.
     pub object_store: Option<ObjectStore>,
-}
-
-/// A bucket of a store that speaks S3.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectStore {
-    /// Where the store answers.
-    pub endpoint: String,
-    /// The bucket.
-    pub bucket: String,
-    /// Whether it is made where there is none.
-    pub create_bucket: bool,
-    /// The region that requests are signed for.
-    pub region: String,
-    /// What all keys begin with, with placeholders.
-    pub prefix: String,
-    /// Where the public half is of what requests are signed with.
-    pub access_key: Secret,
-    /// Where the secret half is.
-    pub secret_key: Secret,
-    /// Who vouches for the store, instead of those that the system knows.
-    pub ca: Option<PathBuf>,
-    /// Whether the bucket stands in the path.
-    pub path_style: bool,
-    /// What may lie there.
-    pub max_size: Option<Size>,
-    /// Whether the files on disk go there when the agent is stopped.
-    pub drain_on_stop: bool,
 }
 
 /// What happens when a buffer is full.

@@ -5,6 +5,7 @@ use weir_buffer::disk::filesystem::OperatingSystem;
 use weir_buffer::disk::{DiskStore, ObjectPlace, Unnamed as OnOpen};
 use weir_buffer::ledger::Account;
 
+use super::file::{decode, encode};
 use super::*;
 
 fn progress(to: u64) -> Vec<Progress> {
