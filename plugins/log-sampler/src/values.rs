@@ -41,8 +41,9 @@ impl Values {
         (rates, (!config.protect.values.is_empty()).then_some(values))
     }
 
-    /// The rate for a string, number or bool of this text.
-    #[inline]
+    /// The rate for a string, number or bool of this text. Compiled into the loop over the rows: a call for each costs
+    /// more than the look.
+    #[inline(always)]
     pub(crate) fn find(&self, (kind, value): (Kind, &[u8])) -> Option<RateIndex> {
         if !matches!(kind, Kind::String | Kind::Number | Kind::Bool) {
             return None;
@@ -54,11 +55,12 @@ impl Values {
     }
 
     /// The rate for a value, whatever it is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rate(&self, value: (Kind, &[u8])) -> RateIndex {
         self.find(value).unwrap_or(DEFAULT)
     }
 
+    #[inline(never)]
     fn find_long(&self, value: &[u8]) -> Option<RateIndex> {
         self.long.iter().find(|(known, _)| known.eq_ignore_ascii_case(value)).map(|&(_, rate)| rate)
     }
@@ -77,7 +79,7 @@ impl Values {
 }
 
 impl Table {
-    #[inline]
+    #[inline(always)]
     fn find(&self, wanted: Short) -> Option<RateIndex> {
         let mut place = wanted.hash();
         // Empty slots end every search; a table without values has no slots.
@@ -123,12 +125,12 @@ struct Short {
 
 impl Short {
     /// Its upper bits depend on every bit of the value.
-    #[inline]
+    #[inline(always)]
     fn hash(self) -> usize {
         ((self.bytes ^ self.len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
     }
 
-    #[inline]
+    #[inline(always)]
     fn new(value: &[u8]) -> Option<Short> {
         let len = value.len();
         let bytes = match (value.first_chunk(), value.last_chunk()) {
@@ -137,14 +139,19 @@ impl Short {
             (Some(first), Some(last)) => {
                 u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
             }
-            _ => value.iter().fold(0, |bytes, &byte| bytes << 8 | u64::from(byte)),
+            _ => few_bytes(value),
         };
         Some(Short { bytes: to_lower_case(bytes), len: len as u32 })
     }
 }
 
+#[inline(never)]
+fn few_bytes(value: &[u8]) -> u64 {
+    value.iter().fold(0, |bytes, &byte| bytes << 8 | u64::from(byte))
+}
+
 /// Eight bytes at once; those that are not ASCII stay.
-#[inline]
+#[inline(always)]
 fn to_lower_case(bytes: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     const HIGH_BITS: u64 = EACH * 0x80;
