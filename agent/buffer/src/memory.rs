@@ -40,6 +40,8 @@ pub const STORED_AFTER: Duration = Duration::from_secs(5);
 
 /// What a segment on disk takes of memory: its entry in the queue and its share of an ack.
 const STUB_BYTES: u64 = 256;
+/// So long a sink that had nothing to do lets segments gather: waking its thread costs as much as some of them take.
+const GATHERED_FOR: Duration = Duration::from_millis(4);
 /// Longest wait for a word that room was made.
 const ROOM_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -250,9 +252,19 @@ impl MemoryTier {
                 Next::WaitForRoom => {
                     let _ = tokio::time::timeout(ROOM_PATIENCE, self.room_made.notified()).await;
                 }
-                Next::WaitForMore => self.arrived.notified().await,
+                Next::WaitForMore => {
+                    self.arrived.notified().await;
+                    self.gather().await;
+                }
                 Next::End => return None,
             }
+        }
+    }
+
+    /// Lets more come behind what came just now: whoever takes it up is woken once for all of it.
+    async fn gather(&self) {
+        if !self.lock().closed {
+            tokio::time::sleep(GATHERED_FOR).await;
         }
     }
 

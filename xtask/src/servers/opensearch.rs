@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Result},
-    files::empty,
+    files::{copy_tree, empty},
     process,
     repository::Repository,
     ui::{self, Step},
@@ -449,20 +449,6 @@ fn is_ready(port: u16, places: &Places, options: &Options) -> bool {
             .is_ok_and(|output| output.contains("Node 'weir-1' initialized"));
     }
     http::status(port, "/_cluster/health?wait_for_status=yellow&timeout=1s").is_ok_and(|status| status == 200)
-}
-
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
