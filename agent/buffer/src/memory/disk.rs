@@ -152,6 +152,13 @@ impl Disk {
         amounts: &BTreeMap<String, Amount>,
         entry: &Entry,
     ) {
+        if amounts.is_empty() && parts != 0 {
+            // Parts without events: what is left of a segment that was divided can be none.
+            let (account, amount) = (Account::new("", &self.sink), Amount::default());
+            let ack = self.direct_ack();
+            ack.post(Posting::Removed { account, amount, file, parts, handle: handle.cloned() });
+            ack.release();
+        }
         let mut parts = parts;
         for (pipeline, amount) in amounts {
             let account = ledger.account(pipeline, &self.sink);

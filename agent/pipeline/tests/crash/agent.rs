@@ -21,6 +21,11 @@ pub const ROWS_OF_BATCH: u64 = 3;
 pub const BUFFERED: &str = "buffered";
 pub const PLAIN: &str = "plain";
 
+/// For the checkpoints, in memory where there is such a place: they are saved very often.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// An agent with one source of rows, and two sinks.
 pub struct Run {
     pub disk: ModelDisk,

@@ -104,8 +104,11 @@ impl ModelDisk {
         model.names.values().map(|number| model.contents[number].0.len() as u64).sum()
     }
 
+    /// Files of the buffer, those left out that are kept aside.
     pub fn segments(&self) -> usize {
-        self.model().names.keys().filter(|path| path.extension().is_some_and(|e| e == "seg")).count()
+        let is_ours = |path: &&PathBuf| path.extension().is_some_and(|e| e == "seg");
+        let is_aside = |path: &&PathBuf| path.parent().is_some_and(|parent| parent.ends_with("aside"));
+        self.model().names.keys().filter(is_ours).filter(|path| !is_aside(path)).count()
     }
 }
 

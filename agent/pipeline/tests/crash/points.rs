@@ -4,7 +4,7 @@ use tokio::runtime::Runtime;
 use weir_buffer::ledger::Amount;
 use weir_buffer::memory::{Held, Lease};
 
-use crate::agent::{BUFFERED, PLAIN, ROWS, Run};
+use crate::agent::{BUFFERED, PLAIN, ROWS, Run, folder};
 use crate::disk::{ModelDisk, Survives};
 
 /// One step of what an agent does.
@@ -110,7 +110,7 @@ fn play(run: &mut Run, runtime: &Runtime) -> bool {
 /// One crash at one step. Returns false when the steps were over before it.
 fn crash_at(n: u64, survives: Survives, best_effort: bool, runtime: &Runtime) -> bool {
     let what = format!("step {n}, {survives:?}, best effort {best_effort}");
-    let data = tempfile::tempdir().unwrap();
+    let data = folder();
     let disk = ModelDisk::default();
     disk.model().dies_at = Some(n);
     let before = match Run::start(data.path(), &disk, best_effort) {
@@ -175,7 +175,7 @@ fn no_step_at_which_all_ends_loses_or_doubles() {
 #[test]
 fn the_checkpoint_before_a_damaged_one_finds_its_files() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let data = tempfile::tempdir().unwrap();
+    let data = folder();
     let disk = ModelDisk::default();
     let mut run = Run::start(data.path(), &disk, false).unwrap();
     for _ in 0..3 {
@@ -210,7 +210,7 @@ fn the_checkpoint_before_a_damaged_one_finds_its_files() {
 fn a_disk_that_fails_loses_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for n in 0..40 {
-        let data = tempfile::tempdir().unwrap();
+        let data = folder();
         let disk = ModelDisk::default();
         let mut run = Run::start(data.path(), &disk, false).unwrap();
         for _ in 0..4 {

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use weir_buffer::ledger::Amount;
 use weir_buffer::memory::{Held, Lease};
 
-use crate::agent::{BUFFERED, PLAIN, ROWS, Run};
+use crate::agent::{BUFFERED, PLAIN, ROWS, Run, folder};
 use crate::disk::{ModelDisk, Survives};
 
 /// Enough to meet every kind of step in every kind of state, and done in seconds.
@@ -84,8 +84,7 @@ fn survives(random: &mut SmallRng) -> Survives {
 /// Some lives, each ended somewhere, then one that brings everything to its end.
 fn one_case(seed: u64, runtime: &Runtime) {
     let mut random = SmallRng::seed_from_u64(seed);
-    let data = tempfile::tempdir_in(if cfg!(target_os = "linux") { "/dev/shm" } else { "." });
-    let data = data.or_else(|_| tempfile::tempdir()).unwrap();
+    let data = folder();
     let disk = ModelDisk::default();
     disk.model().bound = if random.random_ratio(1, 3) { 2_000 } else { 1 << 20 };
     let best_effort = random.random_ratio(1, 4);
