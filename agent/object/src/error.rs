@@ -1,7 +1,7 @@
 //! What a store says no with, in words that say what to do.
 
 use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use weir_buffer::object::{ObjectError, ObjectErrorKind as Kind};
 
 /// Whether the store answered with this code.
@@ -88,6 +88,17 @@ where
         (Some(code), Some(message), _) => format!("{code}: {message}"),
         (Some(code), None, _) => code.to_owned(),
         (None, _, Some(status)) => format!("HTTP status {status}"),
-        (None, _, None) => DisplayErrorContext(error).to_string(),
+        (None, _, None) => chain(error),
     }
+}
+
+/// An error with what caused it, and that in turn.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
 }

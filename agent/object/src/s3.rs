@@ -35,6 +35,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 const TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(3);
+/// Answers to the question for a bucket's lock that are no obstacle.
+const NO_LOCK: [&str; 4] =
+    ["ObjectLockConfigurationNotFoundError", "NotImplemented", "AccessDenied", "MethodNotAllowed"];
 /// What a page of a listing holds at the most.
 const PAGE: i32 = 1000;
 
@@ -122,19 +125,21 @@ impl S3 {
     /// Finds out whether the bucket can be used: whether it is there, these keys count, and nothing in it is kept for
     /// ever. Makes it where `create` says so. Blocks.
     pub fn check(&self, create: bool) -> Result<(), ObjectError> {
+        // Stores differ in what they say of the lock of a bucket that is not there.
+        let listed = self.client.list_objects_v2().bucket(&self.bucket).max_keys(1).send();
+        match self.wait(listed) {
+            Ok(_listing) => {}
+            Err(failed) if create && error::has_code(&failed, "NoSuchBucket") => self.create()?,
+            Err(failed) => return Err(said(&failed, "use", &self.place())),
+        }
         let asked = self.wait(self.client.get_object_lock_configuration().bucket(&self.bucket).send());
         match asked {
             Ok(answer) => match answer.object_lock_configuration() {
                 Some(lock) if lock.object_lock_enabled().is_some() => Err(error::locked(&self.place())),
                 _ => Ok(()),
             },
-            Err(failed) if error::has_code(&failed, "ObjectLockConfigurationNotFoundError") => Ok(()),
-            Err(failed) if create && error::has_code(&failed, "NoSuchBucket") => self.create(),
-            // Stores that know no locks, and keys that may not ask for them.
-            Err(failed) if error::has_code(&failed, "NotImplemented") => Ok(()),
-            Err(failed) if error::has_code(&failed, "AccessDenied") => {
-                self.list("", None, true).map(|_listing| ())
-            }
+            // There is none, the store knows no locks, or the keys may not ask for them.
+            Err(failed) if NO_LOCK.iter().any(|code| error::has_code(&failed, code)) => Ok(()),
             Err(failed) => Err(said(&failed, "use", &self.place())),
         }
     }
