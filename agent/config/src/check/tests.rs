@@ -44,7 +44,7 @@ fn full() -> Json {
                         "dead_letters": {"index": "d"}, "best_effort": true, "buffer": "d"},
                   "t": {"type": "opensearch", "endpoints": ["http://b"], "index": "a",
                         "auth": {"bearer": {"file": "t"}}, "dead_letters": {"file": "d"}}},
-        "buffers": {"d": {"memory": "8MiB", "disk": "1GiB", "when_full": "block", "max_age": "1d",
+        "buffers": {"d": {"memory": "8MiB", "disk": "1GiB", "when_full": "block", "max_age": "1h",
             "order": "newest_first", "replay_rate": "1MiB"}},
         "admin": {"listen": "127.0.0.1:0"},
     })
