@@ -112,6 +112,10 @@ impl MemoryTier {
                 _ => {}
             }
         }
+        let wanted = state.queue.get(fresh).map_or(0, Waiting::memory);
+        if self.has_enough(state, wanted) {
+            return Next::WaitForRoom;
+        }
         let Some(Waiting::Memory(slot)) = state.queue.remove(fresh) else { return Next::WaitForMore };
         state.turns.fresh += slot.documents.ndjson.len().max(1) as u64;
         Next::Take(self.lease(state, slot))
@@ -121,6 +125,7 @@ impl MemoryTier {
     fn replay(self: &Arc<Self>, state: &mut State, has_rate: bool) -> Next {
         let (number, wanted) = match state.queue.front() {
             None => return Next::WaitForMore,
+            Some(Waiting::Memory(slot)) if self.has_enough(state, slot.memory) => return Next::WaitForRoom,
             Some(Waiting::Memory(_)) => {
                 let Some(Waiting::Memory(slot)) = state.queue.pop_front() else { return Next::WaitForMore };
                 return Next::Take(self.lease(state, slot));
@@ -134,10 +139,17 @@ impl MemoryTier {
                 return Next::Wait(left.min(PATIENCE));
             }
         }
-        if state.leased_memory > 0 && state.used + wanted > self.bound() {
+        if self.has_enough(state, wanted) || (state.leased_memory > 0 && state.used + wanted > self.bound()) {
             return Next::WaitForRoom;
         }
         Next::Read(number)
+    }
+
+    /// Whether the sink has so much in its hands that this is to wait. What it holds takes memory also when it is on
+    /// disk; one that fails must leave some to those that read.
+    fn has_enough(&self, state: &State, more: u64) -> bool {
+        let has_disk = self.disk.get().is_some();
+        has_disk && state.leased_memory > 0 && state.leased_memory + more > self.bound() / 2
     }
 
     pub(super) fn lease(self: &Arc<Self>, state: &mut State, slot: Arc<Slot>) -> Lease {

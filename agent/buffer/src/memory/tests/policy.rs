@@ -364,3 +364,23 @@ fn what_is_urgent_is_stored_before_its_time() {
     rig.tier.store_old();
     assert_eq!(rig.waiting(), (1, 1));
 }
+
+/// A sink that fails with its hands full leaves memory to those that read.
+#[test]
+fn a_sink_has_half_of_the_memory_in_its_hands_at_the_most() {
+    let rig = Rig::new(20_000, 1 << 20, Policy::default());
+    for number in 0..4 {
+        rig.push(number, 4_000);
+    }
+    let one = take(&rig.tier);
+    let two = take(&rig.tier);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let waits = async { tokio::time::timeout(Duration::from_millis(20), rig.tier.take()).await };
+    assert!(runtime.block_on(waits).is_err(), "a third would be more than half");
+    rig.tier.store_all();
+    assert!(rig.tier.reserve(6_000), "the others went to disk: there is room");
+    rig.tier.unreserve(6_000);
+    one.delivered();
+    two.delivered();
+    assert_eq!((rig.next(), rig.next()), (2, 3));
+}
