@@ -14,3 +14,20 @@ pub fn empty(folder: &Path) -> Result<()> {
     }
     fs::create_dir_all(folder).while_doing("create", folder)
 }
+
+/// Copies what is in a folder into another, which is made where it is not there. Modes are kept: the agent trusts its
+/// compiled plugins only where nobody else could have written them.
+pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}

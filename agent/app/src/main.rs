@@ -9,6 +9,7 @@ mod buffers;
 mod cli;
 mod commands;
 mod live;
+mod memory;
 mod metrics;
 mod output;
 mod plugins;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     if arguments.next().is_some_and(|command| command == plugins::COMPILE_COMMAND) {
         return weir_host::compile_child_main(arguments);
     }
+    memory::keep_some();
     let code = cli::main();
     telemetry::finish();
     code

@@ -255,7 +255,7 @@ fn content_of(artifact: &Artifact) -> Option<u128> {
     match artifact {
         Artifact::File(path) => hash_of(path),
         Artifact::Bytes(bytes) | Artifact::Fetched { component: bytes, .. } => {
-            Some(xxhash_rust::xxh3::xxh3_128(bytes))
+            Some(twox_hash::XxHash3_128::oneshot(bytes))
         }
     }
 }
@@ -264,7 +264,7 @@ fn hash_of(path: &Path) -> Option<u128> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).ok()?;
     file.take(MAX_ARTEFACT_BYTES as u64 + 1).read_to_end(&mut bytes).ok()?;
-    Some(xxhash_rust::xxh3::xxh3_128(&bytes))
+    Some(twox_hash::XxHash3_128::oneshot(&bytes))
 }
 
 /// A limit that is at its default leaves the word to the plugin's manifest, which may want less.

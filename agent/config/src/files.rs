@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
-use xxhash_rust::xxh3::Xxh3;
+use twox_hash::XxHash3_128;
 
 use crate::check::names_schema;
 use crate::error::{Complaint, Report};
@@ -232,14 +232,14 @@ fn into_entries(tree: Node) -> Vec<Entry> {
 
 /// Of the names and bytes of all files, each with its length in front, so that nothing can move between them unseen.
 fn hash(texts: &[Text]) -> String {
-    let mut hasher = Xxh3::new();
+    let mut hasher = XxHash3_128::new();
     for text in texts {
         let name = text.name.rsplit('/').next().unwrap_or_default();
         let bytes = text.bytes.as_deref().unwrap_or_default();
         for part in [name.as_bytes(), bytes] {
-            hasher.update(&(part.len() as u64).to_le_bytes());
-            hasher.update(part);
+            hasher.write(&(part.len() as u64).to_le_bytes());
+            hasher.write(part);
         }
     }
-    format!("{:032x}", hasher.digest128())
+    format!("{:032x}", hasher.finish_128())
 }

@@ -110,12 +110,14 @@ pub struct Row {
 pub struct Arena {
     bytes: Vec<u8>,
     filled: usize,
+    /// Memory for the rows of the next batch over it: they go to the pool and come back together.
+    rows: Vec<Row>,
 }
 
 impl Arena {
     /// An arena that takes `capacity` bytes before it grows.
     pub fn with_capacity(capacity: usize) -> Arena {
-        Arena { bytes: vec![0; capacity + PADDING], filled: 0 }
+        Arena { bytes: vec![0; capacity + PADDING], ..Arena::default() }
     }
 
     /// The bytes in use.
@@ -233,8 +235,9 @@ pub struct BatchBuilder {
 
 impl BatchBuilder {
     /// An empty batch over an arena.
-    pub fn new(arena: Arena) -> BatchBuilder {
-        BatchBuilder { arena, rows: Vec::new(), streams: Vec::new() }
+    pub fn new(mut arena: Arena) -> BatchBuilder {
+        let rows = std::mem::take(&mut arena.rows);
+        BatchBuilder { arena, rows, streams: Vec::new() }
     }
 
     /// Adds a stream and returns its index. The caller keeps the index while it adds rows of this stream; a
@@ -323,6 +326,9 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.pool.put(std::mem::take(&mut self.arena));
+        let mut arena = std::mem::take(&mut self.arena);
+        arena.rows = std::mem::take(&mut self.rows);
+        arena.rows.clear();
+        self.pool.put(arena);
     }
 }

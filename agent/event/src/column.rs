@@ -1,5 +1,7 @@
 //! Columns: the values of one declared field over many rows, laid out as `wit/transform.wit` has them.
 
+use crate::scan::Value;
+
 /// The kind of a JSON value in a column. The numbers are those of the `column` record in `wit/transform.wit`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -68,17 +70,23 @@ impl Column {
         self.offsets.push(self.data.len() as u32);
     }
 
-    /// Appends the first `len` bytes of `padded` as a value. Faster than [`Column::push`] for short values that more
-    /// bytes follow: a copy of a fixed size needs no call.
+    /// Appends a value of a text; `escaped` where there may be escapes in it. A short value that more bytes follow, as
+    /// they do in padded texts, is copied by a copy of a fixed size, which needs no call.
     #[inline]
-    pub(crate) fn push_padded(&mut self, kind: Kind, padded: &[u8], len: usize) {
-        match padded.first_chunk::<32>() {
+    pub(crate) fn push_value(&mut self, value: Value, padded: &[u8], escaped: bool) {
+        let Value { start, end, kind } = value;
+        let (len, behind) = ((end - start) as usize, padded.get(start as usize..).unwrap_or_default());
+        match behind.first_chunk::<32>() {
+            _ if kind == Kind::Absent => {}
+            _ if escaped && kind == Kind::String => {
+                crate::json::unescape(behind.get(..len).unwrap_or_default(), &mut self.data);
+            }
             Some(chunk) if len <= 32 => {
                 let end = self.data.len() + len;
                 self.data.extend_from_slice(chunk);
                 self.data.truncate(end);
             }
-            _ => self.data.extend_from_slice(padded.get(..len).unwrap_or_default()),
+            _ => self.data.extend_from_slice(behind.get(..len).unwrap_or_default()),
         }
         self.kinds.push(kind as u8);
         self.offsets.push(self.data.len() as u32);

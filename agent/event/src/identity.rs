@@ -5,7 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use twox_hash::XxHash3_64;
 
 /// Characters of an id as text.
 pub const ID_TEXT_LEN: usize = 27;
@@ -18,16 +18,16 @@ pub struct EventId(pub [u8; 20]);
 impl EventId {
     /// The id of the event at `offset` of the file with this incarnation, made of these raw bytes.
     pub fn new(incarnation: u64, offset: u64, raw: &[u8]) -> EventId {
-        EventId::from_parts(incarnation, offset, xxh3_64(raw))
+        EventId::from_parts(incarnation, offset, XxHash3_64::oneshot(raw))
     }
 
     /// The id of an event that a stage made of the event with this id: `ordinal` counts the events made of one
     /// parent, from 0, by all stages.
     #[must_use]
     pub fn child(&self, ordinal: u32) -> EventId {
-        let hash = xxh3_64_with_seed(&self.0, u64::from(ordinal) + 1);
+        let hash = XxHash3_64::oneshot_with_seed(u64::from(ordinal) + 1, &self.0);
         let incarnation = u64::from_be_bytes(first_eight(&self.0));
-        let offset = xxh3_64_with_seed(&self.0, !u64::from(ordinal));
+        let offset = XxHash3_64::oneshot_with_seed(!u64::from(ordinal), &self.0);
         EventId::from_parts(incarnation, offset, hash)
     }
 
@@ -85,7 +85,7 @@ fn hash_parts(parts: &[&[u8]]) -> u64 {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
         bytes.extend_from_slice(part);
     }
-    xxh3_64(&bytes)
+    XxHash3_64::oneshot(&bytes)
 }
 
 #[cfg(test)]
@@ -96,7 +96,7 @@ mod tests {
     fn id_is_incarnation_offset_and_hash() {
         let id = EventId::new(0x0102_0304_0506_0708, 0x0a0b_0c0d_0e0f, b"line");
         assert_eq!(id.0[..14], [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15]);
-        assert_eq!(id.0[14..], xxh3_64(b"line").to_be_bytes()[2..]);
+        assert_eq!(id.0[14..], XxHash3_64::oneshot(b"line").to_be_bytes()[2..]);
         assert_eq!(id.text().len(), ID_TEXT_LEN);
         let mut written = b"x".to_vec();
         id.write(&mut written);

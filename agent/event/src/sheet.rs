@@ -14,7 +14,8 @@ mod rewrite;
 mod texts;
 
 use crate::batch::{Arena, Batch, Flags, Span};
-use crate::edit::{Compiled, Read, Ways};
+use crate::column::Kind;
+use crate::edit::{Compiled, Read, StageParts, Ways};
 use crate::scan::{Hit, Scanner, Value};
 use crate::splice::{RowEdit, Scratch};
 use crate::time::Rfc3339Writer;
@@ -92,6 +93,9 @@ pub struct Sheet {
     /// The call's rows, as events.
     live: Vec<u32>,
     call: Call,
+    /// The call has what the first stage reads of every event, and nothing has changed since: values are copied while
+    /// the text that was just scanned is still at hand.
+    is_laid_out: bool,
     scratch: Scratch,
     text: Vec<u8>,
     clock: Rfc3339Writer,
@@ -117,6 +121,10 @@ impl Sheet {
     pub fn call(&mut self, compiled: &Compiled, stage: usize, batch: &Batch) -> Option<&Call> {
         let parts = compiled.stages.get(stage)?;
         self.live.clear();
+        if stage == 0 && std::mem::take(&mut self.is_laid_out) {
+            self.live.extend(0..self.events.len() as u32);
+            return (!self.live.is_empty()).then_some(&self.call);
+        }
         for index in 0..self.events.len() {
             let Some(event) = self.events.get(index).filter(|event| event.state == State::Live) else {
                 continue;
@@ -132,73 +140,48 @@ impl Sheet {
             return None;
         }
         let mut call = std::mem::take(&mut self.call);
-        self.fill_rows(&mut call, batch);
-        call.columns.resize_with(parts.reads.len(), Default::default);
-        for (column, read) in call.columns.iter_mut().zip(&parts.reads) {
-            column.clear();
-            match read {
-                Read::Field(field) => self.fill_column(column, compiled, batch, *field),
-                Read::Whole => self.fill_whole(column, batch),
-            }
+        call.begin(parts.reads.len());
+        for index in &self.live {
+            let Some(event) = self.events.get(*index as usize) else { continue };
+            self.lay_out(&mut call, compiled, parts, batch, event, *index as usize);
         }
         self.call = call;
         Some(&self.call)
     }
 
-    fn fill_rows(&self, call: &mut Call, batch: &Batch) {
-        call.rows = self.live.len() as u32;
-        call.streams.clear();
-        call.times.clear();
-        for event in self.live.iter().filter_map(|index| self.events.get(*index as usize)) {
-            let Some(row) = batch.rows().get(event.row as usize) else { continue };
-            call.streams.push(row.stream);
-            call.times.push(event.time);
-        }
-    }
-
-    fn fill_column(
+    /// Appends what a stage reads of an event.
+    #[inline]
+    fn lay_out(
         &self,
-        column: &mut crate::column::Column,
+        call: &mut Call,
         compiled: &Compiled,
+        parts: &StageParts,
         batch: &Batch,
-        field: u16,
+        event: &Event,
+        index: usize,
     ) {
-        use crate::column::Kind;
-        let fields = compiled.tree.fields();
-        for index in &self.live {
-            let index = *index as usize;
-            let value = self.values.get(index * fields + field as usize).copied().unwrap_or_default();
-            let Some(event) = self.events.get(index) else { continue };
-            if value.kind == Kind::Absent {
-                column.push(Kind::Absent, &[]);
-                continue;
+        let Some(row) = batch.rows().get(event.row as usize) else { return };
+        call.rows += 1;
+        call.streams.push(row.stream);
+        call.times.push(event.time);
+        let padded = self.padded_of(event, batch);
+        let first_value = index * compiled.tree.fields();
+        for (column, read) in call.columns.iter_mut().zip(&parts.reads) {
+            match read {
+                Read::Field(field) => {
+                    let value = self.values.get(first_value + *field as usize).copied().unwrap_or_default();
+                    column.push_value(value, padded, event.backslash);
+                }
+                Read::Whole => {
+                    let object = padded.get(event.open as usize..=event.close as usize).unwrap_or_default();
+                    column.push(Kind::Object, object);
+                }
             }
-            let padded = match event.place {
-                Place::Batch => batch.padded(),
-                Place::Sheet => self.arena.padded(),
-            };
-            let padded = padded.get((event.text.start + value.start) as usize..).unwrap_or_default();
-            let len = (value.end - value.start) as usize;
-            if !event.backslash || value.kind != Kind::String {
-                column.push_padded(value.kind, padded, len);
-                continue;
-            }
-            crate::json::unescape(padded.get(..len).unwrap_or_default(), &mut column.data);
-            column.push(value.kind, &[]);
-        }
-    }
-
-    fn fill_whole(&self, column: &mut crate::column::Column, batch: &Batch) {
-        for event in self.live.iter().filter_map(|index| self.events.get(*index as usize)) {
-            let text = self.text_of(event, batch);
-            let object = text.get(event.open as usize..=event.close as usize).unwrap_or_default();
-            column.push(crate::column::Kind::Object, object);
         }
     }
 
     /// The attributes that a stage asked for, one value for each of the batch's streams.
     pub fn context(compiled: &Compiled, stage: usize, batch: &Batch, context: &mut Context) {
-        use crate::column::Kind;
         let wanted = compiled.stages.get(stage).map(|parts| parts.attributes.as_slice()).unwrap_or_default();
         context.attributes.resize_with(wanted.len(), Default::default);
         for (column, name) in context.attributes.iter_mut().zip(wanted) {

@@ -16,6 +16,19 @@ pub struct Call {
     pub columns: Vec<Column>,
 }
 
+impl Call {
+    /// Empties it for rows with so many columns, and keeps its memory.
+    pub(crate) fn begin(&mut self, columns: usize) {
+        self.rows = 0;
+        self.streams.clear();
+        self.times.clear();
+        self.columns.resize_with(columns, Column::default);
+        for column in &mut self.columns {
+            column.clear();
+        }
+    }
+}
+
 /// What holds for the whole call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Context {

@@ -26,6 +26,7 @@ mod load;
 mod metrics;
 mod plan;
 mod quarantine;
+mod resident;
 mod rows;
 mod search;
 mod spec;

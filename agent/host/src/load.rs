@@ -23,6 +23,7 @@ use crate::live::{Live, Program, StartError};
 use crate::metrics::Metrics;
 use crate::plan;
 use crate::quarantine::{Admission, Change, Quarantine, Report, Standing};
+use crate::resident;
 use crate::spec::{Artifact, Isolation, OnError, PluginSpec, Provenance};
 use crate::wasi;
 use crate::world::{TRANSFORMER, missing_transformer, unknown_imports};
@@ -49,7 +50,7 @@ pub struct Plugin {
     faults: FaultLog,
     quarantine: Quarantine,
     /// While somebody holds it the cache gives it to the next who asks.
-    _code: Arc<Component>,
+    code: Arc<Component>,
 }
 
 // === impl Plugin ===
@@ -85,6 +86,7 @@ impl Plugin {
         };
         let plan = configure(&program, deadline)?;
         manifest.admit(&plan, &spec.grants).map_err(|refusals| LoadError::Refused { refusals })?;
+        resident::let_go(&code);
         Ok(Arc::new(Plugin {
             name: spec.name,
             digest: hex(&digest),
@@ -97,7 +99,7 @@ impl Plugin {
             program,
             faults: FaultLog::default(),
             quarantine: Quarantine::default(),
-            _code: code,
+            code,
         }))
     }
 
@@ -161,6 +163,11 @@ impl Plugin {
     /// Linear memory of one instance at most, in bytes: what the memory budget sets aside for each worker.
     pub fn memory_limit(&self) -> u64 {
         self.program.memory as u64
+    }
+
+    /// It was tried out, and has nothing to do now: of its code only what runs from now on takes memory.
+    pub fn rest(&self) {
+        resident::let_go(&self.code);
     }
 
     /// What it has done.

@@ -3,8 +3,7 @@
 /// The path that stands for the whole event.
 pub const EVERYTHING: &str = "*";
 
-/// A longer path names no field that anybody has; it would only cost every event.
-pub const MAX_PATH_BYTES: usize = 512;
+pub use weir_event::path::MAX_PATH_BYTES;
 
 /// Why a text is no path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

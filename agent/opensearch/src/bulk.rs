@@ -1,6 +1,6 @@
 //! The `_bulk` protocol: requests from documents, fates from answers.
 //!
-//! 1. Documents are spliced into the request as they lie in their segments; nothing is allocated for one.
+//! 1. Documents are spliced into the request as they lie in their segments; nothing is allocated for one that fits.
 //! 2. An answer counts only if it has as many items as the request, each for a `create`. Else nothing is known.
 
 use std::io::Write as _;
@@ -8,10 +8,10 @@ use std::io::Write as _;
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 use serde::Deserialize;
-use weir_buffer::memory::Lease;
 
 use crate::limits::{Checked, FieldLimits};
 use crate::outcome::{Failure, Fate, Refusal, fate, reason};
+use crate::parcel::Parcel;
 use crate::settings::Compression;
 
 /// What is asked for of an answer.
@@ -23,15 +23,15 @@ pub(crate) const ACTION_BYTES: usize = 128;
 pub(crate) struct Encoded {
     pub body: Bytes,
     pub is_gzip: bool,
-    /// For each document of each lease, in order: what became of it before it was sent; `None` if it is in the body.
+    /// For each document of each parcel, in order: what became of it before it was sent; `None` if it is in the body.
     pub fates: Vec<Vec<Option<Fate>>>,
     /// Documents in the body.
     pub sent: usize,
 }
 
-/// Makes the request for the documents of these leases.
+/// Makes the request for the documents of these parcels.
 pub(crate) fn encode<'a>(
-    leases: impl Iterator<Item = &'a Lease>,
+    parcels: impl Iterator<Item = &'a Parcel>,
     limits: &FieldLimits,
     compression: Compression,
     mut plain: Vec<u8>,
@@ -39,10 +39,12 @@ pub(crate) fn encode<'a>(
     plain.clear();
     let mut fates = Vec::new();
     let mut sent = 0;
-    for lease in leases {
+    for Parcel { lease, stage, .. } in parcels {
         let documents = lease.documents();
-        let mut of_lease = vec![None; documents.records.len()];
-        for (index, ((record, document), place)) in documents.iter().zip(&mut of_lease).enumerate() {
+        let mut of_parcel = vec![None; documents.records.len()];
+        for (index, ((record, document), place)) in documents.iter().zip(&mut of_parcel).enumerate() {
+            let repaired = stage.repair(index).and_then(|repair| repair.apply(document));
+            let document = repaired.as_deref().unwrap_or(document);
             let checked = limits.check(document);
             let bytes = match &checked {
                 Checked::Fits => document,
@@ -65,7 +67,7 @@ pub(crate) fn encode<'a>(
             plain.push(b'\n');
             sent += 1;
         }
-        fates.push(of_lease);
+        fates.push(of_parcel);
     }
     let (body, is_gzip) = compressed(plain, compression);
     Encoded { body, is_gzip, fates, sent }

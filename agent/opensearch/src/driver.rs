@@ -7,6 +7,7 @@
 //! 3. Documents of an index that takes nothing for now wait in the buffer, without those of other indices. When they
 //!    take up half of the buffer, further ones become dead letters.
 //! 4. While requests fail as a whole, one at a time is tried, with pauses.
+//! 5. A document that fails by itself, for long and often, while others are taken, becomes a dead letter.
 
 mod answers;
 
@@ -20,19 +21,20 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use weir_buffer::ledger::{Amount, Entry};
 use weir_buffer::memory::{Held, Lease, MemoryTier};
-use weir_buffer::segment::{Documents, Record, Targets};
+use weir_buffer::segment::Targets;
 use weir_pipeline::sink::{Driving, SinkMetrics};
 
 use self::answers::position_or_push;
 use crate::bulk;
 use crate::exchange::Exchange;
+use crate::faults::{Faults, Next, is_hopeless};
 use crate::lanes::Lanes;
 use crate::letters::{self, LetterFile, Verdict};
 use crate::metrics::{ItemOutcome, Metrics};
 use crate::outcome::{Failure, Fate, Refusal, Why, reason};
 use crate::pace::{Link, Pace, pause};
 use crate::parcel::{Group, Parcel, Stage, partition};
-use crate::repair::repaired;
+use crate::repair::{self, Repair};
 use crate::route::clean;
 use crate::settings::Settings;
 
@@ -66,6 +68,7 @@ pub(crate) struct Driver {
     letters_waiting: Vec<Letters>,
     letters_fail: u32,
     lanes: Lanes,
+    faults: Faults,
     pace: Pace,
     link: Link,
     /// Requests that were answered item by item.
@@ -127,6 +130,7 @@ impl Driver {
             letters_waiting: Vec::new(),
             letters_fail: 0,
             lanes: Lanes::default(),
+            faults: Faults::default(),
             pace: Pace::new(settings.concurrency),
             link: Link::default(),
             answered: 0,
@@ -184,6 +188,7 @@ impl Driver {
             self.buffer.release_held(&key);
         }
         self.totals.failing.store(0, Ordering::Relaxed);
+        self.totals.trying.store(0, Ordering::Relaxed);
         self.metrics.in_flight.store(0, Ordering::Relaxed);
     }
 
@@ -206,7 +211,7 @@ impl Driver {
             false => self.hold_back(lease),
         };
         if let Some(lease) = lease {
-            self.collect(Parcel { lease, stage: Stage::New, since: now });
+            self.collect(Parcel::new(lease, Stage::New, now));
         }
     }
 
@@ -254,7 +259,7 @@ impl Driver {
         for index in self.lanes.due(now) {
             match self.buffer.take_held(&index).await {
                 Held::Segment(lease) => {
-                    let parcels = vec![Parcel { lease, stage: Stage::New, since: now }];
+                    let parcels = vec![Parcel::new(lease, Stage::New, now)];
                     self.waiting.push(Group { probe: Some(index), ..Group::new(parcels, now) });
                 }
                 Held::NotNow => self.lanes.still_closed(&index, now),
@@ -367,6 +372,7 @@ impl Driver {
         let is_stuck = self.is_closed && !self.lanes.is_empty();
         let is_failing = self.link.is_failing() || self.letters_fail > 0 || is_stuck;
         self.totals.failing.store(u64::from(is_failing), Ordering::Relaxed);
+        self.totals.trying.store(u64::from(self.requests > 0), Ordering::Relaxed);
         self.metrics.concurrency.store(self.pace.limit() as u64, Ordering::Relaxed);
         self.metrics.in_flight.store(self.requests as u64, Ordering::Relaxed);
     }
@@ -393,8 +399,7 @@ async fn exchange_group(
     body: Vec<u8>,
 ) -> Finished {
     let making = tokio::task::spawn_blocking(move || {
-        let leases = group.parcels.iter().map(|parcel| &parcel.lease);
-        let encoded = bulk::encode(leases, &settings.limits, settings.compression, body);
+        let encoded = bulk::encode(group.parcels.iter(), &settings.limits, settings.compression, body);
         (group, encoded)
     });
     let Ok((group, encoded)) = making.await else { return Finished::Broken };

@@ -10,6 +10,7 @@ mod client;
 mod document;
 mod driver;
 mod exchange;
+mod faults;
 mod lanes;
 mod letters;
 mod limits;

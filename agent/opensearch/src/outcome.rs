@@ -11,6 +11,8 @@ pub(crate) enum Fate {
     Existed,
     /// Once more after a pause.
     Retry(Why),
+    /// It failed over this document, or seemed to: once more after a pause, but not for ever.
+    Fault(Refusal),
     /// Refused for what it holds; to be changed and sent once more.
     Repair(Refusal),
     /// Its index takes nothing for now.
@@ -64,6 +66,8 @@ pub(crate) mod reason {
     pub const INDEX_HELD: &str = "index_held";
     /// More fields than the configuration allows.
     pub const TOO_MANY_FIELDS: &str = "too_many_fields";
+    /// It failed for as long as others of its index were taken.
+    pub const RETRIES_EXHAUSTED: &str = "retries_exhausted";
     /// Refused for another reason that does not go away.
     pub const REFUSED: &str = "refused";
 }
@@ -87,7 +91,9 @@ pub(crate) fn fate(status: u16, kind: &str, text: &str) -> Fate {
         }
         (400, _) => Fate::Repair(refusal()),
         (413, _) => Fate::Dead(reason::OVERSIZE, refusal()),
-        (408 | 500..=599, _) => Fate::Retry(Why::Unavailable),
+        // These say that somebody does not answer: a shard, or who knows about mappings. The document is well.
+        (408 | 502..=504, _) => Fate::Retry(Why::Unavailable),
+        (500..=599, _) => Fate::Fault(refusal()),
         (402..=499, _) => Fate::Dead(reason::REFUSED, refusal()),
         _ => Fate::Retry(Why::Unavailable),
     }
@@ -143,9 +149,10 @@ mod tests {
         check(409, "version_conflict_engine_exception", "", "Existed");
         check(429, "rejected_execution_exception", "", "Retry(Throttled)");
         check(429, "circuit_breaking_exception", "", "Retry(Throttled)");
-        for status in [500, 502, 503, 504] {
+        for status in [408, 502, 503, 504] {
             check(status, "unavailable_shards_exception", "", "Retry(Unavailable)");
         }
+        check(500, "null_pointer_exception", "", "Fault");
         check(400, "mapper_parsing_exception", "failed to parse field [a]", "Repair");
         check(400, "strict_dynamic_mapping_exception", "", "Repair");
         check(400, "illegal_argument_exception", "Limit of total fields [10] has been exceeded", "Repair");

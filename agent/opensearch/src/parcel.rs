@@ -6,6 +6,8 @@ use tokio::time::Instant;
 use weir_buffer::memory::Lease;
 
 use crate::bulk::ACTION_BYTES;
+use crate::faults::Past;
+use crate::repair::Repair;
 
 /// Documents with one past.
 pub(crate) struct Parcel {
@@ -13,6 +15,8 @@ pub(crate) struct Parcel {
     pub stage: Stage,
     /// When the driver took them.
     pub since: Instant,
+    /// What they have behind them, if they failed while others did not. They are of one index then.
+    pub past: Option<Past>,
 }
 
 /// What was done with documents so far.
@@ -20,8 +24,9 @@ pub(crate) struct Parcel {
 pub(crate) enum Stage {
     /// Nothing, or only tries.
     New,
-    /// They were refused for their mapping, and changed.
-    Repaired,
+    /// They were refused for their mapping, and are sent with these changes, one for each. The documents themselves stay
+    /// as they were: that is what a dead letter holds.
+    Repaired(Vec<Repair>),
     /// They became dead letters on their way to an index, for these reasons, one for each.
     Letter(Vec<&'static str>),
 }
@@ -44,6 +49,11 @@ pub(crate) struct Group {
 // === impl Parcel ===
 
 impl Parcel {
+    /// Documents to which nothing has happened yet.
+    pub fn new(lease: Lease, stage: Stage, since: Instant) -> Parcel {
+        Parcel { lease, stage, since, past: None }
+    }
+
     /// Documents.
     pub fn events(&self) -> usize {
         self.lease.documents().records.len()
@@ -58,15 +68,12 @@ impl Parcel {
     pub fn split(self, events: usize) -> (Parcel, Parcel) {
         let which = vec![true; events];
         let (first, rest) = self.lease.divide(&which);
-        let (stage, rest_stage) = match self.stage {
-            Stage::Letter(mut reasons) => {
-                let rest = reasons.split_off(events.min(reasons.len()));
-                (Stage::Letter(reasons), Stage::Letter(rest))
-            }
-            stage => (stage.clone(), stage),
-        };
-        let since = self.since;
-        (Parcel { lease: first, stage, since }, Parcel { lease: rest, stage: rest_stage, since })
+        let (stage, since, past) = (self.stage.part(|at| at < events), self.since, self.past);
+        let rest_stage = self.stage.part(|at| at >= events);
+        (
+            Parcel { lease: first, stage, since, past: past.clone() },
+            Parcel { lease: rest, stage: rest_stage, since, past },
+        )
     }
 
     /// Parcels of at most so many bytes and documents each, or of one document.
@@ -80,6 +87,31 @@ impl Parcel {
         first.cut(max_bytes, max_events, into);
         rest.cut(max_bytes, max_events, into);
     }
+}
+
+// === impl Stage ===
+
+impl Stage {
+    /// The stage of some of the documents.
+    pub fn part(&self, is_wanted: impl Fn(usize) -> bool) -> Stage {
+        match self {
+            Stage::New => Stage::New,
+            Stage::Repaired(repairs) => Stage::Repaired(part(repairs, is_wanted)),
+            Stage::Letter(reasons) => Stage::Letter(part(reasons, is_wanted)),
+        }
+    }
+
+    /// How a document is to be changed before it is sent.
+    pub fn repair(&self, document: usize) -> Option<&Repair> {
+        match self {
+            Stage::Repaired(repairs) => repairs.get(document),
+            Stage::New | Stage::Letter(_) => None,
+        }
+    }
+}
+
+fn part<T: Clone>(all: &[T], is_wanted: impl Fn(usize) -> bool) -> Vec<T> {
+    all.iter().enumerate().filter(|(at, _)| is_wanted(*at)).map(|(_, one)| one.clone()).collect()
 }
 
 // === impl Group ===

@@ -3,9 +3,11 @@
 //! 1. `user` becomes `user__str`, and its value a string: the JSON text of what was no string. Nothing is left out.
 //! 2. Where the answer names no field that the document has, names that stand twice in an object are made single (the
 //!    last counts, as everywhere); where there are none, all members of the event itself become the text `event__str`.
-//! 3. A document is repaired once. What comes of it depends on the document and the answer alone.
+//! 3. A document is repaired once. What comes of it depends on the document and the answer alone. It is kept as it was,
+//!    and changed whenever it is sent.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use weir_event::json::write_string;
@@ -23,20 +25,46 @@ const MAX_CANDIDATES: usize = 16;
 /// Objects within objects that are walked.
 const MAX_WALK_DEPTH: usize = 100;
 
-/// The document as it may be taken; `None` where there is nothing to repair.
-pub(crate) fn repaired(document: &[u8], refusal: &Refusal) -> Option<Vec<u8>> {
+/// What is to be changed in a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Repair {
+    /// This field is renamed and becomes text.
+    Field(Arc<str>),
+    /// Names that stand twice are made single.
+    Single,
+    /// All of the event becomes text.
+    AllAsText,
+}
+
+/// How the document may be taken; `None` where there is nothing to repair.
+pub(crate) fn find(document: &[u8], refusal: &Refusal) -> Option<Repair> {
     for field in candidates(&refusal.reason) {
         // Without a time of day a document has no place in a data stream, and no order anywhere.
-        if field == "@timestamp" {
-            continue;
-        }
-        let mut renaming = Renaming { field, out: Vec::with_capacity(document.len() + 64), hits: 0 };
-        renaming.object(Members::of(document)?, "", 1);
-        if renaming.hits > 0 {
-            return Some(renaming.out);
+        if field != "@timestamp" && renamed(document, field).is_some() {
+            return Some(Repair::Field(field.into()));
         }
     }
-    single(document).or_else(|| all_as_text(document))
+    let is_of_use = |repair: &Repair| repair.apply(document).is_some();
+    [Repair::Single, Repair::AllAsText].into_iter().find(is_of_use)
+}
+
+// === impl Repair ===
+
+impl Repair {
+    /// The document as it may be taken; `None` where there is nothing to change.
+    pub fn apply(&self, document: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Repair::Field(field) => renamed(document, field),
+            Repair::Single => single(document),
+            Repair::AllAsText => all_as_text(document),
+        }
+    }
+}
+
+fn renamed(document: &[u8], field: &str) -> Option<Vec<u8>> {
+    let mut renaming = Renaming { field, out: Vec::with_capacity(document.len() + 64), hits: 0 };
+    renaming.object(Members::of(document)?, "", 1);
+    (renaming.hits > 0).then_some(renaming.out)
 }
 
 /// The names in an answer: what stands in brackets, and `field="…"`.
@@ -187,6 +215,10 @@ fn all_as_text(document: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn repaired(document: &[u8], refusal: &Refusal) -> Option<Vec<u8>> {
+        find(document, refusal)?.apply(document)
+    }
 
     fn check(document: &str, reason: &str, expected: &str) {
         let refusal = Refusal { status: 400, kind: String::new(), reason: reason.into() };

@@ -7,6 +7,7 @@ use weir_buffer::ack::Ack;
 use weir_buffer::ledger::{Amount, Entry};
 use weir_buffer::segment::{Documents, Record, Targets};
 use weir_event::batch::Batch;
+use weir_event::edit::Compiled;
 use weir_event::json::write_string;
 use weir_event::parse::Parser;
 use weir_event::sheet::{Applied, Encoded, OnFault, Sheet};
@@ -81,6 +82,13 @@ impl Processor {
         Processor { pipeline, stages, sheet: Sheet::new(), context: Context::default(), expected: 0 }
     }
 
+    /// What a stage says of the events that are left; `None` when there are none.
+    fn ask(&mut self, compiled: &Compiled, stage: usize, batch: &Batch) -> Option<Handled> {
+        Sheet::context(compiled, stage, batch, &mut self.context);
+        let call = self.sheet.call(compiled, stage, batch)?;
+        Some(self.stages.get_mut(stage)?.transform(call, &self.context))
+    }
+
     /// Whether it is for this pipeline.
     pub fn is_of(&self, pipeline: &Arc<Pipeline>) -> bool {
         Arc::ptr_eq(&self.pipeline, pipeline)
@@ -95,10 +103,7 @@ impl Processor {
         self.context.pressure = 0.0;
         self.sheet.load(compiled, &Parser::default(), None, batch);
         for (index, stage) in pipeline.stages.iter().enumerate() {
-            Sheet::context(compiled, index, batch, &mut self.context);
-            let Some(transform) = self.stages.get_mut(index) else { continue };
-            let Some(call) = self.sheet.call(compiled, index, batch) else { break };
-            let handled = transform.transform(call, &self.context);
+            let Some(handled) = self.ask(compiled, index, batch) else { break };
             if !handled.suspects.is_empty() {
                 return Err(Arc::clone(&stage.name));
             }
@@ -118,11 +123,8 @@ impl Processor {
         self.sheet.load(compiled, &intake.parser, intake.time_field, batch);
         self.sheet.encode_loaded(compiled, batch, &mut explanation.loaded);
         for (index, stage) in pipeline.stages.iter().enumerate() {
-            Sheet::context(compiled, index, batch, &mut self.context);
-            let Some(transform) = self.stages.get_mut(index) else { continue };
-            let Some(call) = self.sheet.call(compiled, index, batch) else { break };
             let begun = Instant::now();
-            let handled = transform.transform(call, &self.context);
+            let Some(handled) = self.ask(compiled, index, batch) else { break };
             let took = begun.elapsed();
             let applied = self.sheet.apply(compiled, index, batch, &handled, as_if(stage.on_fault));
             let drop = applied.drops.first();
@@ -169,10 +171,7 @@ impl Processor {
             looking.loaded(&mut At { pipeline: &pipeline, sheet: &mut self.sheet, batch });
         }
         for (index, stage) in pipeline.stages.iter().enumerate() {
-            Sheet::context(compiled, index, batch, &mut self.context);
-            let Some(transform) = self.stages.get_mut(index) else { continue };
-            let Some(call) = self.sheet.call(compiled, index, batch) else { break };
-            let handled = transform.transform(call, &self.context);
+            let Some(handled) = self.ask(compiled, index, batch) else { break };
             let mut at = At { pipeline: &pipeline, sheet: &mut self.sheet, batch };
             let on_fault = match on_fault(stage.on_fault, &stage.name, &handled) {
                 Ok(on_fault) => on_fault,

@@ -46,6 +46,8 @@ pub struct SinkMetrics {
     pub retries: AtomicU64,
     /// 1 while the last try failed.
     pub failing: AtomicU64,
+    /// 1 while an answer is awaited.
+    pub trying: AtomicU64,
     /// How far the driver is in giving up: 1 when it ended with segments undelivered.
     pub abandoned: AtomicU64,
 }
@@ -142,7 +144,10 @@ async fn deliver(sink: &mut dyn Sink, lease: Lease, driving: &mut Driving) -> Re
     loop {
         // What became of a delivery without an answer nobody knows yet: another driver might repeat it.
         let mut is_known = true;
-        let error = match tokio::time::timeout(DELIVERY_TIMEOUT, sink.deliver(lease.documents())).await {
+        metrics.trying.store(1, Ordering::Relaxed);
+        let answer = tokio::time::timeout(DELIVERY_TIMEOUT, sink.deliver(lease.documents())).await;
+        metrics.trying.store(0, Ordering::Relaxed);
+        let error = match answer {
             Ok(Receipt::Delivered) => {
                 if metrics.failing.swap(0, Ordering::Relaxed) == 1 {
                     tracing::info!(sink = name, "the sink takes documents again");

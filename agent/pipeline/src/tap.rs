@@ -3,7 +3,9 @@
 //! 1. While nobody looks, a batch costs one relaxed load.
 //! 2. Who looks holds nothing up. So many events and bytes are looked at in each tenth of a second, and what finds no
 //!    room in the queue to who looks is left out. Both are counted.
-//! 3. A tap knows pipelines and stages by their names, and so outlives generations.
+//! 3. Where only some events are wanted, more are looked at than are shown; and those of streams that cannot be wanted
+//!    are not looked at, and count for nothing.
+//! 4. A tap knows pipelines and stages by their names, and so outlives generations.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -25,11 +27,14 @@ pub(crate) use looking::{At, Looking};
 /// So many may look at once.
 pub const MOST_TAPS: usize = 4;
 
-/// What is looked at is bounded in each of these.
+/// What is shown, and what is looked at, is bounded in each of these.
 const WINDOW: Duration = Duration::from_millis(100);
 const EVENTS_IN_WINDOW: u64 = 200;
 /// Of the events as they were read. One larger event is looked at in a window of its own.
 const BYTES_IN_WINDOW: u64 = 512 << 10;
+/// The same of what is looked at to find what is wanted: each takes a few microseconds of a worker.
+const LOOKED_AT_IN_WINDOW: u64 = 1_000;
+const BYTES_LOOKED_AT_IN_WINDOW: u64 = 2 << 20;
 /// What waits for who looks.
 const QUEUE: usize = 1_024;
 const QUEUE_BYTES: u64 = 4 << 20;
@@ -45,8 +50,17 @@ pub enum After {
     End,
 }
 
+/// Which events somebody wants to see.
+pub trait Wanted: std::fmt::Debug + Send + Sync {
+    /// Whether one of this stream may be. Asked once for a batch, before anything is made of its events.
+    fn may_be_of(&self, stream: &Stream) -> bool;
+
+    /// Whether the one with this document is.
+    fn is(&self, document: &[u8]) -> bool;
+}
+
 /// What somebody wants to see.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Wish {
     /// Events of this pipeline; `None` for all.
     pub pipeline: Option<String>,
@@ -54,6 +68,8 @@ pub struct Wish {
     pub after: After,
     /// Which share of them, by chance: 0 to 1.
     pub share: f64,
+    /// Which of that share; `None` for all.
+    pub only: Option<Arc<dyn Wanted>>,
     /// Whether the text as it was read is wanted too.
     pub with_text: bool,
 }
@@ -107,9 +123,9 @@ pub enum Verdict {
 /// What was looked at, and what was not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Events that passed by, of the share that is wanted.
+    /// Events that passed by, of the share and the streams that are wanted.
     pub passed: u64,
-    /// Not looked at, because there were too many in too short a time.
+    /// Not looked at, or wanted and not shown, because there were too many in too short a time.
     pub beyond_rate: u64,
     /// Looked at, and left out because who looks was too slow.
     pub too_slow: u64,
@@ -141,7 +157,8 @@ struct Watch {
     wish: Wish,
     queue: mpsc::Sender<Sighting>,
     queued_bytes: AtomicU64,
-    window: Mutex<Window>,
+    shown: Mutex<Window>,
+    looked_at: Mutex<Window>,
     passed: AtomicU64,
     beyond_rate: AtomicU64,
     too_slow: AtomicU64,
@@ -153,6 +170,8 @@ struct Window {
     began: Instant,
     events: u64,
     bytes: u64,
+    most_events: u64,
+    most_bytes: u64,
 }
 
 // === impl Taps ===
@@ -165,7 +184,8 @@ impl Taps {
             wish,
             queue,
             queued_bytes: AtomicU64::new(0),
-            window: Mutex::new(Window { began: Instant::now(), events: 0, bytes: 0 }),
+            shown: Mutex::new(Window::new(EVENTS_IN_WINDOW, BYTES_IN_WINDOW)),
+            looked_at: Mutex::new(Window::new(LOOKED_AT_IN_WINDOW, BYTES_LOOKED_AT_IN_WINDOW)),
             passed: AtomicU64::new(0),
             beyond_rate: AtomicU64::new(0),
             too_slow: AtomicU64::new(0),
@@ -245,12 +265,20 @@ impl Sighting {
 impl Watch {
     /// The rows of a batch that are to be looked at.
     fn choose(&self, batch: &Batch) -> Vec<u32> {
+        let may_be_wanted: Vec<bool> = match &self.wish.only {
+            Some(only) => batch.streams().iter().map(|stream| only.may_be_of(stream)).collect(),
+            None => Vec::new(),
+        };
         let mut chosen = Vec::new();
         let (mut passed, mut beyond) = (0, 0);
         let mut rng = rand::rng();
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let window = if self.wish.only.is_some() { &self.looked_at } else { &self.shown };
+        let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
         window.turn(Instant::now());
         for (index, row) in batch.rows().iter().enumerate() {
+            if may_be_wanted.get(row.stream as usize) == Some(&false) {
+                continue;
+            }
             if self.wish.share < 1.0 && !rng.random_bool(self.wish.share.max(0.0)) {
                 continue;
             }
@@ -269,6 +297,17 @@ impl Watch {
     /// Hands events over as far as there is room. Never waits.
     fn offer(&self, sightings: impl Iterator<Item = Sighting>) {
         for sighting in sightings {
+            if let Some(only) = &self.wish.only {
+                if !only.is(&sighting.document) {
+                    continue;
+                }
+                let mut window = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+                window.turn(Instant::now());
+                if !window.take(sighting.bytes()) {
+                    self.beyond_rate.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+            }
             let bytes = sighting.bytes();
             let queued = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
             let has_room = queued == 0 || queued.saturating_add(bytes) <= QUEUE_BYTES;
@@ -283,15 +322,19 @@ impl Watch {
 // === impl Window ===
 
 impl Window {
+    fn new(most_events: u64, most_bytes: u64) -> Window {
+        Window { began: Instant::now(), events: 0, bytes: 0, most_events, most_bytes }
+    }
+
     fn turn(&mut self, now: Instant) {
         if now.saturating_duration_since(self.began) >= WINDOW {
-            *self = Window { began: now, events: 0, bytes: 0 };
+            *self = Window { began: now, events: 0, bytes: 0, ..*self };
         }
     }
 
     fn take(&mut self, bytes: u64) -> bool {
-        let is_full = self.events >= EVENTS_IN_WINDOW
-            || (self.events > 0 && self.bytes.saturating_add(bytes) > BYTES_IN_WINDOW);
+        let is_full = self.events >= self.most_events
+            || (self.events > 0 && self.bytes.saturating_add(bytes) > self.most_bytes);
         if !is_full {
             self.events += 1;
             self.bytes = self.bytes.saturating_add(bytes);

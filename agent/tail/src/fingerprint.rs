@@ -3,7 +3,7 @@
 use std::io;
 
 use memchr::memchr;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::handle::Handle;
 
@@ -20,13 +20,13 @@ pub(crate) struct Fingerprint {
 
 impl Fingerprint {
     pub(crate) fn of(head: &[u8]) -> Fingerprint {
-        Fingerprint { hash: xxh3_64(head), len: head.len() as u64 }
+        Fingerprint { hash: XxHash3_64::oneshot(head), len: head.len() as u64 }
     }
 
     /// Whether a file that begins with these bytes can be the same one.
     pub(crate) fn matches(&self, head: &[u8]) -> bool {
         let covered = usize::try_from(self.len).ok().and_then(|len| head.get(..len));
-        covered.is_some_and(|covered| covered.is_empty() || xxh3_64(covered) == self.hash)
+        covered.is_some_and(|covered| covered.is_empty() || XxHash3_64::oneshot(covered) == self.hash)
     }
 
     /// Whether a longer one can be made once the file has grown.

@@ -121,7 +121,7 @@ impl Outgoing {
         self.since = None;
         let sent = self.outlet.send(batch.finish(&self.arenas), progress);
         // Taken only now: where the pipelines are quick, it is the one that they have just let go of.
-        self.batch.arena = self.arenas.take();
+        self.batch = BatchBuilder::new(self.arenas.take());
         sent
     }
 

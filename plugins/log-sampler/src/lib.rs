@@ -15,8 +15,8 @@ use weir_sdk::{
 };
 
 use config::Config;
-use place::Placing;
-use rates::{DEFAULT, RateIndex, Rates};
+use place::{Places, Placing};
+use rates::{DEFAULT, RateIndex, Rates, Share};
 use values::Values;
 
 struct LogSampler {
@@ -25,8 +25,6 @@ struct LogSampler {
     /// Looked at where the rates go by something else than the field that protects.
     protect: Option<(Read, Values)>,
     rates: Rates,
-    /// The rate of each row of the batch at hand.
-    chosen: Vec<RateIndex>,
     placing: Placing,
     rate_field: Option<Write>,
 }
@@ -52,51 +50,71 @@ impl Transform for LogSampler {
             values,
             protect: protected.map(|protected| (plan.read(&config.protect.field), protected)),
             rates: Rates::new(&config, plan),
-            chosen: Vec::new(),
             placing: Placing::new(&config, plan),
             rate_field: config.rate_field.map(|path| plan.write(&path)),
         })
     }
 
     fn transform(&mut self, batch: &Batch<'_>, outcome: &mut Outcome) {
-        self.choose(batch);
-        let shares = self.rates.under(batch.pressure());
-        let mut places = self.placing.of_batch(batch);
-        let mut weights = ColumnBuilder::new(batch.rows());
-        for (row, &rate) in self.chosen.iter().enumerate() {
-            let share = &shares[rate];
-            if share.keeps_all() {
-                continue;
+        // One walk through the column for what most configurations are; the rates of all rows before that for others.
+        match (&self.by, &self.protect) {
+            (By::Field(field), None) => {
+                let shares = self.rates.under(batch.pressure());
+                let chosen = batch.column(*field).iter().map(|value| self.values.rate(value));
+                sample(chosen, shares, self.placing.of_batch(batch), self.rate_field, batch, outcome);
             }
-            match share.dropped(|| places.of(row)) {
-                Some(reason) => outcome.drop(row, reason),
-                None if self.rate_field.is_some() => weights.raw(row, Kind::Number, share.weight.as_bytes()),
-                None => {}
+            (by, protect) => {
+                let mut chosen = rates_by(by, batch, &self.values);
+                if let Some((field, protected)) = protect {
+                    for (rate, value) in chosen.iter_mut().zip(batch.column(*field).iter()) {
+                        *rate = protected.find(value).unwrap_or(*rate);
+                    }
+                }
+                let shares = self.rates.under(batch.pressure());
+                let places = self.placing.of_batch(batch);
+                sample(chosen.into_iter(), shares, places, self.rate_field, batch, outcome);
             }
-        }
-        if let Some(field) = self.rate_field {
-            outcome.write(field, weights);
         }
     }
 }
 
-impl LogSampler {
-    fn choose(&mut self, batch: &Batch<'_>) {
-        let rate = |value| self.values.find(value).unwrap_or(DEFAULT);
-        self.chosen.clear();
-        match self.by {
-            By::Field(field) => self.chosen.extend(batch.column(field).iter().map(rate)),
-            By::Attribute(attribute) => {
-                let by_stream: Vec<RateIndex> =
-                    batch.attribute(attribute).by_stream().iter().map(rate).collect();
-                let of_stream = |&stream| by_stream.get(stream as usize).copied().unwrap_or(DEFAULT);
-                self.chosen.extend(batch.streams().iter().map(of_stream));
-            }
+fn rates_by(by: &By, batch: &Batch<'_>, values: &Values) -> Vec<RateIndex> {
+    let rate = |value| values.rate(value);
+    match by {
+        By::Field(field) => batch.column(*field).iter().map(rate).collect(),
+        By::Attribute(attribute) => {
+            let by_stream: Vec<RateIndex> =
+                batch.attribute(*attribute).by_stream().iter().map(rate).collect();
+            let of_stream = |&stream| by_stream.get(stream as usize).copied().unwrap_or(DEFAULT);
+            batch.streams().iter().map(of_stream).collect()
         }
-        let Some((field, protected)) = &self.protect else { return };
-        for (rate, value) in self.chosen.iter_mut().zip(batch.column(*field).iter()) {
-            *rate = protected.find(value).unwrap_or(*rate);
+    }
+}
+
+/// Drops what the rates of the rows leave out.
+#[inline]
+fn sample(
+    chosen: impl Iterator<Item = RateIndex>,
+    shares: &[Share],
+    mut places: Places<'_>,
+    rate_field: Option<Write>,
+    batch: &Batch<'_>,
+    outcome: &mut Outcome,
+) {
+    let mut weights = ColumnBuilder::new(batch.rows());
+    for (row, rate) in chosen.enumerate() {
+        let share = &shares[rate];
+        if share.keeps_all() {
+            continue;
         }
+        match share.dropped(|| places.of(row)) {
+            Some(reason) => outcome.drop(row, reason),
+            None if rate_field.is_some() => weights.raw(row, Kind::Number, share.weight.as_bytes()),
+            None => {}
+        }
+    }
+    if let Some(field) = rate_field {
+        outcome.write(field, weights);
     }
 }
 

@@ -5,12 +5,20 @@ use weir_sdk::Kind;
 use crate::config::Config;
 use crate::rates::{DEFAULT, PROTECTED, RateIndex};
 
-/// Rates by value. Levels are short, so those values are compared as numbers, a handful of instructions a row; longer
-/// ones as text.
+/// Rates by value. Levels are short, so those values are numbers that are looked up in a table, a handful of instructions
+/// a row; longer ones are compared as text.
 #[derive(Default)]
 pub(crate) struct Values {
-    short: Vec<(Short, RateIndex)>,
+    short: Table,
     long: Vec<(Box<[u8]>, RateIndex)>,
+}
+
+/// Rates by short value: its hash says where to begin to look.
+#[derive(Default)]
+struct Table {
+    /// A power of two, of which at least three quarters are empty: nearly every look is the only one.
+    slots: Vec<Option<(Short, RateIndex)>>,
+    count: usize,
 }
 
 impl Values {
@@ -33,33 +41,74 @@ impl Values {
         (rates, (!config.protect.values.is_empty()).then_some(values))
     }
 
-    /// The rate for a string, number or bool of this text.
-    #[inline]
+    /// The rate for a string, number or bool of this text. Compiled into the loop over the rows: a call for each costs
+    /// more than the look.
+    #[inline(always)]
     pub(crate) fn find(&self, (kind, value): (Kind, &[u8])) -> Option<RateIndex> {
         if !matches!(kind, Kind::String | Kind::Number | Kind::Bool) {
             return None;
         }
         match Short::new(value) {
-            Some(short) => self.short.iter().find(|(known, _)| *known == short).map(|&(_, rate)| rate),
-            None => {
-                self.long.iter().find(|(known, _)| known.eq_ignore_ascii_case(value)).map(|&(_, rate)| rate)
-            }
+            Some(short) => self.short.find(short),
+            None => self.find_long(value),
         }
+    }
+
+    /// The rate for a value, whatever it is.
+    #[inline(always)]
+    pub(crate) fn rate(&self, value: (Kind, &[u8])) -> RateIndex {
+        self.find(value).unwrap_or(DEFAULT)
+    }
+
+    #[inline(never)]
+    fn find_long(&self, value: &[u8]) -> Option<RateIndex> {
+        self.long.iter().find(|(known, _)| known.eq_ignore_ascii_case(value)).map(|&(_, rate)| rate)
     }
 
     /// The last rate for a value holds.
     fn insert(&mut self, value: &str, rate: RateIndex) {
         let value = value.as_bytes();
         match Short::new(value) {
-            Some(short) => {
-                self.short.retain(|(known, _)| *known != short);
-                self.short.push((short, rate));
-            }
+            Some(short) => self.short.insert(short, rate),
             None => {
                 self.long.retain(|(known, _)| !known.eq_ignore_ascii_case(value));
                 self.long.push((value.into(), rate));
             }
         }
+    }
+}
+
+impl Table {
+    #[inline(always)]
+    fn find(&self, wanted: Short) -> Option<RateIndex> {
+        let mut place = wanted.hash();
+        // Empty slots end every search; a table without values has no slots.
+        while let Some(Some((known, rate))) = self.slots.get(place & self.slots.len().wrapping_sub(1)) {
+            if *known == wanted {
+                return Some(*rate);
+            }
+            place += 1;
+        }
+        None
+    }
+
+    fn insert(&mut self, wanted: Short, rate: RateIndex) {
+        if self.slots.len() < (self.count + 1) * 4 {
+            let slots = vec![None; ((self.count + 1) * 4).next_power_of_two() * 2];
+            let known = std::mem::replace(&mut self.slots, slots);
+            known.into_iter().flatten().for_each(|(known, rate)| self.put(known, rate));
+        }
+        self.count += usize::from(self.find(wanted).is_none());
+        self.put(wanted, rate);
+    }
+
+    fn put(&mut self, wanted: Short, rate: RateIndex) {
+        let last = self.slots.len() - 1;
+        let mut place = wanted.hash() & last;
+        while self.slots[place].is_some_and(|(known, _)| known != wanted) {
+            place = (place + 1) & last;
+        }
+        self.slots[place] = Some((wanted, rate));
     }
 }
 
@@ -71,11 +120,17 @@ fn same(one: &str, other: &str) -> bool {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Short {
     bytes: u64,
-    len: usize,
+    len: u32,
 }
 
 impl Short {
-    #[inline]
+    /// Its upper bits depend on every bit of the value.
+    #[inline(always)]
+    fn hash(self) -> usize {
+        ((self.bytes ^ self.len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
+    }
+
+    #[inline(always)]
     fn new(value: &[u8]) -> Option<Short> {
         let len = value.len();
         let bytes = match (value.first_chunk(), value.last_chunk()) {
@@ -84,14 +139,19 @@ impl Short {
             (Some(first), Some(last)) => {
                 u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
             }
-            _ => value.iter().fold(0, |bytes, &byte| bytes << 8 | u64::from(byte)),
+            _ => few_bytes(value),
         };
-        Some(Short { bytes: to_lower_case(bytes), len })
+        Some(Short { bytes: to_lower_case(bytes), len: len as u32 })
     }
 }
 
+#[inline(never)]
+fn few_bytes(value: &[u8]) -> u64 {
+    value.iter().fold(0, |bytes, &byte| bytes << 8 | u64::from(byte))
+}
+
 /// Eight bytes at once; those that are not ASCII stay.
-#[inline]
+#[inline(always)]
 fn to_lower_case(bytes: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     const HIGH_BITS: u64 = EACH * 0x80;
@@ -136,5 +196,19 @@ mod tests {
         assert_eq!(values.find((Kind::Null, b"")), None);
         values.insert("WARN", 7);
         assert_eq!(values.find((Kind::String, b"warn")), Some(7));
+    }
+
+    #[test]
+    fn a_table_finds_each_of_many_values_and_no_other() {
+        let mut table = Table::default();
+        let short = |number: usize| Short::new(format!("v{number}").as_bytes()).unwrap();
+        assert_eq!(table.find(short(0)), None);
+        for number in 0..5_000 {
+            table.insert(short(number), number);
+            table.insert(short(number), number + 1);
+        }
+        assert_eq!(table.count, 5_000);
+        assert!((0..5_000).all(|number| table.find(short(number)) == Some(number + 1)));
+        assert!((5_000..10_000).all(|number| table.find(short(number)).is_none()));
     }
 }

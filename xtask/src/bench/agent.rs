@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Result},
-    files::empty,
+    files::{copy_tree, empty},
     process::{self, Usage},
 };
 
@@ -119,7 +119,6 @@ impl<'a> Bench<'a> {
     fn fresh(&self, input: &Path, server: Option<&BulkServer>) -> Result<Command> {
         empty(&self.run_folder())?;
         let data = self.run_folder().join("data");
-        fs::create_dir(&data).while_doing("create", &data)?;
         copy_tree(&self.template(), &data).while_doing("copy to", &data)?;
         self.command(input, data, server)
     }
@@ -200,22 +199,6 @@ impl<'a> Bench<'a> {
     fn cannot_start(&self, cause: &io::Error) -> Error {
         Error::io("run", self.programs.weir, cause)
     }
-}
-
-/// Modes are kept: the agent trusts its compiled plugins only where nobody else could have written them.
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            fs::create_dir(&target)?;
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

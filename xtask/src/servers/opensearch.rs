@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, IoContext, Result},
-    files::empty,
+    files::{copy_tree, empty},
     process,
     repository::Repository,
     ui::{self, Step},
@@ -103,9 +103,7 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str, options: &Op
     }
     let java = java::java_home()?;
     let layout = lay_out(repository, options.security, &java)?;
-    // The one that people mean who do not say which has the port that everybody knows, if nobody else has it.
-    let first_choice = if name == super::DEFAULT_INSTANCE { vec![KNOWN_PORT] } else { Vec::new() };
-    let ports = ports(known.map_or(first_choice, |state| state.ports))?;
+    let ports = ports(choices(name, known.map_or(Vec::new(), |state| state.ports)))?;
     configure(&places, &layout, options, ports)?;
 
     let step = Step::start("opensearch", format!("{VERSION} on port {}, ready in half a minute", ports[0]));
@@ -273,13 +271,21 @@ fn generate_password() -> Result<String> {
     Ok(password)
 }
 
-/// These ports if they are free, else others.
-fn ports(wanted: Vec<u16>) -> Result<[u16; 2]> {
+/// The ports for requests and between nodes that are best, each first. The one that people mean who do not say which has
+/// the port that everybody knows, if nobody else has it, also where somebody had it the last time; else what it had.
+fn choices(name: &str, had: Vec<u16>) -> [Vec<u16>; 2] {
+    let known = if name == super::DEFAULT_INSTANCE { Some(KNOWN_PORT) } else { None };
+    let had = |index: usize| had.get(index).copied();
+    [known.into_iter().chain(had(0)).collect(), had(1).into_iter().collect()]
+}
+
+/// For each the first of these ports that is free, else another.
+fn ports(choices: [Vec<u16>; 2]) -> Result<[u16; 2]> {
     let bind = |port: u16| TcpListener::bind(("127.0.0.1", port));
     let mut held = Vec::new();
-    for index in 0..2 {
-        let port = wanted.get(index).copied().unwrap_or(0);
-        let listener = bind(port).or_else(|_taken| bind(0));
+    for wanted in choices {
+        let free = wanted.into_iter().find_map(|port| bind(port).ok());
+        let listener = free.map_or_else(|| bind(0), Ok);
         let listener = listener.map_err(|cause| Error::failed(format!("no free port: {cause}")))?;
         held.push(listener);
     }
@@ -445,20 +451,6 @@ fn is_ready(port: u16, places: &Places, options: &Options) -> bool {
     http::status(port, "/_cluster/health?wait_for_status=yellow&timeout=1s").is_ok_and(|status| status == 200)
 }
 
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -492,11 +484,21 @@ mod tests {
 
     #[test]
     fn ports_are_kept_unless_somebody_has_them() {
-        let [first, second] = ports(Vec::new()).unwrap();
+        let [first, second] = ports(Default::default()).unwrap();
         assert_ne!(first, second);
-        assert_eq!(ports(vec![first, second]).unwrap(), [first, second]);
+        assert_eq!(ports([vec![first], vec![second]]).unwrap(), [first, second]);
         let _taken = TcpListener::bind(("127.0.0.1", first)).unwrap();
-        assert_ne!(ports(vec![first, second]).unwrap()[0], first);
+        assert_ne!(ports([vec![first], vec![second]]).unwrap()[0], first);
+        assert_eq!(ports([vec![first, second], Vec::new()]).unwrap()[0], second);
+    }
+
+    #[test]
+    fn the_default_instance_has_the_known_port_whatever_it_had_before() {
+        let had = vec![41_147, 41_148];
+        let default = crate::servers::DEFAULT_INSTANCE;
+        assert_eq!(choices(default, had.clone()), [vec![KNOWN_PORT, 41_147], vec![41_148]]);
+        assert_eq!(choices(default, Vec::new()), [vec![KNOWN_PORT], Vec::new()]);
+        assert_eq!(choices("other", had), [vec![41_147], vec![41_148]]);
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! `POST /api/tap`: events on their way, one JSON object a line, for as long as somebody reads. For those only who may
 //! read the agent's data folder.
 //!
-//! The workers hand over what they see without ever waiting; conditions are looked at here. Who reads too slowly is told
-//! what was left out.
+//! The workers hand over what they see without ever waiting. Who reads too slowly is told what was left out.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -24,7 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use weir_event::stream::{ATTRIBUTE_NAMES, Stream};
 use weir_event::time::write_rfc3339;
 use weir_event::transform::ReasonClass;
-use weir_pipeline::tap::{After, Sighting, Tap, Verdict, Wish};
+use weir_pipeline::tap::{After, Sighting, Tap, Verdict, Wanted, Wish};
 
 use super::Token;
 use super::explain::policy_name;
@@ -35,6 +34,7 @@ use crate::state::{AgentState, View};
 mod condition;
 
 pub use condition::Condition;
+use condition::Conditions;
 
 /// Names, paths and values.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -118,9 +118,9 @@ pub struct Event {
 pub struct Counts {
     /// Shown.
     pub shown: u64,
-    /// That passed by, of the share that is wanted.
+    /// That passed by, of the share and the streams that are wanted.
     pub passed: u64,
-    /// Not looked at, because there were too many in too short a time.
+    /// Not looked at, or wanted and not shown, because there were too many in too short a time.
     pub beyond_rate: u64,
     /// Left out because the reader was too slow.
     pub too_slow: u64,
@@ -174,6 +174,7 @@ fn wish(question: &Question) -> Wish {
         pipeline: question.pipeline.clone(),
         after,
         share: question.share.unwrap_or(1.0),
+        only: Conditions::of(&question.conditions).map(|conditions| Arc::new(conditions) as Arc<dyn Wanted>),
         with_text: question.text,
     }
 }
@@ -263,9 +264,6 @@ impl Pump {
                 sighting = self.tap.next() => {
                     // The agent holds the other end for as long as the tap lives.
                     let Some(sighting) = sighting else { return Ok("the agent stops".to_owned()) };
-                    if !self.question.conditions.is_empty() && !Condition::all_hold(&self.question.conditions, &sighting.document) {
-                        continue;
-                    }
                     self.shown += 1;
                     self.tell(&Line::Event(Box::new(event(&sighting)))).await?;
                     if self.question.limit.is_some_and(|limit| self.shown >= limit) {

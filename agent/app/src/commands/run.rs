@@ -30,8 +30,10 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// after which the agent must be gone.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(8);
 const SINKS_PATIENCE: Duration = Duration::from_secs(8);
-/// In a single run there is no hurry, but a sink that fails for so long without a break fails the run.
+/// In a single run there is no hurry, but a sink that fails for so long without a break fails the run. An answer that is
+/// awaited may be a good one, and a cold server takes long over its first, so that time counts only up to the second.
 const ONCE_SINK_PATIENCE: Duration = Duration::from_secs(10);
+const ONCE_ANSWER_PATIENCE: Duration = Duration::from_secs(300);
 const ONCE_PATIENCE: Duration = Duration::from_secs(3600);
 /// How long a start waits for the lock of an agent that is going.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -303,23 +305,45 @@ async fn dead_end(state: &AgentState, sinks: &[Arc<SinkMetrics>]) {
         }
     };
     tokio::select! {
-        () = sink_fails_for(sinks, ONCE_SINK_PATIENCE) => {}
+        () = sink_fails(sinks) => {}
         () = held => {}
     }
 }
 
-/// Returns when one of the sinks has failed for so long without a break.
-async fn sink_fails_for(sinks: &[Arc<SinkMetrics>], patience: Duration) {
-    let mut since = vec![Duration::ZERO; sinks.len()];
+/// Returns when one of the sinks has failed for too long without a break.
+async fn sink_fails(sinks: &[Arc<SinkMetrics>]) {
+    let mut failures = vec![Failing::default(); sinks.len()];
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        for (since, sink) in since.iter_mut().zip(sinks) {
-            let fails = sink.failing.load(Ordering::Relaxed) == 1;
-            *since = if fails { *since + LOOK_EVERY } else { Duration::ZERO };
-            if *since >= patience {
+        for (failing, sink) in failures.iter_mut().zip(sinks) {
+            if failing.look(sink) {
                 return;
             }
         }
+    }
+}
+
+/// For how long a sink has failed without a break.
+#[derive(Clone, Default)]
+struct Failing {
+    /// In all.
+    since: Duration,
+    /// While no answer was awaited.
+    idle: Duration,
+}
+
+impl Failing {
+    /// Looks once more, [`LOOK_EVERY`] after the last time; says whether that is too long.
+    fn look(&mut self, sink: &SinkMetrics) -> bool {
+        if sink.failing.load(Ordering::Relaxed) == 0 {
+            *self = Failing::default();
+            return false;
+        }
+        self.since += LOOK_EVERY;
+        if sink.trying.load(Ordering::Relaxed) == 0 {
+            self.idle += LOOK_EVERY;
+        }
+        self.idle >= ONCE_SINK_PATIENCE || self.since >= ONCE_ANSWER_PATIENCE
     }
 }
 
@@ -374,7 +398,7 @@ async fn finish_sinks(live: &Arc<Mutex<Live>>, patience: Duration, mode: Mode) {
     tokio::select! {
         () = &mut all => return,
         () = tokio::time::sleep(patience) => {}
-        () = sink_fails_for(&sinks, ONCE_SINK_PATIENCE), if mode == Mode::Once => {}
+        () = sink_fails(&sinks), if mode == Mode::Once => {}
     }
     give_up.send_replace(true);
     let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
@@ -405,4 +429,31 @@ fn lost_so_far(statements: &[Statement]) -> Amount {
 fn create_data_dir(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After how many seconds a single run gives up a sink that is as this says in each of its tenths.
+    fn given_up_after(seconds: u32, is: impl Fn(u32) -> (bool, bool)) -> Option<u32> {
+        let (sink, mut failing) = (SinkMetrics::default(), Failing::default());
+        (0..seconds * 10).find_map(|tenth| {
+            let (fails, tries) = is(tenth);
+            sink.failing.store(fails.into(), Ordering::Relaxed);
+            sink.trying.store(tries.into(), Ordering::Relaxed);
+            failing.look(&sink).then_some((tenth + 1) / 10)
+        })
+    }
+
+    #[test]
+    fn a_single_run_waits_for_answers_longer_than_for_a_sink_that_is_not_there() {
+        assert_eq!(given_up_after(600, |_| (true, false)), Some(10));
+        assert_eq!(given_up_after(600, |_| (true, true)), Some(300));
+        // A minute for an answer, then a pause of a second.
+        assert_eq!(given_up_after(600, |tenth| (true, tenth % 610 < 600)), Some(300));
+        // It takes something now and then.
+        assert_eq!(given_up_after(600, |tenth| (tenth % 90 != 0, false)), None);
+        assert_eq!(given_up_after(600, |tenth| (false, tenth % 2 == 0)), None);
+    }
 }

@@ -29,8 +29,10 @@ Examples:
 Without --after an event is shown where it ends: behind the last stage, or at the stage that dropped
 it, as it came there. `source` is before all stages.
 
-The agent is never held up: it looks at 2,000 events a second at the most, and what is left out beyond
-that, or because this command is slow, is counted and said at the end. A tap goes on over a reload.
+The agent is never held up: it shows 2,000 events a second at the most, and what is left out
+beyond that, or because this command is slow, is counted and said at the end. With --where it
+looks at 10,000 a second to find those to show, and at none of streams that cannot fit (by
+cluster, node, stream, kubernetes.*). A tap goes on over a reload.
 
 --record writes events as they were read, for `weir plugin test`, `bench` and `diff`. With --redact
 values are replaced by others of the same kind and length, the same for the same value within one

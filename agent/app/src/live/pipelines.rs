@@ -103,10 +103,11 @@ impl Pipelines {
             }
             let Some(dead_letters) = sinks.face(&dead_letters_of(name)) else { continue };
             let built = build(config, name, spec, dead_letters, ledger)?;
-            if trial == Trial::Yes
-                && let Err(stage) = built.pipeline.try_out()
-            {
-                errors.push(unfit(config, &stage, &built.spec.plugins));
+            if trial == Trial::Yes {
+                if let Err(stage) = built.pipeline.try_out() {
+                    errors.push(unfit(config, &stage, &built.spec.plugins));
+                }
+                built.spec.plugins.iter().for_each(|(plugin, _)| plugin.rest());
             }
             pipelines.insert(name.to_string(), built);
         }

@@ -4,9 +4,9 @@ use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use twox_hash::XxHash3_64;
 use weir_buffer::segment::{Documents, Receipt};
 use weir_pipeline::sink::{Delivery, Sink};
-use xxhash_rust::xxh3::xxh3_64;
 
 /// Counts documents, their bytes (newlines included, so that it equals the size of a file of them) and the wrapping
 /// sum of XXH3-64 over each of them without its newline, which does not depend on their order.
@@ -29,7 +29,7 @@ impl Blackhole {
         self.events += documents.records.len() as u64;
         self.bytes += documents.ndjson.len() as u64;
         for (_, document) in documents.iter() {
-            self.checksum = self.checksum.wrapping_add(xxh3_64(document));
+            self.checksum = self.checksum.wrapping_add(XxHash3_64::oneshot(document));
         }
     }
 
@@ -65,7 +65,7 @@ mod tests {
         let mut sink = Blackhole::new("null");
         sink.take(&documents(&["{}", r#"{"a":1}"#]));
         sink.take(&documents(&[r#"{"b":2}"#]));
-        let sum = ["{}", r#"{"a":1}"#, r#"{"b":2}"#].map(|document| xxh3_64(document.as_bytes()));
+        let sum = ["{}", r#"{"a":1}"#, r#"{"b":2}"#].map(|document| XxHash3_64::oneshot(document.as_bytes()));
         let sum = sum.into_iter().fold(0, u64::wrapping_add);
         let expected = format!(r#"{{"sink":"null","events":3,"bytes":19,"checksum":"{sum:016x}"}}"#);
         assert_eq!(sink.report(), expected);

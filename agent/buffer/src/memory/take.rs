@@ -13,6 +13,8 @@ use super::{Duty, Lease, MemoryTier, Order, Slot, State, Waiting};
 
 /// Longest wait for a word that something has changed.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So long a sink that had nothing to do lets segments gather: waking its thread costs as much as some of them take.
+const GATHERED_FOR: Duration = Duration::from_millis(4);
 /// For one byte that is replayed so many fresh ones leave, while there are both.
 const FRESH_PER_REPLAYED: u64 = 3;
 
@@ -67,9 +69,19 @@ impl MemoryTier {
                 Next::Wait(pause) => {
                     let _ = tokio::time::timeout(pause, self.arrived.notified()).await;
                 }
-                Next::WaitForMore => self.arrived.notified().await,
+                Next::WaitForMore => {
+                    self.arrived.notified().await;
+                    self.gather().await;
+                }
                 Next::End => return None,
             }
+        }
+    }
+
+    /// Lets more come behind what came just now: whoever takes it up is woken once for all of it.
+    async fn gather(&self) {
+        if !self.lock().closed {
+            tokio::time::sleep(GATHERED_FOR).await;
         }
     }
 

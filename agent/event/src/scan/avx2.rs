@@ -9,7 +9,7 @@ use std::arch::x86_64::{
 
 use super::blocks::{self, BLOCK, Classify, Masks, Seen};
 use super::shape::{Block, Chunk, Fit, Probe, Shapes};
-use super::{Facts, Hit, NotAnObject, Text, Value};
+use super::{Facts, Found, Hit, NotAnObject, Text, Value};
 
 /// Whether this CPU has what is needed.
 pub(super) fn is_supported() -> bool {
@@ -155,7 +155,32 @@ fn apply_avx2(shapes: &mut Shapes, text: Text<'_>, hits: &mut Vec<Hit>, values: 
     shapes.apply_with(Avx2Probe { all: _mm256_set1_epi8(0) }, text, hits, values)
 }
 
-/// Only made in [`apply_avx2`], so every method runs on a CPU that has what it needs.
+/// See [`Shapes::apply_pair`]. Only for CPUs that [`is_supported`] accepts.
+#[inline]
+pub(super) fn apply_pair(
+    shapes: &mut Shapes,
+    texts: [Text<'_>; 2],
+    hits: &mut Vec<Hit>,
+    values: &mut [Value],
+    found: &mut [Found; 2],
+) -> Option<usize> {
+    debug_assert!(is_supported());
+    // SAFETY: a Scanner is given this level only where is_supported() holds.
+    unsafe { apply_pair_avx2(shapes, texts, hits, values, found) }
+}
+
+#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+fn apply_pair_avx2(
+    shapes: &mut Shapes,
+    texts: [Text<'_>; 2],
+    hits: &mut Vec<Hit>,
+    values: &mut [Value],
+    found: &mut [Found; 2],
+) -> Option<usize> {
+    shapes.apply_pair_with(Avx2Probe { all: _mm256_set1_epi8(0) }, texts, hits, values, found)
+}
+
+/// Only made in [`apply_avx2`] and [`apply_pair_avx2`], so every method runs on a CPU that has what it needs.
 struct Avx2Probe {
     /// All bytes at each place of the strings so far, or-ed.
     all: __m256i,
@@ -191,16 +216,5 @@ impl Probe for Avx2Probe {
     fn non_ascii(&self) -> bool {
         // SAFETY: see Avx2Probe.
         unsafe { _mm256_movemask_epi8(self.all) != 0 }
-    }
-}
-
-/// Most bytes of a text that are asked for ahead.
-const PREFETCHED_BYTES: usize = 512;
-
-#[inline(always)]
-pub(super) fn prefetch(text: &[u8]) {
-    for line in text.get(..PREFETCHED_BYTES).unwrap_or(text).chunks(64) {
-        // SAFETY: a prefetch reads nothing that the program sees, and the address is inside the text.
-        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast()) }
     }
 }

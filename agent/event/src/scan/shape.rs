@@ -8,9 +8,11 @@
 //!    quote by RFC 8259 section 7, else what the walk takes for a number or literal name. It is then the accepted text
 //!    with some values changed, and so an object with the same keys at the same depths.
 //! 3. What does not fit is walked. Both give the same answers; a property test holds them against each other.
+//! 4. Where a value ends is known only when its bytes have come, so a text by itself is a chain of waits. Two texts that
+//!    follow each other are fitted in step where they have one shape: the waits of one are filled with the other.
 
 use super::walk::Gaps;
-use super::{Facts, Hit, Level, Text, Value};
+use super::{Facts, Found, Hit, Level, Text, Value};
 use crate::column::Kind;
 use crate::path::Node;
 use crate::swar;
@@ -41,7 +43,7 @@ struct Literal {
     len: u32,
     /// Its first bytes; most literals have no more.
     first: Chunk,
-    /// Where the other chunks begin in the shape's.
+    /// Where the others begin in the shape's bytes.
     rest: u32,
     /// Whether the slot behind it is the content of a string.
     before_string: bool,
@@ -78,7 +80,8 @@ struct Field {
 #[derive(Clone, Debug)]
 struct Shape {
     literals: Vec<Literal>,
-    chunks: Vec<Chunk>,
+    /// What literals have beyond a chunk.
+    rests: Vec<u8>,
     non_ascii: bool,
     control: bool,
     open: Place,
@@ -91,9 +94,11 @@ struct Shape {
 #[derive(Debug)]
 pub(super) struct Shapes {
     sets: Vec<Set>,
-    /// Where the literals of the text at hand begin.
-    starts: [u32; MAX_SLOTS + 1],
+    /// Where the literals of the texts at hand begin.
+    starts: [Starts; 2],
 }
+
+type Starts = [u32; MAX_SLOTS + 1];
 
 #[derive(Clone, Debug, Default)]
 struct Set {
@@ -119,7 +124,7 @@ pub(super) type Fit = (Facts, u32, u32);
 
 impl Default for Shapes {
     fn default() -> Shapes {
-        Shapes { sets: vec![Set::default(); SETS], starts: [0; MAX_SLOTS + 1] }
+        Shapes { sets: vec![Set::default(); SETS], starts: [[0; MAX_SLOTS + 1]; 2] }
     }
 }
 
@@ -150,11 +155,12 @@ impl Shapes {
     ) -> Option<Fit> {
         let Text { stream, padded, len } = text;
         let set = self.sets.get_mut(set_of(stream))?;
+        let starts = &mut self.starts[0];
         for way in 0..set.shapes.len() {
             let Some(shape) = set.shapes.get(way) else { break };
-            let Some(facts) = shape.fit(&mut probe, padded, len, &mut self.starts) else { continue };
-            shape.fill(padded, &self.starts, hits, values);
-            let (open, close) = (shape.open.at(&self.starts), shape.close.at(&self.starts));
+            let Some(facts) = shape.fit(&mut probe, padded, len, starts) else { continue };
+            shape.fill(padded, starts, hits, values);
+            let (open, close) = (shape.open.at(starts), shape.close.at(starts));
             set.misses = 0;
             if way > 0 {
                 set.shapes.swap(0, way);
@@ -162,6 +168,44 @@ impl Shapes {
             return Some((facts, open, close));
         }
         None
+    }
+
+    /// [`Shapes::apply`] for two texts of one stream at once, if both fit the shape that fitted last. `values` has the
+    /// places of the first, then those of the second. Answers how many hits each has.
+    #[inline]
+    pub fn apply_pair(
+        &mut self,
+        level: Level,
+        texts: [Text<'_>; 2],
+        hits: &mut Vec<Hit>,
+        values: &mut [Value],
+        found: &mut [Found; 2],
+    ) -> Option<usize> {
+        match level {
+            Level::Portable => self.apply_pair_with(Portable::default(), texts, hits, values, found),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => super::avx2::apply_pair(self, texts, hits, values, found),
+        }
+    }
+
+    #[inline(always)]
+    pub fn apply_pair_with<P: Probe>(
+        &mut self,
+        mut probe: P,
+        texts: [Text<'_>; 2],
+        hits: &mut Vec<Hit>,
+        values: &mut [Value],
+        found: &mut [Found; 2],
+    ) -> Option<usize> {
+        let shape = self.sets.get(set_of(texts[0].stream))?.shapes.first()?;
+        let facts = shape.fit_pair(&mut probe, texts, &mut self.starts)?;
+        let (first, second) = values.split_at_mut(values.len() / 2);
+        shape.fill(texts[0].padded, &self.starts[0], hits, first);
+        shape.fill(texts[1].padded, &self.starts[1], hits, second);
+        for ((found, facts), starts) in found.iter_mut().zip(facts).zip(&self.starts) {
+            *found = Found { facts, open: shape.open.at(starts), close: shape.close.at(starts) };
+        }
+        Some(shape.members.len())
     }
 
     /// Learns the shape of a text that was walked. Where nothing ever fits it does so ever more rarely.
@@ -192,7 +236,7 @@ impl Shape {
         let nowhere = Place { literal: 0, offset: 0 };
         let mut shape = Shape {
             literals: Vec::new(),
-            chunks: Vec::new(),
+            rests: Vec::new(),
             non_ascii: false,
             control: false,
             open: nowhere,
@@ -227,19 +271,17 @@ impl Shape {
     }
 
     fn add_literal(&mut self, bytes: &[u8], before_string: bool) -> Option<()> {
-        let whole = self.chunks.len() * CHUNK + bytes.len();
+        let whole = self.rests.len() + bytes.len();
         // A key with an escape has no shape: what is unescaped once need not be the same for another tree of paths.
         if whole > MAX_LITERAL_BYTES || self.literals.len() > MAX_SLOTS || bytes.contains(&b'\\') {
             return None;
         }
         let (first, rest) = bytes.split_at(bytes.len().min(CHUNK));
-        let (first, behind) = (chunk(first)?, self.chunks.len() as u32);
+        let (first, behind) = (chunk(first)?, self.rests.len() as u32);
         self.literals.push(Literal { len: bytes.len() as u32, first, rest: behind, before_string });
         self.non_ascii |= !bytes.is_ascii();
         self.control |= bytes.iter().any(|byte| *byte < b' ');
-        for part in rest.chunks(CHUNK) {
-            self.chunks.push(chunk(part)?);
-        }
+        self.rests.extend_from_slice(rest);
         Some(())
     }
 
@@ -259,13 +301,7 @@ impl Shape {
 
     /// Whether the text fits; notes where its literals begin.
     #[inline(always)]
-    fn fit<P: Probe>(
-        &self,
-        probe: &mut P,
-        padded: &[u8],
-        len: usize,
-        starts: &mut [u32; MAX_SLOTS + 1],
-    ) -> Option<Facts> {
+    fn fit<P: Probe>(&self, probe: &mut P, padded: &[u8], len: usize, starts: &mut Starts) -> Option<Facts> {
         let (last, others) = self.literals.split_last()?;
         let (mut at, mut backslash) = (0, false);
         for (literal, start) in others.iter().zip(starts.iter_mut()) {
@@ -280,8 +316,50 @@ impl Shape {
         if self.skip_literal(probe, last, padded, len, at)? != len {
             return None;
         }
-        let non_ascii = (self.non_ascii || probe.non_ascii()) && !padded.get(..len)?.is_ascii();
-        Some(Facts { backslash, non_ascii, control: self.control })
+        Some(self.facts(probe, padded, len, backslash))
+    }
+
+    /// [`Shape::fit`] for two texts in step.
+    #[inline(always)]
+    fn fit_pair<P: Probe>(
+        &self,
+        probe: &mut P,
+        texts: [Text<'_>; 2],
+        starts: &mut [Starts; 2],
+    ) -> Option<[Facts; 2]> {
+        let (last, others) = self.literals.split_last()?;
+        let [Text { padded: text_a, len: len_a, .. }, Text { padded: text_b, len: len_b, .. }] = texts;
+        let [starts_a, starts_b] = starts;
+        let (mut a, mut b) = (0, 0);
+        let (mut backslash_a, mut backslash_b) = (false, false);
+        for ((literal, start_a), start_b) in others.iter().zip(&mut *starts_a).zip(&mut *starts_b) {
+            (*start_a, *start_b) = (a as u32, b as u32);
+            a = self.skip_literal(probe, literal, text_a, len_a, a)?;
+            b = self.skip_literal(probe, literal, text_b, len_b, b)?;
+            if literal.before_string {
+                a = skip_string(probe, text_a, len_a, a, &mut backslash_a)?;
+                b = skip_string(probe, text_b, len_b, b, &mut backslash_b)?;
+            } else {
+                a = skip_scalar(text_a, len_a, a)?;
+                b = skip_scalar(text_b, len_b, b)?;
+            }
+        }
+        *starts_a.get_mut(others.len())? = a as u32;
+        *starts_b.get_mut(others.len())? = b as u32;
+        if self.skip_literal(probe, last, text_a, len_a, a)? != len_a
+            || self.skip_literal(probe, last, text_b, len_b, b)? != len_b
+        {
+            return None;
+        }
+        Some([self.facts(probe, text_a, len_a, backslash_a), self.facts(probe, text_b, len_b, backslash_b)])
+    }
+
+    /// The facts of a text that fits.
+    #[inline(always)]
+    fn facts<P: Probe>(&self, probe: &P, padded: &[u8], len: usize, backslash: bool) -> Facts {
+        let maybe = self.non_ascii || probe.non_ascii();
+        let non_ascii = maybe && !padded.get(..len).is_some_and(<[u8]>::is_ascii);
+        Facts { backslash, non_ascii, control: self.control }
     }
 
     /// Behind the literal, if it stands at `at`: at most a chunk behind the text's end, since the padding may go on
@@ -299,19 +377,23 @@ impl Shape {
         if !probe.equals(block(padded, at), &literal.first) {
             return None;
         }
-        if literal.len as usize <= CHUNK {
-            return Some(end);
+        match literal.len as usize <= CHUNK || self.rest_equals(literal, padded, len, at) {
+            true => Some(end),
+            false => None,
         }
-        if end > len {
-            return None;
-        }
-        let behind = self.chunks.get(literal.rest as usize..)?;
-        let blocks = (at + CHUNK..end).step_by(CHUNK);
-        blocks.zip(behind).all(|(at, chunk)| probe.equals(block(padded, at), chunk)).then_some(end)
+    }
+
+    /// Whether what a long literal has beyond its first chunk stands in the text too. Apart, so that the many short ones
+    /// have the registers.
+    #[inline(never)]
+    fn rest_equals(&self, literal: &Literal, padded: &[u8], len: usize, at: usize) -> bool {
+        let rest = self.rests.get(literal.rest as usize..).unwrap_or_default();
+        let end = at + literal.len as usize;
+        end <= len && padded.get(at + CHUNK..end).is_some_and(|text| rest.starts_with(text))
     }
 
     #[inline(always)]
-    fn fill(&self, padded: &[u8], starts: &[u32], hits: &mut Vec<Hit>, values: &mut [Value]) {
+    fn fill(&self, padded: &[u8], starts: &Starts, hits: &mut Vec<Hit>, values: &mut [Value]) {
         for member in &self.members {
             let (key, value, end) = (member.key.at(starts), member.value.at(starts), member.end.at(starts));
             let kind = member.kind.unwrap_or_else(|| scalar_kind(padded, value));
@@ -330,7 +412,7 @@ impl Shape {
 
 impl Place {
     #[inline(always)]
-    fn at(self, starts: &[u32]) -> u32 {
+    fn at(self, starts: &Starts) -> u32 {
         starts.get(self.literal as usize).map_or(0, |start| start + self.offset)
     }
 }
@@ -442,9 +524,14 @@ fn skip_scalar(padded: &[u8], len: usize, at: usize) -> Option<usize> {
     if at >= len {
         return None;
     }
-    if let Some(end) = skip_short_number(padded, at) {
-        return (end < len).then_some(end);
+    match skip_short_number(padded, at) {
+        Some(end) => (end < len).then_some(end),
+        None => skip_any_scalar(padded, len, at),
     }
+}
+
+#[inline(never)]
+fn skip_any_scalar(padded: &[u8], len: usize, at: usize) -> Option<usize> {
     let text = Gaps { padded, len, tokens: &[] };
     let at = at as u32;
     let end = match text.byte(at) {

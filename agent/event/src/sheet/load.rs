@@ -6,11 +6,9 @@ use crate::column::Kind;
 use crate::edit::{Compiled, Ways, one_line};
 use crate::parse::Parser;
 use crate::path::NONE;
-use crate::scan::{Found, Hit, NotAnObject, Text, Value, prefetch};
+use crate::scan::{Found, Hit, NotAnObject, Text, Value};
 use crate::time;
-
-/// The source's thread wrote the batch on another core: so many rows ahead their text is asked for.
-const ROWS_AHEAD: usize = 2;
+use crate::transform::Call;
 
 /// What grew beyond this for a giant event is given back.
 const MAX_KEPT_BYTES: usize = 4 * MAX_BATCH_BYTES;
@@ -23,54 +21,96 @@ impl Sheet {
     /// [`time::of_field`].
     pub fn load(&mut self, compiled: &Compiled, parser: &Parser, time_field: Option<u16>, batch: &Batch) {
         self.clear(compiled);
-        for (index, row) in batch.rows().iter().enumerate() {
+        let first = compiled.stages.first();
+        self.is_laid_out = first.is_some();
+        let mut call = std::mem::take(&mut self.call);
+        call.begin(first.map_or(0, |parts| parts.reads.len()));
+        let mut loading = Loading { compiled, time_field, batch, call };
+        let rows = batch.rows();
+        let mut pair = [Found::default(); 2];
+        let mut index = 0;
+        while let Some(row) = rows.get(index) {
             let first_hit = self.hits.len();
-            if let Some(later) = batch.rows().get(index + ROWS_AHEAD) {
-                prefetch(batch.content(later));
+            if parser.takes_json()
+                && let Some(second) = rows.get(index + 1).filter(|second| second.stream == row.stream)
+                && let Some(hits) =
+                    self.scan_pair(compiled, [row, second].map(|row| text_of(batch, row)), &mut pair)
+            {
+                let [one, other] = &pair;
+                self.take_object(&mut loading, (index, row), (first_hit, hits), one);
+                self.take_object(&mut loading, (index + 1, second), (first_hit + hits, hits), other);
+                index += 2;
+                continue;
             }
             let object = match parser.takes_json() {
                 true => self.scan(compiled, text_of(batch, row), first_hit),
                 false => Err(NotAnObject),
             };
-            let mut event = Event {
-                place: Place::Batch,
-                text: row.content,
-                open: 0,
-                close: 0,
-                first_hit: first_hit as u32,
-                hits: 0,
-                row: index as u32,
-                time: row.time,
-                ordinal: 0,
-                made_of: 0,
-                flags: row.flags,
-                backslash: false,
-                applied: 0,
-                waits: false,
-                ways: Ways::default(),
-                state: State::Live,
-            };
             match object {
-                Ok(found) => self.take_row(compiled, found, batch.content(row), &mut event),
-                Err(NotAnObject) => self.load_text(compiled, parser, batch.content(row), &mut event),
+                Ok(found) => {
+                    let hits = self.hits.len() - first_hit;
+                    self.take_object(&mut loading, (index, row), (first_hit, hits), &found);
+                }
+                Err(NotAnObject) => {
+                    let mut event = Event::of(row, index, first_hit);
+                    self.load_text(compiled, parser, batch.content(row), &mut event);
+                    self.events.push(event);
+                    self.finish_row(&mut loading);
+                }
             }
-            if let Some(field) = time_field {
-                self.take_time(compiled, field, batch, &mut event);
-            }
-            self.events.push(event);
+            index += 1;
+        }
+        self.call = loading.call;
+    }
+
+    /// A line that is a JSON object. The event is written field by field to where it stays: one that is put together
+    /// elsewhere and moved there costs more than all the rest of this.
+    #[inline(always)]
+    fn take_object(
+        &mut self,
+        loading: &mut Loading<'_>,
+        (index, row): (usize, &Row),
+        (first_hit, hits): (usize, usize),
+        found: &Found,
+    ) {
+        self.events.push(Event {
+            open: found.open,
+            close: found.close,
+            hits: hits as u32,
+            backslash: found.facts.backslash,
+            ways: ways(loading.compiled, self.hits.get(first_hit..first_hit + hits).unwrap_or_default()),
+            ..Event::of(row, index, first_hit)
+        });
+        if found.facts.control {
+            self.copy_lines(loading.batch.content(row));
+        }
+        self.finish_row(loading);
+    }
+
+    /// What is left to do for the last event: its time, and what the first stage reads of it.
+    #[inline(always)]
+    fn finish_row(&mut self, loading: &mut Loading<'_>) {
+        let Loading { compiled, time_field, batch, call } = loading;
+        if let Some(field) = time_field {
+            self.take_time(compiled, *field, batch);
+        }
+        if let (Some(first), Some(event)) = (compiled.stages.first(), self.events.last()) {
+            self.lay_out(call, compiled, first, batch, event, self.events.len() - 1);
         }
     }
 
-    /// The time that the event itself says, if it may.
-    fn take_time(&self, compiled: &Compiled, field: u16, batch: &Batch, event: &mut Event) {
-        // Its values are the last: it is not among the events yet.
-        let first = self.values.len().saturating_sub(compiled.tree.fields());
+    /// The time that the last event itself says, if it may.
+    fn take_time(&mut self, compiled: &Compiled, field: u16, batch: &Batch) {
+        let Some(event) = self.events.last() else { return };
+        let first = (self.events.len() - 1) * compiled.tree.fields();
         let value = self.values.get(first + field as usize).copied().unwrap_or_default();
         if matches!(value.kind, Kind::Absent | Kind::Null) {
             return;
         }
         let text = self.text_of(event, batch).get(value.start as usize..value.end as usize);
-        match time::of_field(text.unwrap_or_default(), event.time) {
+        let time = time::of_field(text.unwrap_or_default(), event.time);
+        let Some(event) = self.events.last_mut() else { return };
+        match time {
             Some(time) => event.time = time,
             None => event.flags = event.flags.with(Flags::TIME_IGNORED),
         }
@@ -124,18 +164,34 @@ impl Sheet {
         found
     }
 
-    /// A line that is a JSON object. It stays in the batch unless it has more than one line itself, which a joined event
-    /// may have between its tokens.
+    /// [`Sheet::scan`] for two texts of one stream, where they are much alike.
     #[inline]
-    fn take_row(&mut self, compiled: &Compiled, found: Found, content: &[u8], event: &mut Event) {
-        event.take(compiled, found, &self.hits);
-        if found.facts.control {
-            self.copy_lines(content, event);
+    fn scan_pair(
+        &mut self,
+        compiled: &Compiled,
+        texts: [Text<'_>; 2],
+        pair: &mut [Found; 2],
+    ) -> Option<usize> {
+        let (fields, first_value, first_hit) = (compiled.tree.fields(), self.values.len(), self.hits.len());
+        self.values.resize(first_value + 2 * fields, Value::default());
+        let values = self.values.get_mut(first_value..).unwrap_or_default();
+        let hits = self.scanner.scan_pair(texts, &mut self.hits, values, pair);
+        let is_good = |(found, text): (&Found, Text<'_>)| {
+            !found.facts.non_ascii || is_utf8(text.padded.get(..text.len).unwrap_or_default())
+        };
+        if hits.is_some() && pair.iter().zip(texts).all(is_good) {
+            return hits;
         }
+        self.hits.truncate(first_hit);
+        self.values.truncate(first_value);
+        None
     }
 
+    /// The last event stays in the batch unless it has more than one line itself, which a joined event may have between
+    /// its tokens.
     #[cold]
-    fn copy_lines(&mut self, content: &[u8], event: &mut Event) {
+    fn copy_lines(&mut self, content: &[u8]) {
+        let Some(event) = self.events.last_mut() else { return };
         let object = content.get(event.open as usize..=event.close as usize).unwrap_or_default();
         if memchr::memchr2(b'\n', b'\r', object).is_none() {
             return;
@@ -209,20 +265,57 @@ impl Sheet {
     }
 }
 
+/// What loading a batch works with.
+struct Loading<'a> {
+    compiled: &'a Compiled,
+    time_field: Option<u16>,
+    batch: &'a Batch,
+    /// For the first stage.
+    call: Call,
+}
+
 impl Event {
+    #[inline(always)]
+    fn of(row: &Row, index: usize, first_hit: usize) -> Event {
+        Event {
+            place: Place::Batch,
+            text: row.content,
+            open: 0,
+            close: 0,
+            first_hit: first_hit as u32,
+            hits: 0,
+            row: index as u32,
+            time: row.time,
+            ordinal: 0,
+            made_of: 0,
+            flags: row.flags,
+            backslash: false,
+            applied: 0,
+            waits: false,
+            ways: Ways::default(),
+            state: State::Live,
+        }
+    }
+
     /// Notes what the scan of its text found; its hits are the last ones.
     #[inline]
     fn take(&mut self, compiled: &Compiled, found: Found, hits: &[Hit]) {
         (self.open, self.close) = (found.open, found.close);
         self.backslash = found.facts.backslash;
         self.hits = hits.len() as u32 - self.first_hit;
-        if compiled.sets_below {
-            let is_on_the_way =
-                |hit: &Hit| hit.kind == Kind::Array && !hit.beyond && compiled.tree.inside(hit.node) != NONE;
-            let has_array = hits.iter().skip(self.first_hit as usize).any(is_on_the_way);
-            self.ways = if has_array { Ways::Arrays } else { Ways::Objects };
-        }
+        self.ways = ways(compiled, hits.get(self.first_hit as usize..).unwrap_or_default());
     }
+}
+
+/// Whether what is set may have arrays on its way, in an event with these hits.
+#[inline(always)]
+fn ways(compiled: &Compiled, hits: &[Hit]) -> Ways {
+    if !compiled.sets_below {
+        return Ways::default();
+    }
+    let is_on_the_way =
+        |hit: &Hit| hit.kind == Kind::Array && !hit.beyond && compiled.tree.inside(hit.node) != NONE;
+    if hits.iter().any(is_on_the_way) { Ways::Arrays } else { Ways::Objects }
 }
 
 /// A row's text for the scanner.

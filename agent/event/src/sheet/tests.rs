@@ -7,6 +7,7 @@ mod lines;
 mod model;
 mod order;
 mod outcomes;
+mod pairs;
 mod properties;
 mod remove;
 mod rename;

@@ -1,6 +1,7 @@
 //! Answers: what becomes of a request's documents, and the ends of those that are dead letters.
 
 use super::*;
+use crate::bulk::shortened;
 
 impl Driver {
     pub(super) fn finish(&mut self, finished: Finished, now: Instant) {
@@ -42,6 +43,7 @@ impl Driver {
         // A limit that was lowered for one large document rises again.
         self.max_bytes = (self.max_bytes + self.max_bytes / 16).min(self.settings.max_bytes);
         self.look_at_probe(&group, &fates, now);
+        self.count_taken(&group, &fates, now);
         let (events, tries) = (group.events(), group.tries);
         let mut again = Vec::new();
         for (parcel, fates) in group.parcels.into_iter().zip(fates) {
@@ -56,7 +58,7 @@ impl Driver {
         if fates.iter().flatten().any(|fate| matches!(fate, Fate::Hold(_))) {
             return self.lanes.still_closed(index, now);
         }
-        if fates.iter().flatten().all(|fate| matches!(fate, Fate::Retry(_))) {
+        if fates.iter().flatten().all(|fate| matches!(fate, Fate::Retry(_) | Fate::Fault(_))) {
             // Nothing was learnt yet.
             return self.lanes.still_closed(index, now);
         }
@@ -67,23 +69,38 @@ impl Driver {
         self.buffer.release_held(index);
     }
 
+    /// What indices take while something of theirs fails.
+    fn count_taken(&mut self, group: &Group, fates: &[Vec<Fate>], now: Instant) {
+        self.faults.forget(now);
+        if self.faults.is_empty() {
+            return;
+        }
+        for (parcel, fates) in group.parcels.iter().zip(fates) {
+            for (index, fate) in fates.iter().enumerate() {
+                if let (Fate::Created, Some(name)) = (fate, parcel.lease.targets().name(index)) {
+                    self.faults.took(name, 1);
+                }
+            }
+        }
+    }
+
     /// Brings each document of a parcel to where its fate says.
     fn sort(&mut self, parcel: Parcel, mut fates: Vec<Fate>, again: &mut Vec<Parcel>, now: Instant) {
         self.count(&fates);
         if fates.iter().all(|fate| matches!(fate, Fate::Created | Fate::Existed)) {
             return self.settle(parcel);
         }
-        let Parcel { lease, stage, since } = parcel;
+        let Parcel { lease, stage, since, past } = parcel;
         let is_letter = matches!(stage, Stage::Letter(_));
-        if stage == Stage::Repaired {
+        if matches!(stage, Stage::Repaired(_)) {
             for fate in &mut fates {
                 if let Fate::Repair(refusal) = fate {
                     *fate = Fate::Dead(reason::MAPPING, std::mem::take(refusal));
                 }
             }
         }
-        let mut keys: Vec<Arc<str>> = Vec::new();
-        let mut why: Vec<Refusal> = Vec::new();
+        // Whether its index holds them or they failed, the index, and what was said of the first.
+        let mut places: Vec<(bool, Arc<str>, Refusal)> = Vec::new();
         let label = |(index, fate): (usize, &Fate)| match fate {
             Fate::Created | Fate::Existed => DELIVERED,
             Fate::Retry(_) => AGAIN,
@@ -91,48 +108,84 @@ impl Driver {
             Fate::Dead(..) => DEAD,
             Fate::Repair(_) | Fate::Hold(_) if is_letter => DEAD,
             Fate::Repair(_) => REPAIR,
-            Fate::Hold(refusal) => {
+            Fate::Hold(refusal) | Fate::Fault(refusal) => {
+                let is_held = matches!(fate, Fate::Hold(_));
                 let key = lease.targets().name(index).cloned().unwrap_or_else(|| "".into());
-                let at = position_or_push(&mut keys, key);
-                if at == why.len() {
-                    why.push(refusal.clone());
-                }
-                FIRST_LANE + at
+                let known = places.iter().position(|(held, of, _)| *held == is_held && *of == key);
+                FIRST_PLACE
+                    + known.unwrap_or_else(|| {
+                        places.push((is_held, key, refusal.clone()));
+                        places.len() - 1
+                    })
             }
         };
         let labels: Vec<usize> = fates.iter().enumerate().map(label).collect();
-        let mut parts = partition(lease, &labels, FIRST_LANE + keys.len()).into_iter();
+        let mut parts = partition(lease, &labels, FIRST_PLACE + places.len()).into_iter();
         let mut next = || parts.next().flatten();
         let (delivered, later, repair, dead) = (next(), next(), next(), next());
         let of =
             |label: usize| labels.iter().zip(&fates).filter(move |(at, _)| **at == label).map(|(_, f)| f);
-        let stage_of = |label: usize| stage_part(&stage, &labels, label);
+        let stage_of = |label: usize| stage.part(|at| labels.get(at) == Some(&label));
         if let Some(lease) = delivered {
-            self.settle(Parcel { lease, stage: stage_of(DELIVERED), since });
+            self.settle(Parcel::new(lease, stage_of(DELIVERED), since));
         }
         if let Some(lease) = later {
-            again.push(Parcel { lease, stage: stage_of(AGAIN), since });
+            again.push(Parcel { lease, stage: stage_of(AGAIN), since, past: past.clone() });
         }
         if let Some(lease) = repair {
             self.repair(lease, of(REPAIR).cloned().collect(), since, now);
         }
         if let Some(lease) = dead {
-            match stage_of(DEAD) {
-                Stage::Letter(reasons) => self.letters_to_file(lease, reasons, now),
-                _ => {
-                    let verdicts: Vec<Verdict> = of(DEAD).map(verdict).collect();
-                    self.bury(lease, &verdicts, false);
-                }
-            }
+            let verdicts = of(DEAD).map(verdict).collect();
+            self.end(lease, stage_of(DEAD), verdicts, now);
         }
-        for ((key, part), refusal) in keys.into_iter().zip(parts).zip(why) {
+        for (at, ((is_held, key, refusal), part)) in places.into_iter().zip(parts).enumerate() {
+            let Some(lease) = part else { continue };
+            if !is_held {
+                let label = FIRST_PLACE + at;
+                let parcel = Parcel { lease, stage: stage_of(label), since, past: past.clone() };
+                let verdicts = of(label).map(verdict).collect();
+                again.extend(self.once_more(parcel, &key, verdicts, now));
+                continue;
+            }
             if self.lanes.close(&key, now) {
                 let Refusal { status, kind, reason } = &refusal;
                 tracing::error!(sink = %self.name, index = %key, status, %kind, %reason, "the index takes nothing for now; its documents are held, others go on");
             }
-            if let Some(lease) = part {
-                self.hold(key, lease, &refusal);
+            self.hold(key, lease, &refusal);
+        }
+    }
+
+    /// Documents of one index that failed: what is to be sent again, unless they are given up.
+    fn once_more(
+        &mut self,
+        parcel: Parcel,
+        index: &Arc<str>,
+        verdicts: Vec<Verdict>,
+        now: Instant,
+    ) -> Option<Parcel> {
+        match self.faults.failed(index, parcel.events() as u64, parcel.past.clone(), now) {
+            Next::Again(past) => Some(Parcel { past: Some(past), ..parcel }),
+            Next::GiveUp => {
+                self.give_up_on(parcel, index, verdicts, now);
+                None
             }
+        }
+    }
+
+    fn give_up_on(&mut self, parcel: Parcel, index: &str, verdicts: Vec<Verdict>, now: Instant) {
+        let said = verdicts.first().map(|verdict| verdict.refusal.clone()).unwrap_or_default();
+        let (Refusal { status, kind, reason }, events) = (&said, parcel.events());
+        tracing::warn!(sink = %self.name, index, events, status, %kind, %reason, "documents failed for too long while others were taken; they become dead letters");
+        self.metrics.count_items(ItemOutcome::DeadLettered, events as u64);
+        self.end(parcel.lease, parcel.stage, verdicts, now);
+    }
+
+    /// Documents that are never taken: dead letters, or letters that their index does not take.
+    fn end(&mut self, lease: Lease, stage: Stage, verdicts: Vec<Verdict>, now: Instant) {
+        match stage {
+            Stage::Letter(reasons) => self.letters_to_file(lease, reasons, now),
+            Stage::New | Stage::Repaired(_) => self.bury(lease, &verdicts, false),
         }
     }
 
@@ -143,7 +196,7 @@ impl Driver {
                 Fate::Created => ItemOutcome::Created,
                 Fate::Existed => ItemOutcome::Existed,
                 Fate::Retry(Why::Throttled) => ItemOutcome::Throttled,
-                Fate::Retry(Why::Unavailable) => ItemOutcome::Unavailable,
+                Fate::Retry(Why::Unavailable) | Fate::Fault(_) => ItemOutcome::Unavailable,
                 Fate::Repair(_) => ItemOutcome::Repaired,
                 Fate::Hold(_) => ItemOutcome::Held,
                 Fate::Dead(..) => ItemOutcome::DeadLettered,
@@ -203,12 +256,12 @@ impl Driver {
         group.tries += 1;
         // The link has the pause.
         group.due = now;
-        self.wait_or_halve(group, now);
+        self.wait_or_halve(group, &message, now);
     }
 
     /// A group that fails again and again while others are answered has something in it that ends its requests, as a
     /// proxy does that cuts large ones off: it is halved, and kept from the others.
-    fn wait_or_halve(&mut self, mut group: Group, now: Instant) {
+    fn wait_or_halve(&mut self, mut group: Group, message: &str, now: Instant) {
         if group.answered_before.is_some_and(|before| before < self.answered) {
             group.lone_failures += 1;
         }
@@ -220,8 +273,18 @@ impl Driver {
             self.metrics.requests_split.fetch_add(1, Ordering::Relaxed);
             let (first, second) = group.halves();
             self.waiting.extend([first, second]);
-        } else {
+            return;
+        }
+        let is_hopeless = |parcel: &Parcel| is_hopeless(group.lone_failures, parcel.since, now);
+        if group.events() > 1 || group.probe.is_some() || !group.parcels.iter().all(is_hopeless) {
             self.waiting.push(group);
+            return;
+        }
+        for parcel in group.parcels {
+            let index = parcel.lease.targets().name(0).cloned().unwrap_or_else(|| "".into());
+            let refusal = Refusal { reason: shortened(message).to_owned(), ..Refusal::default() };
+            let verdicts = vec![Verdict { reason: reason::RETRIES_EXHAUSTED, refusal }; parcel.events()];
+            self.give_up_on(parcel, &index, verdicts, now);
         }
     }
 
@@ -253,24 +316,17 @@ impl Driver {
         }
     }
 
-    fn repair(&mut self, mut lease: Lease, fates: Vec<Fate>, since: Instant, now: Instant) {
-        let source = Arc::clone(lease.documents());
-        let mut documents = Documents { streams: source.streams.clone(), ..Documents::default() };
-        let mut beyond = Vec::new();
-        for ((record, document), fate) in source.iter().zip(&fates) {
+    fn repair(&mut self, lease: Lease, fates: Vec<Fate>, since: Instant, now: Instant) {
+        let (mut beyond, mut repairs): (Vec<bool>, Vec<Repair>) = Default::default();
+        for ((_, document), fate) in lease.documents().iter().zip(&fates) {
             let refusal = match fate {
                 Fate::Repair(refusal) => refusal,
                 _ => &Refusal::default(),
             };
-            let changed = repaired(document, refusal);
-            beyond.push(changed.is_none());
-            documents.ndjson.extend_from_slice(changed.as_deref().unwrap_or(document));
-            let end = u32::try_from(documents.ndjson.len()).unwrap_or(u32::MAX);
-            documents.ndjson.push(b'\n');
-            documents.records.push(Record { end, ..*record });
+            let found = repair::find(document, refusal);
+            beyond.push(found.is_none());
+            repairs.extend(found);
         }
-        drop(source);
-        lease.replace(documents);
         let (dead, lease) = lease.divide(&beyond);
         let verdicts: Vec<Verdict> =
             fates.iter().zip(&beyond).filter(|(_, beyond)| **beyond).map(|(fate, _)| verdict(fate)).collect();
@@ -278,7 +334,7 @@ impl Driver {
         if lease.documents().records.is_empty() {
             return lease.settle(Vec::new());
         }
-        let parcels = vec![Parcel { lease, stage: Stage::Repaired, since }];
+        let parcels = vec![Parcel::new(lease, Stage::Repaired(repairs), since)];
         self.waiting.push(Group::new(parcels, now));
     }
 
@@ -300,7 +356,7 @@ impl Driver {
         lease.replace(documents);
         lease.redirect(targets);
         let mut parcels = Vec::new();
-        let parcel = Parcel { lease, stage: Stage::Letter(reasons), since: now };
+        let parcel = Parcel::new(lease, Stage::Letter(reasons), now);
         parcel.cut(self.max_bytes, self.settings.max_events, &mut parcels);
         for parcel in parcels {
             self.waiting.push(Group::new(vec![parcel], now));
@@ -344,24 +400,19 @@ impl Driver {
     }
 }
 
-/// Where the documents of an answer go, by label; from [`FIRST_LANE`] on, one for each index that holds.
+/// Where the documents of an answer go, by label; from [`FIRST_PLACE`] on, one for each index that holds some, and for
+/// each of which some failed.
 const DELIVERED: usize = 0;
 const AGAIN: usize = 1;
 const REPAIR: usize = 2;
 const DEAD: usize = 3;
-const FIRST_LANE: usize = 4;
-
-/// The stage of those documents with a label.
-fn stage_part(stage: &Stage, labels: &[usize], label: usize) -> Stage {
-    let Stage::Letter(reasons) = stage else { return stage.clone() };
-    let reasons = reasons.iter().zip(labels).filter(|(_, of)| **of == label);
-    Stage::Letter(reasons.map(|(reason, _)| *reason).collect())
-}
+const FIRST_PLACE: usize = 4;
 
 fn verdict(fate: &Fate) -> Verdict {
     match fate {
         Fate::Dead(reason, refusal) => Verdict { reason, refusal: refusal.clone() },
         Fate::Repair(refusal) => Verdict { reason: reason::MAPPING, refusal: refusal.clone() },
+        Fate::Fault(refusal) => Verdict { reason: reason::RETRIES_EXHAUSTED, refusal: refusal.clone() },
         _ => Verdict { reason: reason::REFUSED, refusal: Refusal::default() },
     }
 }

@@ -184,6 +184,7 @@ async fn a_mapping_conflict_is_repaired_once() {
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0]["id"], json!(ids[2]));
     assert_eq!(letters[0]["status"], 400);
+    assert_eq!(letters[0]["document"], json!({"hopeless":[]}), "as it was before the repair");
 }
 
 #[tokio::test(start_paused = true)]

@@ -91,7 +91,7 @@ fn batch(texts: &[&str]) -> Batch {
 }
 
 fn wish(after: After) -> Wish {
-    Wish { pipeline: None, after, share: 1.0, with_text: true }
+    Wish { pipeline: None, after, share: 1.0, only: None, with_text: true }
 }
 
 fn run(taps: &Taps, texts: &[&str]) -> Processed {
@@ -232,6 +232,53 @@ fn what_is_too_much_is_counted_and_left_out() {
     run(&taps, &TEXTS[..1]);
     let queued = tap.watch.queued_bytes.load(Ordering::Relaxed);
     assert!(queued < 4_096, "{queued}");
+}
+
+/// Documents with this text in them, of streams of this namespace.
+#[derive(Debug)]
+struct Holding {
+    namespace: &'static str,
+    text: &'static [u8],
+}
+
+impl Wanted for Holding {
+    fn may_be_of(&self, stream: &Stream) -> bool {
+        stream.attributes().namespace == self.namespace
+    }
+
+    fn is(&self, document: &[u8]) -> bool {
+        document.windows(self.text.len()).any(|part| part == self.text)
+    }
+}
+
+fn only(namespace: &'static str, text: &'static [u8]) -> Wish {
+    Wish { only: Some(Arc::new(Holding { namespace, text })), ..wish(After::End) }
+}
+
+#[test]
+fn what_is_not_wanted_takes_no_room_from_what_is() {
+    let taps = Arc::new(Taps::default());
+    let mut rare = taps.open(only("", b"rare")).unwrap();
+    let mut others = taps.open(only("shop", b"rare")).unwrap();
+    // All of them fit into what is looked at in one window, and not into what is shown.
+    let texts: Vec<&str> = (0..900).map(|n| if n % 9 == 8 { r#"{"rare":1}"# } else { "{}" }).collect();
+    run(&taps, &texts);
+    assert_eq!(seen(&mut rare), vec![r#"kept {"rare":1}"#; 100]);
+    assert_eq!((rare.counts().passed, rare.counts().beyond_rate), (900, 0));
+    assert!(seen(&mut others).is_empty());
+    assert_eq!(others.counts(), Counts::default(), "of another namespace nothing is looked at");
+}
+
+#[test]
+fn what_is_wanted_beyond_the_bounds_is_counted() {
+    let taps = Arc::new(Taps::default());
+    let mut tap = taps.open(only("", b"rare")).unwrap();
+    let began = Instant::now();
+    run(&taps, &vec![r#"{"rare":1}"#; 4_000]);
+    let windows = 1 + (began.elapsed().as_millis() / WINDOW.as_millis()) as u64;
+    let counts = tap.counts();
+    assert!(counts.beyond_rate >= 4_000_u64.saturating_sub(EVENTS_IN_WINDOW * windows), "{counts:?}");
+    assert_eq!(seen(&mut tap).len() as u64, 4_000 - counts.beyond_rate);
 }
 
 #[test]

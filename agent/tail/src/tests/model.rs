@@ -20,7 +20,7 @@ mod check;
 mod writer;
 
 use check::lines_of;
-use writer::{Copies, Destroyed, Line, Writer};
+use writer::{Destroyed, Line, Writer};
 
 #[derive(Clone, Copy, Debug)]
 enum Action {
@@ -240,13 +240,13 @@ enum Kind {
     File,
 }
 
-fn run_kind(kind: Kind, joined: bool, copies: Copies, actions: &[Action]) -> Result<(), TestCaseError> {
+fn run_kind(kind: Kind, joined: bool, actions: &[Action]) -> Result<(), TestCaseError> {
     let (rig, name, format) = match kind {
         Kind::Container => (Rig::kubernetes(), format!("{CONTAINER}/0.log"), Format::Cri),
         Kind::File => (Rig::files(&["app.log*"], Format::Text), "app.log".to_owned(), Format::Text),
     };
     let rig = if joined { rig.multiline(joining()) } else { rig };
-    run(actions, rig, Writer::new(&name, format, copies))
+    run(actions, rig, Writer::new(&name, format))
 }
 
 /// Runs so many random cases; `PROPTEST_CASES` asks for more, `WEIR_MODEL_SEED` for the same again.
@@ -259,7 +259,7 @@ fn check_random(kind: Kind, joined: bool) {
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let failed = runner.run(&actions(), |actions| run_kind(kind, joined, Copies::NewInode, &actions));
+    let failed = runner.run(&actions(), |actions| run_kind(kind, joined, &actions));
     match failed {
         Err(TestError::Fail(reason, actions)) => {
             panic!("WEIR_MODEL_SEED={seed}: {reason}\nminimal case: {actions:?}")

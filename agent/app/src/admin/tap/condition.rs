@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use weir_event::stream::Stream;
+use weir_pipeline::tap::Wanted;
 
 /// `path=value` or `path!=value`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,29 @@ pub struct Condition {
     /// Whether it must be something else, or absent.
     #[serde(default)]
     pub not: bool,
+}
+
+/// Those that must hold of an event, all of them.
+#[derive(Debug)]
+pub(super) struct Conditions(Vec<Condition>);
+
+// === impl Conditions ===
+
+impl Conditions {
+    /// `None` where there are none.
+    pub(super) fn of(conditions: &[Condition]) -> Option<Conditions> {
+        (!conditions.is_empty()).then(|| Conditions(conditions.to_vec()))
+    }
+}
+
+impl Wanted for Conditions {
+    fn may_be_of(&self, stream: &Stream) -> bool {
+        self.0.iter().all(|condition| condition.holds_of(stream).unwrap_or(true))
+    }
+
+    fn is(&self, document: &[u8]) -> bool {
+        Condition::all_hold(&self.0, document)
+    }
 }
 
 // === impl Condition ===
@@ -39,6 +64,20 @@ impl FromStr for Condition {
 }
 
 impl Condition {
+    /// Whether it holds of every document of a stream, or of none; `None` where that depends on the document. Nobody can
+    /// write a member of the envelope but the agent.
+    fn holds_of(&self, stream: &Stream) -> Option<bool> {
+        let attribute = match self.path.as_str() {
+            "cluster" | "node" | "stream" => self.path.as_str(),
+            "kubernetes.namespace" => "namespace",
+            "kubernetes.pod" => "pod",
+            "kubernetes.container" => "container",
+            "kubernetes.uid" => "uid",
+            _ => return None,
+        };
+        Some((stream.attribute(attribute) == Some(&*self.value)) != self.not)
+    }
+
     /// Whether all hold of a document.
     pub fn all_hold(conditions: &[Condition], document: &[u8]) -> bool {
         let Ok(document) = serde_json::from_slice::<Value>(document) else { return false };
@@ -79,6 +118,32 @@ mod tests {
         assert_eq!(read("a!="), Ok(("a".into(), String::new(), true)));
         assert!(read("a").unwrap_err().contains("path=value"));
         assert!(read("=a").is_err() && read("!=a").is_err());
+    }
+
+    #[test]
+    fn a_stream_decides_on_its_members_of_the_envelope_and_on_nothing_else() {
+        let attributes = weir_event::stream::Attributes {
+            cluster: "c".into(),
+            namespace: "shop".into(),
+            stream: "stdout".into(),
+            ..Default::default()
+        };
+        let stream = Stream::new(attributes, 1);
+        let may_be = |texts: &[&str]| {
+            let conditions: Vec<Condition> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            Conditions::of(&conditions).unwrap().may_be_of(&stream)
+        };
+        for texts in [
+            &["kubernetes.namespace=shop", "cluster=c", "stream!=stderr", "level=error"][..],
+            &["kubernetes.pod!=x", "node!=n"],
+            &["kubernetes=x", "namespace=other", "log.offset=7", "event.cluster=x"],
+        ] {
+            assert!(may_be(texts), "{texts:?}");
+        }
+        for text in ["kubernetes.namespace=other", "kubernetes.namespace!=shop", "kubernetes.uid=", "node=n"]
+        {
+            assert!(!may_be(&[text, "level=error"]), "{text}");
+        }
     }
 
     #[test]

@@ -1,17 +1,17 @@
 //! Cases that the model found.
 
 use super::Action::*;
-use super::{Action, Copies, Kind, run_kind};
+use super::{Action, Kind, run_kind};
 
 fn container(actions: &[Action]) {
     for joined in [false, true] {
-        run_kind(Kind::Container, joined, Copies::AnyInode, actions).unwrap();
+        run_kind(Kind::Container, joined, actions).unwrap();
     }
 }
 
 fn file(actions: &[Action]) {
     for joined in [false, true] {
-        run_kind(Kind::File, joined, Copies::AnyInode, actions).unwrap();
+        run_kind(Kind::File, joined, actions).unwrap();
     }
 }
 
@@ -118,4 +118,13 @@ fn a_copy_with_the_inode_of_a_file_that_was_compressed_is_found() {
 fn a_compressed_file_is_no_empty_one_that_had_its_inode_before_a_kill() {
     let lines = [Line(0); 4];
     file(&[&lines[..], &[CopyTruncate(0), Recreate, Settle, Compress(0), Restart(0, false)]].concat());
+}
+
+/// Where the line that kept two groups apart is gone after a kill, they come as one.
+#[test]
+fn groups_whose_separator_was_destroyed_may_come_as_one() {
+    let before = [Trace(0, 0), Restart(0, false), Rotate, Compress(0), Line(0), Settle];
+    let case = [&before[..], &[Restart(0, false), Rotate, Frame(0), Delete(1), Settle]].concat();
+    container(&case);
+    file(&case);
 }

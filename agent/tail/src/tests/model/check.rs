@@ -73,16 +73,29 @@ fn texts(event: &Event) -> Vec<String> {
     event.text().split('\n').map(str::to_owned).collect()
 }
 
-/// Lines that were part of one event with others that cannot be read again: what is left of it is another event.
+/// Lines that were part of one event with others that cannot be read again: what is left of it is another event. So is
+/// what only a line that cannot be read again had kept apart.
 fn mangled(model: &Model, events: &[&Event]) -> HashSet<Line> {
     let mut mangled = HashSet::new();
+    let marks = model.writer.expected.iter().flat_map(|text| text.split('<').skip(1));
+    let outputs: HashMap<Line, &str> = marks
+        .filter_map(|mark| mark.split('>').next()?.split_once(':'))
+        .filter_map(|(output, line)| Some((line.parse().ok()?, output)))
+        .collect();
+    let is_one_output = |one: &Line, other: &Line| {
+        model.writer.format == Format::Text || outputs.get(one) == outputs.get(other)
+    };
+    let spans_destroyed = |lines: &[Line]| {
+        let (Some(first), Some(last)) = (lines.iter().min(), lines.iter().max()) else { return false };
+        model.destroyed.iter().any(|line| first < line && line < last && is_one_output(line, first))
+    };
     let written = model.writer.expected.iter().map(|text| lines_in(text));
     let together: Vec<Vec<Line>> = events.iter().map(|event| lines_of(event)).chain(written).collect();
     loop {
         let before = mangled.len();
         for lines in together.iter().filter(|lines| lines.len() > 1) {
             let is_hit = |line: &Line| model.destroyed.contains(line) || mangled.contains(line);
-            if lines.iter().any(is_hit) {
+            if lines.iter().any(is_hit) || spans_destroyed(lines) {
                 mangled.extend(lines);
             }
         }

@@ -31,17 +31,7 @@ pub(super) struct Destroyed {
     pub is_held: bool,
 }
 
-/// Which inodes copies and compressed files have.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Copies {
-    /// Those that the file system gives them, also of files that are gone.
-    AnyInode,
-    /// Only such as no file had before.
-    NewInode,
-}
-
 pub(super) struct Writer {
-    copies: Copies,
     name: String,
     next: Line,
     /// What of a line was not written yet.
@@ -61,9 +51,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(name: &str, format: Format, copies: Copies) -> Writer {
+    pub(super) fn new(name: &str, format: Format) -> Writer {
         Writer {
-            copies,
             name: name.to_owned(),
             next: 0,
             rest: String::new(),
@@ -171,7 +160,6 @@ impl Writer {
         let plain = self.rotated.iter_mut().rev().filter(|file| !file.name.ends_with(".gz"));
         let Some(file) = plain.take(place + 1).last() else { return };
         let packed = gzip(fs::read(rig.path(&file.name)).unwrap());
-        claim(rig, "being compressed", self.copies, &self.inodes);
         let temporary = rig.path("being compressed");
         fs::write(&temporary, packed).unwrap();
         let name = format!("{}.gz", file.name);
@@ -235,7 +223,6 @@ impl Writer {
         if pauses {
             rig.pass_seconds(6);
         }
-        claim(rig, &name, self.copies, &self.inodes);
         fs::copy(rig.path(&file.name), rig.path(&name)).unwrap();
         if pauses {
             rig.pass(Duration::from_millis(pause.into()));
@@ -252,16 +239,5 @@ impl Writer {
     fn is_held(&self, rig: &Rig, file: &LogFile) -> bool {
         let is_first = self.inodes.get(&file.inode) == Some(&1);
         rig.has_open(file.inode) && (is_first || rig.passed().as_secs() >= file.made_at + 12)
-    }
-}
-
-/// Makes a file with an inode that it may have. Empty ones hold those that were others' before.
-fn claim(rig: &Rig, name: &str, copies: Copies, inodes: &HashMap<u64, u64>) {
-    loop {
-        let inode = fs::File::create(rig.path(name)).unwrap().metadata().unwrap().ino();
-        if copies == Copies::AnyInode || !inodes.contains_key(&inode) {
-            return;
-        }
-        fs::rename(rig.path(name), rig.path(&format!("spare {inode}"))).unwrap();
     }
 }

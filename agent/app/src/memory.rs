@@ -1,0 +1,22 @@
+//! How the C library's allocator treats memory that is let go of.
+#![allow(unsafe_code)]
+
+/// So much free memory at the end of a heap is kept. What a sink lets go of at once are the documents of some batches,
+/// and the next ones need as much again; by itself the allocator gives all but some hundred KiB back to the kernel,
+/// which must then clear every page anew.
+#[cfg(target_env = "gnu")]
+const KEPT: libc::c_int = 4 << 20;
+/// What is larger comes from the kernel and goes back to it by itself. The library would find a value by looking, but
+/// not once [`KEPT`] is set.
+#[cfg(target_env = "gnu")]
+const LARGE: libc::c_int = 4 << 20;
+
+/// Makes the allocator keep the memory that a full pipeline needs again and again.
+pub fn keep_some() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: both only set numbers of the allocator, and are called before there is a second thread.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+    }
+}
