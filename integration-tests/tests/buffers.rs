@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use integration_tests::{Agent, Amount, Node, count, numbers, until};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 const CONFIG: &str = "
@@ -27,7 +28,12 @@ fn events(range: std::ops::Range<u64>) -> impl Iterator<Item = String> {
 }
 
 fn large_events(range: std::ops::Range<u64>) -> impl Iterator<Item = String> {
-    range.map(|n| json!({"n": n, "text": "x".repeat(10_000)}).to_string())
+    // Text that a file cannot pack by much.
+    let mut random = StdRng::seed_from_u64(1);
+    range.map(move |n| {
+        let text: String = (0..10_000).map(|_| char::from(random.random_range(b'#'..b'['))).collect();
+        json!({"n": n, "text": text}).to_string()
+    })
 }
 
 /// Nothing can be written to the output from now on.
@@ -200,7 +206,7 @@ fn kills_while_the_sink_dies_and_comes_back_lose_nothing() {
     assert_eq!(segments(&node).len(), 0, "what is delivered goes");
 }
 
-/// A damaged record costs itself: it is counted, its file is kept aside, everything else arrives.
+/// A damaged run costs itself: it is counted, its file is kept aside, everything else arrives.
 #[test]
 fn a_damaged_file_costs_what_is_damaged_and_nothing_else() {
     let node = Node::new();
@@ -212,27 +218,28 @@ fn a_damaged_file_costs_what_is_damaged_and_nothing_else() {
     agent.terminate();
     let files = segments(&node);
     let mut bytes = fs::read(&files[0]).unwrap();
-    let text = br#""n":7,"#;
-    let at = bytes.windows(text.len()).position(|window| window == text).unwrap();
-    bytes[at + 4] = b'8';
+    *bytes.last_mut().unwrap() ^= 1;
     fs::write(&files[0], bytes).unwrap();
+    let ended = node.weir(&["buffer", "fsck", "-c", "weir.yaml"]);
+    assert_eq!(ended.code, Some(1), "{ended}");
+    assert!(ended.stdout.contains("records of its part"), "{ended}");
 
     fs::remove_dir_all(node.path("pods")).unwrap();
     heal_sink(&node);
     let ended = node.run_once();
     assert_eq!(ended.code, Some(1), "something is lost: {ended}");
-    let expected: Vec<u64> = (0..5_000).filter(|n| *n != 7).collect();
-    assert_eq!(numbers(&node.path("real.ndjson")), expected);
+    let lost = node.ledger().account("all", "out").events_for("corrupt");
+    assert!((1..2_000).contains(&lost), "one run is lost: {lost}");
+    let there = numbers(&node.path("real.ndjson"));
+    assert_eq!(there.len() as u64, 5_000 - lost);
+    assert!(there.is_sorted(), "each once, in order");
     let account = node.ledger().account("all", "out");
-    assert_eq!(
-        (account.delivered.events, account.events_for("corrupt"), account.lost_events()),
-        (4_999, 1, 1)
-    );
+    assert_eq!((account.delivered.events, account.lost_events()), (5_000 - lost, lost));
     // A single run saves once; the file goes at the next start, or a second later in an agent that lives.
     let agent = node.start();
     until("no file is left", || segments(&node).is_empty());
     agent.terminate();
-    assert_eq!(node.ledger().account("all", "out").lost_events(), 1, "it is lost once");
+    assert_eq!(node.ledger().account("all", "out").lost_events(), lost, "it is lost once");
 }
 
 /// The bound holds to the byte; beyond it reading stops, and goes on when there is room.
@@ -249,7 +256,7 @@ buffers: {small: {memory: 8MiB, disk: 32MiB}}
     );
     break_sink(&node);
     let agent = node.start();
-    let total = 6_000;
+    let total = 9_000;
     node.pod("shop_cart_u1").lines(large_events(0..total));
     let full = || agent.log().contains("the sink's disk buffer is full");
     let end = Instant::now() + Duration::from_secs(60);
@@ -272,4 +279,85 @@ buffers: {small: {memory: 8MiB, disk: 32MiB}}
     assert_eq!(numbers(&out), (0..total).collect::<Vec<_>>());
     let account = node.ledger().account("all", "out");
     assert_eq!((account.read.events, account.delivered.events, account.lost_events()), (total, total, 0));
+}
+
+/// A disk without room, and a folder that cannot be written: what waits stays in memory, it is said and counted, and all goes
+/// to disk when that is possible again.
+#[test]
+fn a_disk_that_takes_nothing_is_told_and_tried_again() {
+    let refuse_room = |agent: &Agent, _: &Node| limit_files(agent, Some(10_000));
+    let give_room = |agent: &Agent, _: &Node| limit_files(agent, None);
+    let folder_mode = |node: &Node, mode| {
+        fs::set_permissions(node.path("data/buffer/out"), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let lock = |_: &Agent, node: &Node| folder_mode(node, 0o500);
+    let unlock = |_: &Agent, node: &Node| folder_mode(node, 0o700);
+    type Act<'a> = &'a dyn Fn(&Agent, &Node);
+    let cases: [(bool, Act<'_>, Act<'_>); 2] = [(true, &refuse_room, &give_room), (false, &lock, &unlock)];
+    for (is_limited, take_away, give_back) in cases {
+        let node = Node::new();
+        node.configure(CONFIG);
+        break_sink(&node);
+        let run = ["run", "-c", "weir.yaml"];
+        let agent = node.start_with(match is_limited {
+            true => node.command_under_file_limit(&run),
+            false => node.command_bound_by_modes(&run),
+        });
+        take_away(&agent, &node);
+        node.pod("shop_cart_u1").lines(events(0..20_000));
+        let errors = || agent.admin().metrics().count("weir_buffer_write_errors_total", &[("sink", "out")]);
+        until("it is tried in vain", || errors() > 0);
+        until("all of it waits in memory", || buffered(&agent) == (0, 20_000));
+        assert!(agent.log().contains("the sink's disk buffer cannot be written"), "{}", agent.log());
+        agent.admin().ledger().account("all", "out").check();
+        give_back(&agent, &node);
+        until("all is on disk", || buffered(&agent) == (20_000, 0));
+        let ended = agent.terminate();
+        assert_eq!(ended.code, Some(0), "{ended}");
+        assert_eq!(node.ledger().account("all", "out").buffered["disk"].events, 20_000);
+    }
+}
+
+fn limit_files(agent: &Agent, bytes: Option<u64>) {
+    prlimit(Some(agent.pid()), Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+}
+
+/// The oldest go, what is left is the newest, and the ledger says how much went.
+#[test]
+fn a_full_buffer_that_may_drop_keeps_reading() {
+    let node = Node::new();
+    node.configure(
+        "
+sources: {pods: {type: kubernetes_logs, path: pods, linger: 50ms}}
+pipelines: {all: {from: [pods], to: [out]}}
+sinks: {out: {type: file, path: out.ndjson, buffer: small}}
+buffers: {small: {memory: 8MiB, disk: 32MiB, when_full: drop_oldest}}
+",
+    );
+    break_sink(&node);
+    let agent = node.start();
+    let total = 9_000;
+    node.pod("shop_cart_u1").lines(large_events(0..total));
+    let account = || agent.admin().ledger().account("all", "out");
+    let end = Instant::now() + Duration::from_secs(90);
+    while account().read.events < total {
+        assert!(Instant::now() < end, "reading stopped: {:?}", account());
+        let bytes: u64 = segments(&node).iter().filter_map(|path| Some(fs::metadata(path).ok()?.len())).sum();
+        assert!(bytes <= 32 << 20, "{bytes} bytes on disk");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(account().events_for("buffer_full") > 0, "{:?}", account());
+    heal_sink(&node);
+    let out = node.path("real.ndjson");
+    until("what is left arrives", || {
+        let account = account();
+        account.delivered.events + account.events_for("buffer_full") == total
+    });
+    agent.terminate();
+    let account = node.ledger().account("all", "out");
+    account.check();
+    let dropped = account.events_for("buffer_full");
+    let there = numbers(&out);
+    assert_eq!((there.len() as u64, there.last()), (total - dropped, Some(&(total - 1))));
+    assert!(there.is_sorted(), "in order");
 }

@@ -1,7 +1,9 @@
 //! The admin address: health, readiness, metrics, the ledger and a page for people, over HTTP.
 //!
-//! It shows; all that can be done through it is to ask for a reload of the configuration on disk. `data_dir/admin.json` says where it is.
+//! It shows; all that can be done through it is to ask for a reload of the configuration on disk, and, for who shows the token, to
+//! drop what waits for a sink or put something back. `data_dir/admin.json` says where it is.
 
+pub mod buffers;
 pub mod client;
 pub mod explain;
 mod page;

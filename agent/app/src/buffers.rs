@@ -5,19 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use weir_buffer::disk::filesystem::OperatingSystem;
 use weir_buffer::disk::{StoreError, Unnamed};
 use weir_buffer::ledger::Ledger;
-use weir_buffer::memory::{DEFAULT_BOUND, Disk, DiskSettings, MemoryTier};
-use weir_config::{Config, Sink, WhenFull};
+use weir_buffer::memory::{DEFAULT_BOUND, Disk, DiskSettings, MemoryTier, Order, Policy, WhenFull};
+use weir_config::{Buffer, Config, Sink};
 use weir_pipeline::checkpoint::Checkpoints;
 
 /// How often to look for what waited too long.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long the end waits for the disk: an agent that is told to end has 20 s for everything.
+const LAST_PATIENCE: Duration = Duration::from_secs(8);
 
 /// What a sink's buffer may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +28,32 @@ pub struct Wanted {
     pub memory: u64,
     /// Bytes on disk; `None` without one.
     pub disk: Option<u64>,
+    /// What it does beside that.
+    pub policy: Policy,
 }
 
 /// What the buffer of a sink may hold by the configuration.
 pub fn wanted(config: &Config, sink: &Sink) -> Wanted {
     let configured = sink.buffer.as_ref().and_then(|buffer| config.buffers.get(buffer));
-    // A buffer that is full holds its pipelines back by itself.
-    debug_assert!(configured.is_none_or(|buffer| buffer.when_full == WhenFull::Block));
     Wanted {
         memory: configured.map_or(DEFAULT_BOUND, |buffer| buffer.memory.bytes()),
         disk: configured.map(|buffer| buffer.disk.bytes()),
+        policy: configured.map(policy).unwrap_or_default(),
+    }
+}
+
+fn policy(buffer: &Buffer) -> Policy {
+    Policy {
+        when_full: match buffer.when_full {
+            weir_config::WhenFull::Block => WhenFull::Block,
+            weir_config::WhenFull::DropOldest => WhenFull::DropOldest,
+        },
+        max_age: buffer.max_age,
+        order: match buffer.order {
+            weir_config::Order::OldestFirst => Order::OldestFirst,
+            weir_config::Order::NewestFirst => Order::NewestFirst,
+        },
+        replay_rate: buffer.replay_rate.map(|rate| rate.bytes()),
     }
 }
 
@@ -83,6 +101,7 @@ impl Buffers {
                 tier.put_disk(self.open_disk(config, name, wanted.disk.unwrap_or(0))?);
             }
         }
+        self.storer.iter().for_each(|storer| storer.is_told_by(&tier));
         self.open.insert(name.to_owned(), Arc::clone(&tier));
         self.storer.iter().for_each(|storer| storer.look_after(&self.open));
         Ok(tier)
@@ -115,6 +134,9 @@ impl Buffers {
         }
         if let Some(disk) = tier.disk() {
             disk.store().set_bound(wanted.disk.unwrap_or(0));
+        }
+        if tier.policy() != wanted.policy {
+            tier.set_policy(wanted.policy);
         }
     }
 
@@ -171,6 +193,9 @@ struct Storer {
 struct Shared {
     buffers: Mutex<Vec<Arc<MemoryTier>>>,
     is_over: AtomicBool,
+    /// Whether all is stored that was to be stored at the end.
+    has_ended: Mutex<bool>,
+    ended: Condvar,
 }
 
 // === impl Storer ===
@@ -179,18 +204,8 @@ impl Storer {
     fn start() -> io::Result<Storer> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("storer".to_owned()).spawn(move || {
-            while !of_thread.is_over.load(Ordering::Acquire) {
-                let buffers = of_thread.buffers().clone();
-                if buffers.is_empty() {
-                    thread::park();
-                    continue;
-                }
-                buffers.iter().for_each(|buffer| buffer.store_old());
-                drop(buffers);
-                thread::park_timeout(LOOK_EVERY);
-            }
-        })?;
+        let thread =
+            thread::Builder::new().name("storer".to_owned()).spawn(move || of_thread.store_until_over())?;
         Ok(Storer { shared, thread })
     }
 
@@ -200,12 +215,23 @@ impl Storer {
         self.thread.thread().unpark();
     }
 
+    /// Lets a buffer say when something of it is to be stored now.
+    fn is_told_by(&self, tier: &MemoryTier) {
+        let thread = self.thread.thread().clone();
+        tier.on_pressed(Arc::new(move || thread.unpark()));
+    }
+
+    /// Stores what is left. A disk that does not answer keeps no agent from ending.
     fn finish(self) {
         self.shared.is_over.store(true, Ordering::Release);
         self.thread.thread().unpark();
-        let _ = self.thread.join();
-        for buffer in self.shared.buffers().iter() {
-            buffer.store_all();
+        let ended = self.shared.has_ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.shared.ended.wait_timeout_while(ended, LAST_PATIENCE, |ended| !*ended);
+        if !*waited.unwrap_or_else(PoisonError::into_inner).0 {
+            let seconds = LAST_PATIENCE.as_secs();
+            tracing::error!(
+                "the disk of the buffers has not answered for {seconds} s; what is not on it is read again at the next start"
+            );
         }
     }
 }
@@ -213,6 +239,23 @@ impl Storer {
 // === impl Shared ===
 
 impl Shared {
+    fn store_until_over(&self) {
+        while !self.is_over.load(Ordering::Acquire) {
+            let buffers = self.buffers().clone();
+            if buffers.is_empty() {
+                thread::park();
+                continue;
+            }
+            buffers.iter().for_each(|buffer| buffer.store_old());
+            drop(buffers);
+            thread::park_timeout(LOOK_EVERY);
+        }
+        let buffers = self.buffers().clone();
+        buffers.iter().for_each(|buffer| buffer.store_all());
+        *self.has_ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.ended.notify_all();
+    }
+
     fn buffers(&self) -> MutexGuard<'_, Vec<Arc<MemoryTier>>> {
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }

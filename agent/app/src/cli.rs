@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::admin::explain::Question;
+use crate::commands::buffer::{self, BufferCommand};
 use crate::commands::opensearch::Write;
 use crate::commands::plugin::{self, PluginCommand};
 use crate::commands::{check, explain, ledger, opensearch, run, schema, tap, top};
@@ -23,6 +24,7 @@ Examples:
   weir run -c weir.yaml --once     Read what is there, deliver it, print the ledger, end
   weir ledger -c weir.yaml         What became of every event
   weir explain -c weir.yaml '{\"level\":\"debug\"}'   What becomes of this one
+  weir buffer stat -c weir.yaml    What waits for the sinks, in memory and on disk
   weir top -c weir.yaml            What it does right now, by pipeline, sink and plugin
   weir tap -c weir.yaml --limit 20     Events on their way, as it happens
   weir opensearch apply -c weir.yaml   Write the index templates
@@ -170,6 +172,9 @@ enum Command {
     },
     Tap(tap::Arguments),
     Top(top::Arguments),
+    /// What waits for the sinks: show, verify, export, put back or drop it
+    #[command(subcommand)]
+    Buffer(BufferCommand),
     /// Show what became of every event: from the running agent, else from its last checkpoint
     #[command(after_help = LEDGER_EXAMPLES)]
     Ledger {
@@ -238,6 +243,20 @@ impl DataPlace {
             ExitCode::FAILURE
         })
     }
+
+    /// What the buffer of a sink may have on disk, where a configuration is given.
+    pub fn buffer_bound(&self, sink: &str) -> Result<Option<u64>, String> {
+        let Some(config) = &self.config else { return Ok(None) };
+        let (config, _) = weir_config::load(config).map_err(|errors| errors.to_string())?;
+        let Some(configured) = config.sinks.get(sink) else {
+            return Err(format!("the configuration has no sink called {sink:?}"));
+        };
+        let buffer = configured.buffer.as_ref().and_then(|buffer| config.buffers.get(buffer));
+        match buffer {
+            Some(buffer) => Ok(Some(buffer.disk.bytes())),
+            None => Err(format!("the sink {sink:?} has no buffer; give it buffer: NAME")),
+        }
+    }
 }
 
 /// How a command prints what it found.
@@ -280,6 +299,7 @@ pub fn main() -> ExitCode {
                 Err(code) => code,
             }
         }
+        Command::Buffer(command) => buffer::run(command),
         Command::Tap(arguments) => tap::run(arguments),
         Command::Top(arguments) => top::run(arguments),
         Command::Ledger { place: DataPlace { config: Some(config), .. }, output } => {

@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+pub mod buffer;
 pub mod check;
 pub mod explain;
 pub mod ledger;

@@ -20,6 +20,11 @@ pub trait Acknowledge: Send + Sync {
 
     /// Called once for each [`Ack::late`] share that was released, before or after its batch is safe.
     fn acknowledge_late(&self, sequence: u64, entries: Vec<Posting>);
+
+    /// Whether the batch is settled: what becomes of its events may be booked at any time, by anybody.
+    fn is_settled(&self, _sequence: u64) -> bool {
+        false
+    }
 }
 
 /// A line of a batch's own account.
@@ -109,6 +114,11 @@ impl Ack {
         self.post(Posting::Booked { account: Arc::clone(account), entry, amount });
     }
 
+    /// Whether its batch, or the one that it is late for, is settled.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.batch.to.is_settled(self.batch.sequence)
+    }
+
     /// Notes something that is to become durable with the batch.
     pub(crate) fn post(&self, posting: Posting) {
         self.batch.entries.lock().unwrap_or_else(PoisonError::into_inner).push(posting);
@@ -127,6 +137,10 @@ impl Acknowledge for Late {
 
     fn acknowledge_late(&self, sequence: u64, entries: Vec<Posting>) {
         self.0.acknowledge_late(sequence, entries);
+    }
+
+    fn is_settled(&self, sequence: u64) -> bool {
+        self.0.is_settled(sequence)
     }
 }
 

@@ -21,9 +21,10 @@ use crate::ledger::Amount;
 
 pub mod filesystem;
 pub mod format;
+pub mod inspect;
 
 use filesystem::{FileSystem, Found};
-use format::{Header, HeaderError, Layout, MAX_PARTS, PartContent, PartSource};
+use format::{Header, HeaderError, Layout, MAX_PARTS, Packed, PartContent};
 
 /// A file is closed when it has so many bytes, or an eighth of the bound.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -46,6 +47,16 @@ pub struct DiskMetrics {
     pub read_errors: AtomicU64,
     /// Files in which something was damaged.
     pub damaged: AtomicU64,
+    /// Reads that were not answered in time.
+    pub stalled_reads: AtomicU64,
+    /// Events that were written.
+    pub stored_events: AtomicU64,
+    /// Their bytes as they were read from their source.
+    pub stored_bytes: AtomicU64,
+    /// Events that were read back.
+    pub replayed_events: AtomicU64,
+    /// Their bytes as they were read from their source.
+    pub replayed_bytes: AtomicU64,
 }
 
 /// The files of one sink.
@@ -120,6 +131,9 @@ pub enum StoreError {
     /// They do not fit within the bound.
     #[error("the disk buffer is full")]
     Full,
+    /// They are more than a file can hold.
+    #[error("cannot write segments of the buffer: {0}")]
+    TooLarge(io::Error),
     /// The file system said no.
     #[error("cannot {action} {path}: {error}")]
     Io {
@@ -226,20 +240,14 @@ impl DiskStore {
         Ok(Opened { store, files, missing: missing.into_iter().collect(), unnamed: count })
     }
 
-    /// How many of these, from the first on, one file should take: at least one.
-    pub fn fitting(&self, memory: impl Iterator<Item = u64>) -> usize {
-        let most = FILE_BYTES.min(self.bound() / 8);
-        let mut sum = 0;
-        let taken = memory.take(MAX_PARTS).take_while(|memory| {
-            sum += memory;
-            sum <= most
-        });
-        taken.count().max(1)
+    /// Bytes that a file may have, unless a single segment has more.
+    pub fn file_bytes(&self) -> u64 {
+        FILE_BYTES.min(self.bound() / 8)
     }
 
     /// Writes a file of these parts, at most [`MAX_PARTS`]. It is not safe before [`DiskStore::sync`].
-    pub fn write(self: &Arc<Self>, parts: &[PartSource<'_>]) -> Result<Arc<DiskFile>, StoreError> {
-        let layout = Layout::new(&self.sink, parts).ok_or(StoreError::Full)?;
+    pub fn write(self: &Arc<Self>, parts: &[Packed<'_>]) -> Result<Arc<DiskFile>, StoreError> {
+        let layout = Layout::new(&self.sink, parts).map_err(StoreError::TooLarge)?;
         let number = {
             let mut state = self.lock();
             if state.used.saturating_add(layout.bytes) > self.bound() {
@@ -381,6 +389,10 @@ impl DiskStore {
             HeaderError::Io(error) => ReadError::Io { path, error },
             HeaderError::Damaged(reason) => ReadError::Damaged { path, reason: reason.to_owned() },
         })?);
+        if header.number.is_some_and(|found| found != number) {
+            let path = self.path(number);
+            return Err(ReadError::Damaged { path, reason: "it is another file's".to_owned() });
+        }
         self.lock().header = Some((number, Arc::clone(&header)));
         Ok(header)
     }
@@ -445,6 +457,25 @@ impl DiskFile {
         if before != 0 && before & !parts == 0 {
             self.store.retire(self);
         }
+    }
+
+    /// Whether somebody needs a part of it.
+    pub fn is_there(&self) -> bool {
+        self.needed.load(Ordering::Acquire) != 0
+    }
+
+    /// Counts what lies in it safely.
+    pub fn note_stored(&self, amount: Amount) {
+        let metrics = &self.store.metrics;
+        metrics.stored_events.fetch_add(amount.events, Ordering::Relaxed);
+        metrics.stored_bytes.fetch_add(amount.bytes, Ordering::Relaxed);
+    }
+
+    /// Counts what was read back.
+    pub fn note_replayed(&self, amount: Amount) {
+        let metrics = &self.store.metrics;
+        metrics.replayed_events.fetch_add(amount.events, Ordering::Relaxed);
+        metrics.replayed_bytes.fetch_add(amount.bytes, Ordering::Relaxed);
     }
 
     /// Says that nothing of the file can be used, so that it is kept aside.

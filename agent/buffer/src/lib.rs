@@ -6,5 +6,6 @@
 pub mod ack;
 pub mod disk;
 pub mod ledger;
+pub mod line;
 pub mod memory;
 pub mod segment;

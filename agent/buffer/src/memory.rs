@@ -11,6 +11,7 @@
 //! 5. With a disk, what is older than [`STORED_AFTER`] is written there, wherever it is: queued, held, or at the sink.
 //!    Its ack is released then; what becomes of it later is booked with a late share, so it becomes durable after that.
 //! 6. Reading back waits for room in memory, of which a part is kept free for it, unless nothing else is out.
+//! 7. While the sink takes nothing, what is beyond the high-water mark is stored at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,30 +25,40 @@ use crate::disk::DiskFile;
 use crate::ledger::{Account, Amount, Ledger};
 use crate::segment::{Contents, Documents, Segment, Targets};
 
+mod collapse;
+mod discard;
 mod disk;
 mod lease;
+mod policy;
+mod put_back;
 mod read;
 mod store;
+mod take;
 mod waiting;
 
 pub use disk::{Disk, DiskSettings};
 pub use lease::Lease;
+pub use policy::{Order, Policy, WhenFull};
+pub use put_back::PutBackError;
+pub use take::Held;
 
 /// Memory of a sink without `buffer:`.
 pub const DEFAULT_BOUND: u64 = 16 * 1024 * 1024;
-/// What is older than this lies on disk, where there is one.
-pub const STORED_AFTER: Duration = Duration::from_secs(5);
+/// What is older than this is written to disk, where there is one, so that it lies there within 5 s.
+pub const STORED_AFTER: Duration = Duration::from_secs(4);
+/// A sink that has taken nothing for so long is not waited for when memory fills.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
 
 /// What a segment on disk takes of memory: its entry in the queue and its share of an ack.
 const STUB_BYTES: u64 = 256;
-/// So long a sink that had nothing to do lets segments gather: waking its thread costs as much as some of them take.
-const GATHERED_FOR: Duration = Duration::from_millis(4);
-/// Longest wait for a word that room was made.
-const ROOM_PATIENCE: Duration = Duration::from_secs(1);
+/// A read that takes longer is not waited for any more. It goes on.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The queue of segments in front of one sink, with the accounts of all pipelines that lead there.
 pub struct MemoryTier {
     bound: AtomicU64,
+    policy: Mutex<Policy>,
+    read_patience: Duration,
     ledger: Arc<Ledger>,
     /// Once there is one, it stays.
     disk: OnceLock<Disk>,
@@ -57,8 +68,13 @@ pub struct MemoryTier {
     room_made: Notify,
     reading: tokio::sync::Mutex<Option<read::Reading>>,
     /// Told whenever room was made.
-    room: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
+    room: Mutex<Option<Tell>>,
+    /// Told when something is to be stored now.
+    pressed: Mutex<Option<Tell>>,
 }
+
+/// Tells somebody something.
+type Tell = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -74,6 +90,13 @@ struct State {
     used: u64,
     /// So much is held that it is to be stored at once.
     is_pressed: bool,
+    /// Something waits that is to be stored at once, whatever the sink does.
+    is_urgent: bool,
+    /// The largest reservation that found no room since the last look.
+    refused: u64,
+    /// When the sink last brought something to its end, or began to have something to do.
+    progress: Option<Instant>,
+    turns: take::Turns,
     closed: bool,
 }
 
@@ -89,6 +112,8 @@ struct Slot {
     memory: u64,
     arrived: Instant,
     since: SystemTime,
+    /// To be stored at once.
+    is_urgent: bool,
     /// Locked last: nobody who holds it waits for another lock.
     duty: Mutex<Duty>,
 }
@@ -134,16 +159,6 @@ struct Stub {
     failures: u32,
 }
 
-/// What [`MemoryTier::take`] does next.
-enum Next {
-    Take(Lease),
-    /// The entry with this number is to be read first.
-    Read(u64),
-    WaitForRoom,
-    WaitForMore,
-    End,
-}
-
 // === impl MemoryTier ===
 
 impl MemoryTier {
@@ -156,6 +171,8 @@ impl MemoryTier {
     pub fn with_disk(bound: u64, ledger: Arc<Ledger>, disk: Option<Disk>) -> Arc<MemoryTier> {
         let tier = MemoryTier {
             bound: AtomicU64::new(bound),
+            policy: Mutex::default(),
+            read_patience: READ_PATIENCE,
             ledger,
             disk: OnceLock::new(),
             state: Mutex::default(),
@@ -163,6 +180,7 @@ impl MemoryTier {
             room_made: Notify::new(),
             reading: tokio::sync::Mutex::default(),
             room: Mutex::default(),
+            pressed: Mutex::default(),
         };
         if let Some(disk) = disk {
             tier.put_disk(disk);
@@ -198,6 +216,11 @@ impl MemoryTier {
         *self.room.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell);
     }
 
+    /// Sets who is told when something is to be stored now: who calls [`MemoryTier::store_old`].
+    pub fn on_pressed(&self, tell: Arc<dyn Fn() + Send + Sync>) {
+        *self.pressed.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell);
+    }
+
     /// Sets `bytes` aside, or says that they do not fit now.
     pub fn reserve(&self, bytes: u64) -> bool {
         let mut state = self.lock();
@@ -207,6 +230,13 @@ impl MemoryTier {
             _ => self.bound(),
         };
         if state.used > 0 && state.used + bytes > bound {
+            let is_first = state.refused == 0;
+            state.refused = state.refused.max(bytes);
+            let is_pressed = is_first && self.disk.get().is_some() && self.is_too_full(&state);
+            drop(state);
+            if is_pressed {
+                self.tell_pressed();
+            }
             return false;
         }
         state.used += bytes;
@@ -227,6 +257,15 @@ impl MemoryTier {
     /// Queues a segment in place of a reservation. The caller holds [`Ledger::moving`], and looks for room again
     /// itself where the segment is smaller than the reservation.
     pub fn push(&self, segment: Segment, account: &Arc<Account>, reserved: u64) {
+        self.enqueue(segment, account, reserved, false);
+    }
+
+    /// As [`MemoryTier::push`], of what its source does not keep: it is stored at once where there is a disk.
+    pub fn push_urgent(&self, segment: Segment, account: &Arc<Account>, reserved: u64) {
+        self.enqueue(segment, account, reserved, true);
+    }
+
+    fn enqueue(&self, segment: Segment, account: &Arc<Account>, reserved: u64, is_urgent: bool) {
         account.enter_memory(segment.amount);
         if self.disk.get().is_some() {
             // So that the account has a line for the disk before anything lies there.
@@ -235,62 +274,27 @@ impl MemoryTier {
         let mut state = self.lock();
         let place = state.next;
         let Segment { documents, targets, amount, ack } = segment;
-        let slot = Slot::new(state.number(), place, (documents, targets, amount), account, Duty::Source(ack));
+        let number = state.number();
+        let mut slot = Slot::new(number, place, (documents, targets, amount), account, Duty::Source(ack));
+        slot.is_urgent = is_urgent;
+        if state.queue.is_empty() && state.leased.is_empty() {
+            state.progress = Some(slot.arrived);
+        }
         state.used = (state.used + slot.memory).saturating_sub(reserved);
         state.queue.push_back(Waiting::Memory(Arc::new(slot)));
+        state.is_urgent |= is_urgent;
+        let is_pressed = self.disk.get().is_some() && (is_urgent || self.is_too_full(&state));
         drop(state);
         self.arrived.notify_one();
-    }
-
-    /// The next segment; `None` once the buffer is closed and empty. Cancel-safe. For one caller at a time.
-    pub async fn take(self: &Arc<Self>) -> Option<Lease> {
-        loop {
-            let next = self.next();
-            match next {
-                Next::Take(lease) => return Some(lease),
-                Next::Read(number) => self.read(number).await,
-                Next::WaitForRoom => {
-                    let _ = tokio::time::timeout(ROOM_PATIENCE, self.room_made.notified()).await;
-                }
-                Next::WaitForMore => {
-                    self.arrived.notified().await;
-                    self.gather().await;
-                }
-                Next::End => return None,
-            }
+        if is_pressed {
+            self.tell_pressed();
         }
     }
 
-    /// Lets more come behind what came just now: whoever takes it up is woken once for all of it.
-    async fn gather(&self) {
-        if !self.lock().closed {
-            tokio::time::sleep(GATHERED_FOR).await;
-        }
-    }
-
-    fn next(self: &Arc<Self>) -> Next {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let (number, wanted) = match state.queue.front() {
-            None if state.closed => return Next::End,
-            None => return Next::WaitForMore,
-            Some(Waiting::Memory(_)) => {
-                let Some(Waiting::Memory(slot)) = state.queue.pop_front() else { return Next::WaitForMore };
-                return Next::Take(self.lease(state, slot));
-            }
-            Some(Waiting::Disk(stub)) => (stub.number, stub.wanted),
-            Some(Waiting::File(file)) => (file.number, 0),
-        };
-        if state.leased_memory > 0 && state.used + wanted > self.bound() {
-            return Next::WaitForRoom;
-        }
-        Next::Read(number)
-    }
-
-    fn lease(self: &Arc<Self>, state: &mut State, slot: Arc<Slot>) -> Lease {
-        state.leased_memory += slot.memory;
-        state.leased.insert(slot.number, Arc::clone(&slot));
-        Lease::new(slot, Arc::clone(self))
+    /// Whether memory is beyond its high-water mark and the sink does nothing about it.
+    fn is_too_full(&self, state: &State) -> bool {
+        let is_stuck = state.progress.is_some_and(|progress| progress.elapsed() > STUCK_AFTER);
+        is_stuck && (state.refused > 0 || state.used > self.bound() / 2)
     }
 
     /// Keeps what its place does not take for now, behind what is held for it already.
@@ -303,24 +307,6 @@ impl MemoryTier {
         state.held.entry(key).or_default().push_back(waiting);
         // What is held is not under way: on disk it takes no memory from the others.
         state.is_pressed |= self.disk.get().is_some() && state.held_memory > self.bound() / 4;
-    }
-
-    /// The oldest of what is held under this key, read back where it lies on disk. Cancel-safe.
-    pub async fn take_held(self: &Arc<Self>, key: &str) -> Option<Lease> {
-        loop {
-            let number = {
-                let mut state = self.lock();
-                match state.held.get(key)?.front()? {
-                    Waiting::Memory(_) => {
-                        let slot = state.pop_held(key)?;
-                        return Some(self.lease(&mut state, slot));
-                    }
-                    Waiting::Disk(stub) => stub.number,
-                    Waiting::File(file) => file.number,
-                }
-            };
-            self.read(number).await;
-        }
     }
 
     /// Puts everything that is held under this key back into the queue, in its old order: the place takes documents
@@ -368,6 +354,11 @@ impl MemoryTier {
         self.lock().closed = false;
     }
 
+    /// How many entries wait for the sink: segments, and files that are not looked into yet.
+    pub fn waiting(&self) -> usize {
+        self.lock().queue.len()
+    }
+
     /// Bytes of memory in use, reservations included.
     pub fn used(&self) -> u64 {
         self.lock().used
@@ -378,9 +369,12 @@ impl MemoryTier {
         self.bound.load(Ordering::Relaxed)
     }
 
-    /// How full the memory is, from 0 to 1.
+    /// How full it is, memory and disk together, from 0 to 1.
     pub fn pressure(&self) -> f32 {
-        (self.used() as f32 / self.bound() as f32).min(1.0)
+        let store = self.disk.get().map(|disk| &disk.store);
+        let on_disk = store.map_or((0, 0), |store| (store.used(), store.bound()));
+        let (used, bound) = (self.used() + on_disk.0, self.bound() + on_disk.1);
+        (used as f32 / bound as f32).min(1.0)
     }
 
     /// Since when the oldest segment waits, wherever it is.
@@ -395,6 +389,13 @@ impl MemoryTier {
         self.room_made.notify_one();
         let room = self.room.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(tell) = room {
+            tell();
+        }
+    }
+
+    fn tell_pressed(&self) {
+        let pressed = self.pressed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(tell) = pressed {
             tell();
         }
     }
@@ -532,8 +533,14 @@ impl Slot {
             memory,
             arrived: Instant::now(),
             since: SystemTime::now(),
+            is_urgent: false,
             duty: Mutex::new(duty),
         }
+    }
+
+    /// One that is made of another is as old as that.
+    fn take_after(&mut self, old: &Slot) {
+        (self.arrived, self.since, self.is_urgent) = (old.arrived, old.since, old.is_urgent);
     }
 
     fn duty(&self) -> MutexGuard<'_, Duty> {

@@ -302,6 +302,17 @@ pub struct Pipeline {
     pub to: Vec<Name>,
     /// The share of the workers when there is not enough for all: 1 to 100.
     pub weight: u8,
+    /// When events are written to the sinks' disks.
+    pub durability: Durability,
+}
+
+/// When events are written to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// When a sink has not taken them for some time, or memory fills.
+    OnPressure,
+    /// At once.
+    Always,
 }
 
 /// One step of a pipeline.
@@ -365,6 +376,12 @@ pub struct Buffer {
     pub disk: Size,
     /// What happens when both are full.
     pub when_full: WhenFull,
+    /// How long events may wait.
+    pub max_age: Option<Duration>,
+    /// Which events leave first.
+    pub order: Order,
+    /// Bytes of documents that come back from disk in a second.
+    pub replay_rate: Option<Size>,
 }
 
 /// What happens when a buffer is full.
@@ -372,6 +389,17 @@ pub struct Buffer {
 pub enum WhenFull {
     /// Reading stops until there is room.
     Block,
+    /// The oldest events are dropped.
+    DropOldest,
+}
+
+/// Which events leave a buffer first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// What came first.
+    OldestFirst,
+    /// What has just come, with a share for what lies on disk.
+    NewestFirst,
 }
 
 /// Writes events into OpenSearch.

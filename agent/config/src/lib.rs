@@ -23,10 +23,11 @@ mod validate;
 mod yaml;
 
 pub use config::{
-    Admin, Artifact, Buffer, Config, FileFormat, FileSink, FileSource, Grants, Isolation, Joining,
-    KubernetesLogs, Limits, Multiline, OnError, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters,
-    OpenSearchFields, OpenSearchSink, OpenSearchTls, Parser, Pipeline, Plugin, Preset, ReadFrom, Registry,
-    Rotation, Secret, Shadow, Signing, Sink, SinkKind, Source, SourceKind, Stage, TlsIdentity, WhenFull,
+    Admin, Artifact, Buffer, Config, Durability, FileFormat, FileSink, FileSource, Grants, Isolation,
+    Joining, KubernetesLogs, Limits, Multiline, OnError, OpenSearchAuth, OpenSearchCompression,
+    OpenSearchDeadLetters, OpenSearchFields, OpenSearchSink, OpenSearchTls, Order, Parser, Pipeline, Plugin,
+    Preset, ReadFrom, Registry, Rotation, Secret, Shadow, Signing, Sink, SinkKind, Source, SourceKind, Stage,
+    TlsIdentity, WhenFull,
 };
 pub use edit::{EditError, Edited, NewArtifact, load_edited, promote};
 pub use error::{Error, Errors, Warning};

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(crate) use buffer::{Buffer, WhenFull};
-pub(crate) use pipeline::{NativeStage, Parser, Pipeline, Stage};
+pub(crate) use buffer::{Buffer, Order, WhenFull};
+pub(crate) use pipeline::{Durability, NativeStage, Parser, Pipeline, Stage};
 pub(crate) use plugin::{Isolation, Limits, OnError, Plugin};
 pub(crate) use registry::Registry;
 pub(crate) use sink::{

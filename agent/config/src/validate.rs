@@ -58,6 +58,7 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     pipelines::check_references(&mut context);
     buffers::check_references(&mut context);
     buffers::check_use(&sinks, &mut context);
+    buffers::check_order(&sinks, &buffers, &mut context);
     pipelines::check_together(&pipelines, &sinks, &mut context);
     let workers = raw.workers.and_then(|count| NonZeroUsize::new(count as usize));
     let given = memory::Given { memory: raw.memory.map(|size| size.0), workers };

@@ -51,6 +51,13 @@ impl EventId {
     pub fn text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
+
+    /// The id that this is the text of.
+    pub fn parse(text: &str) -> Option<EventId> {
+        let mut id = [0; 20];
+        let count = URL_SAFE_NO_PAD.decode_slice(text, &mut id).ok()?;
+        (count == id.len()).then_some(EventId(id))
+    }
 }
 
 fn first_eight(id: &[u8; 20]) -> [u8; 8] {

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use weir_buffer::ledger::{Amount, Entry};
-use weir_buffer::memory::{Lease, MemoryTier};
+use weir_buffer::memory::{Held, Lease, MemoryTier};
 use weir_buffer::segment::Targets;
 use weir_pipeline::sink::{Driving, SinkMetrics};
 
@@ -258,12 +258,13 @@ impl Driver {
         }
         for index in self.lanes.due(now) {
             match self.buffer.take_held(&index).await {
-                Some(lease) => {
+                Held::Segment(lease) => {
                     let parcels = vec![Parcel::new(lease, Stage::New, now)];
                     self.waiting.push(Group { probe: Some(index), ..Group::new(parcels, now) });
                 }
+                Held::NotNow => self.lanes.still_closed(&index, now),
                 // All that was held became something else; the next documents find out.
-                None => self.lanes.open(&index),
+                Held::Nothing => self.lanes.open(&index),
             }
         }
         while self.requests < self.allowed(now) {

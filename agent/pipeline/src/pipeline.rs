@@ -68,6 +68,8 @@ pub struct Output {
     pub route: Option<Arc<dyn Route>>,
     /// A full buffer loses documents instead of holding the pipeline back, and no ack waits for it.
     pub best_effort: bool,
+    /// Documents are stored at once, where the buffer has a disk.
+    pub is_urgent: bool,
 }
 
 /// From sources through stages to sinks.

@@ -454,7 +454,11 @@ impl Shared {
             false => ack.share(),
         };
         let documents = Arc::clone(documents);
-        output.buffer.push(Segment { documents, targets, amount, ack }, &output.account, room);
+        let segment = Segment { documents, targets, amount, ack };
+        match output.is_urgent {
+            true => output.buffer.push_urgent(segment, &output.account, room),
+            false => output.buffer.push(segment, &output.account, room),
+        }
     }
 
     // --- what was held ---

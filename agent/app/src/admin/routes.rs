@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use weir_buffer::ledger::Statement;
 
-use super::{Token, explain, page, plugins, shadow, status, tap};
+use super::{Token, buffers, explain, page, plugins, shadow, status, tap};
 use crate::metrics;
 use crate::reload::{Attempt, Busy, Outcome, Status, Trigger};
 use crate::state::AgentState;
@@ -64,6 +64,7 @@ pub fn routes(state: Arc<AgentState>, token: Token) -> Router {
         .route("/api/generation", get(generation))
         .route("/api/plugins", get(running_plugins))
         .route("/api/reload", post(reload))
+        .merge(buffers::routes(Token::clone(&token)))
         .merge(explain::routes(Token::clone(&token)))
         .merge(shadow::routes(Token::clone(&token)))
         .merge(tap::routes(token))
@@ -158,7 +159,7 @@ async fn page(State(state): Shared) -> Response {
 async fn nothing_here() -> (StatusCode, &'static str) {
     (
         StatusCode::NOT_FOUND,
-        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/status, /api/generation, /api/plugins, /api/plugins/NAME/shadow, /api/reload, /api/explain and /api/tap\n",
+        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/status, /api/generation, /api/plugins, /api/plugins/NAME/shadow, /api/reload, /api/buffers, /api/explain and /api/tap\n",
     )
 }
 

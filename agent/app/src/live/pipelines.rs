@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_buffer::ledger::Ledger;
 use weir_buffer::segment::Route as Places;
-use weir_config::{Config, Errors, Name};
+use weir_config::{Config, Durability, Errors, Name};
 use weir_event::edit::Compiled;
 use weir_event::parse::{Parser, RegexParser};
 use weir_event::sheet::OnFault;
@@ -238,6 +238,7 @@ fn build(
         account: ledger.account(name, sink),
         route: way.face.route.clone() as Option<Arc<dyn Places>>,
         best_effort: way.best_effort,
+        is_urgent: spec.pipeline.durability == Durability::Always,
     });
     let pipeline = Pipeline {
         name: (**name).into(),
@@ -249,6 +250,7 @@ fn build(
             account: weir_buffer::ledger::Account::new(name, "dead letters"),
             route: None,
             best_effort: false,
+            is_urgent: false,
         },
         weight: u32::from(spec.pipeline.weight),
     };

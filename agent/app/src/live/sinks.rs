@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_buffer::ledger::Ledger;
-use weir_buffer::memory::MemoryTier;
+use weir_buffer::memory::{MemoryTier, Policy};
 use weir_buffer::segment::Route;
 use weir_config::{Config, DEAD_LETTER_MEMORY, Errors, Name};
 use weir_pipeline::checkpoint::Checkpoints;
@@ -291,7 +291,7 @@ fn specs(config: &Config) -> ByName<Spec> {
     for pipeline in config.pipelines.keys() {
         let path = config.data_dir.join("dead-letters").join(format!("{pipeline}.ndjson"));
         let kind = weir_config::SinkKind::File(weir_config::FileSink { path, rotate: None });
-        let wanted = Wanted { memory: DEAD_LETTER_MEMORY.bytes(), disk: None };
+        let wanted = Wanted { memory: DEAD_LETTER_MEMORY.bytes(), disk: None, policy: Policy::default() };
         specs.insert(dead_letters_of(pipeline), Spec { kind, wanted });
     }
     specs

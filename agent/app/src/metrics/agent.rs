@@ -179,6 +179,11 @@ fn buffers(out: &mut Exposition, view: &View) {
     add(&f::BUFFER_WRITE_ERRORS, |store| store.metrics.write_errors.load(Ordering::Relaxed));
     add(&f::BUFFER_READ_ERRORS, |store| store.metrics.read_errors.load(Ordering::Relaxed));
     add(&f::BUFFER_DAMAGED, |store| store.metrics.damaged.load(Ordering::Relaxed));
+    add(&f::BUFFER_STALLED, |store| store.metrics.stalled_reads.load(Ordering::Relaxed));
+    add(&f::BUFFER_STORED_EVENTS, |store| store.metrics.stored_events.load(Ordering::Relaxed));
+    add(&f::BUFFER_STORED_BYTES, |store| store.metrics.stored_bytes.load(Ordering::Relaxed));
+    add(&f::BUFFER_REPLAYED_EVENTS, |store| store.metrics.replayed_events.load(Ordering::Relaxed));
+    add(&f::BUFFER_REPLAYED_BYTES, |store| store.metrics.replayed_bytes.load(Ordering::Relaxed));
     let oldest = view.sinks.iter().map(|(name, _, buffer)| {
         let age = buffer.oldest().and_then(|since| since.elapsed().ok()).unwrap_or_default();
         Sample::new([("sink", name.as_str())], age.as_secs_f64())

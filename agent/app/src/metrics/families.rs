@@ -180,6 +180,19 @@ pub const BUFFER_DAMAGED: Family = counter(
     "sink",
     "Files of the sink's buffer in which something was damaged; what was lost by it is in the ledger.",
 );
+pub const BUFFER_STALLED: Family = counter(
+    "weir_buffer_stalled_reads_total",
+    "sink",
+    "Waits of 10 s each for a read of the sink's buffer that the disk did not answer.",
+);
+pub const BUFFER_STORED_EVENTS: Family =
+    counter("weir_buffer_stored_events_total", "sink", "Events written to the sink's buffer on disk.");
+pub const BUFFER_STORED_BYTES: Family =
+    counter("weir_buffer_stored_bytes_total", "sink", "The same in bytes of the events as they were read.");
+pub const BUFFER_REPLAYED_EVENTS: Family =
+    counter("weir_buffer_replayed_events_total", "sink", "Events read back from the sink's buffer on disk.");
+pub const BUFFER_REPLAYED_BYTES: Family =
+    counter("weir_buffer_replayed_bytes_total", "sink", "The same in bytes of the events as they were read.");
 
 pub const SINK_SEGMENTS: Family = counter("weir_sink_segments_total", "sink", "Segments delivered.");
 pub const SINK_EVENTS: Family = counter("weir_sink_events_total", "sink", "Documents delivered.");
@@ -363,6 +376,11 @@ pub const ALL: &[&Family] = &[
     &BUFFER_WRITE_ERRORS,
     &BUFFER_READ_ERRORS,
     &BUFFER_DAMAGED,
+    &BUFFER_STALLED,
+    &BUFFER_STORED_EVENTS,
+    &BUFFER_STORED_BYTES,
+    &BUFFER_REPLAYED_EVENTS,
+    &BUFFER_REPLAYED_BYTES,
     &SINK_SEGMENTS,
     &SINK_EVENTS,
     &SINK_BYTES,

@@ -158,3 +158,31 @@ fn every_metric_is_documented() {
     }
     assert!(kept == made, "the table differs; if that is meant, run the test with WEIR_UPDATE=1");
 }
+
+/// Every metric and label of the alert rules is one that there is, and no rule is without a severity and a summary.
+#[test]
+fn the_alert_rules_ask_for_what_there_is() {
+    let rules = include_str!("../../../../configs/alerts/buffer.yaml");
+    let parts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
+    assert!(parts.len() >= 6, "the rules were not found");
+    for rule in parts {
+        let name = rule.lines().next().unwrap();
+        let expression = rule.lines().find_map(|line| line.trim().strip_prefix("expr: ")).unwrap();
+        assert!(rule.contains("severity: ") && rule.contains("summary: "), "{name}");
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let mut metrics = 0;
+        for word in expression.split(|c| !is_word(c)).filter(|word| word.starts_with("weir_")) {
+            let family = families::ALL.iter().find(|family| family.name == word);
+            let family = family.unwrap_or_else(|| panic!("{name} asks for {word}, which there is not"));
+            for label in ["tier", "state", "reason"] {
+                let asked = format!("{word}{{{label}");
+                assert!(
+                    !expression.contains(&asked) || family.has_label(label),
+                    "{name}: {word} has no {label}"
+                );
+            }
+            metrics += 1;
+        }
+        assert!(metrics > 0, "{name} asks for nothing");
+    }
+}

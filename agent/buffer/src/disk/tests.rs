@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use weir_event::identity::EventId;
 
 use super::filesystem::OperatingSystem;
+use super::format::{Packer, PartSource};
 use super::*;
 use crate::segment::{Documents, Record, Targets};
 
@@ -14,9 +15,16 @@ fn open(folder: &Path, bound: u64, named: &[(u64, u64)], unnamed: Unnamed) -> Op
     DiskStore::open("s", folder, bound, &named, unnamed, Arc::new(OperatingSystem)).unwrap()
 }
 
+/// One document of so many bytes that cannot be packed.
 fn documents(bytes: usize) -> Documents {
     let mut documents = Documents::default();
-    documents.ndjson.resize(bytes, b'x');
+    let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
+    documents.ndjson.resize_with(bytes, || {
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        (noise >> 32) as u8
+    });
     documents.ndjson.push(b'\n');
     let id = EventId([1; 20]);
     documents.records.push(Record { id, time: 0, stream: u32::MAX, bytes: 5, end: bytes as u32 });
@@ -27,7 +35,8 @@ fn write(store: &Arc<DiskStore>, bytes: usize) -> Result<Arc<DiskFile>, StoreErr
     let (documents, targets) = (documents(bytes), Targets::default());
     let part =
         PartSource { pipeline: "p", amount: documents.amount(), documents: &documents, targets: &targets };
-    store.write(&[part, part])
+    let mut packer = Packer::new().unwrap();
+    store.write(&[packer.pack(part).unwrap(), packer.pack(part).unwrap()])
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -61,14 +70,14 @@ fn the_bound_holds_to_the_byte() {
         assert_eq!(store.used(), bytes_in(&path));
     }
     assert!(files.len() > 5 && store.used() <= 100_000);
-    let left = 100_000 - store.used();
-    assert!(left < files[0].bytes(), "one more would have fitted");
-    // A file of exactly what is left fits; one of a byte more does not.
-    let overhead = files[0].bytes() - 2 * 5_000;
-    let fitting = (left - overhead) / 2;
-    assert!(matches!(write(&store, fitting as usize + 1), Err(StoreError::Full)));
-    write(&store, fitting as usize - 4).unwrap();
-    assert_eq!(store.used(), bytes_in(&path));
+    // A file of exactly what is left fits; of a byte more it does not.
+    let one = files[0].bytes();
+    let bound = store.used() + one;
+    store.set_bound(bound - 1);
+    assert!(matches!(write(&store, 5_000), Err(StoreError::Full)));
+    store.set_bound(bound);
+    let last = write(&store, 5_000).unwrap();
+    assert_eq!((last.bytes(), store.used(), bytes_in(&path)), (one, bound, bound));
     files[0].forget(0b01);
     assert_eq!(names(&path).len(), files.len() + 1, "half of it is needed");
     files[0].forget(0b10);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use crate::ack::{Ack, Acknowledge, Posting};
 use crate::disk::filesystem::FileSystem;
@@ -48,6 +49,8 @@ pub(super) struct AdoptedFile {
     pub live: u64,
     /// What lies in them, by pipeline.
     pub amounts: BTreeMap<String, Amount>,
+    /// Since when its events wait, where that is known better than by when it was written.
+    pub since: Option<SystemTime>,
     /// Reads that failed.
     pub failures: u32,
 }
@@ -84,7 +87,15 @@ impl Disk {
         }
         for (file, live) in files {
             let Some(StoredParts { accounts: amounts, .. }) = named.remove(&file.number()) else { continue };
-            disk.adopted.push(AdoptedFile { number: 0, place: 0, file, live, amounts, failures: 0 });
+            disk.adopted.push(AdoptedFile {
+                number: 0,
+                place: 0,
+                file,
+                live,
+                amounts,
+                since: None,
+                failures: 0,
+            });
         }
         Ok(disk)
     }
@@ -92,6 +103,11 @@ impl Disk {
     /// The files.
     pub fn store(&self) -> &Arc<DiskStore> {
         &self.store
+    }
+
+    /// A share for events that come from no source any more: what becomes of them is counted at once.
+    pub(super) fn direct_ack(&self) -> Ack {
+        Ack::new(0, Arc::clone(&self.direct))
     }
 
     pub(super) fn sink(&self) -> &str {
@@ -107,12 +123,31 @@ impl Disk {
         amounts: &BTreeMap<String, Amount>,
         reason: &str,
     ) {
+        self.book_parts(ledger, (file, handle), parts, amounts, &Entry::Lost(reason.into()));
+    }
+
+    /// Books what lies in parts of a file, and that nobody needs them any more.
+    pub(super) fn book_parts(
+        &self,
+        ledger: &Ledger,
+        (file, handle): (u64, Option<&Arc<DiskFile>>),
+        parts: u64,
+        amounts: &BTreeMap<String, Amount>,
+        entry: &Entry,
+    ) {
+        if amounts.is_empty() && parts != 0 {
+            // Parts without events: what is left of a segment that was divided can be none.
+            let (account, amount) = (Account::new("", &self.sink), Amount::default());
+            let ack = self.direct_ack();
+            ack.post(Posting::Removed { account, amount, file, parts, handle: handle.cloned() });
+            ack.release();
+        }
         let mut parts = parts;
         for (pipeline, amount) in amounts {
             let account = ledger.account(pipeline, &self.sink);
             let ack = Ack::new(0, Arc::clone(&self.direct));
             account.leave_disk(*amount);
-            ack.book(&account, Entry::Lost(reason.into()), *amount);
+            ack.book(&account, entry.clone(), *amount);
             // The parts go with the first of the accounts; whose they were was in the header.
             let parts = std::mem::take(&mut parts);
             let amount = *amount;
@@ -149,8 +184,8 @@ impl Disk {
                 place: adopted.place,
                 amount: part.amount,
                 account,
-                wanted: part.length(),
-                since: adopted.file.written(),
+                wanted: part.memory(),
+                since: adopted.since.unwrap_or_else(|| adopted.file.written()),
                 on_disk: OnDisk { ack, file: Arc::clone(&adopted.file), part: index, places: None },
                 failures: 0,
             }));

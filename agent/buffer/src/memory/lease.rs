@@ -91,6 +91,7 @@ impl Lease {
             let mut state = self.tier.lock();
             state.end_lease(slot);
             state.used = state.used.saturating_sub(slot.memory);
+            state.progress = Some(std::time::Instant::now());
         }
         self.tier.tell_room();
     }
@@ -119,7 +120,7 @@ impl Lease {
             &old.account,
             old.take_duty(),
         );
-        (slot.arrived, slot.since) = (old.arrived, old.since);
+        slot.take_after(old);
         let slot = Arc::new(slot);
         state.end_lease(old);
         state.used = (state.used + slot.memory).saturating_sub(old.memory);
@@ -145,7 +146,7 @@ impl Lease {
         let mut lease = |contents: Contents, duty: Duty| {
             let number = state.number();
             let mut slot = Slot::new(number, old.place, contents, &old.account, duty);
-            (slot.arrived, slot.since) = (old.arrived, old.since);
+            slot.take_after(old);
             state.used += slot.memory;
             tier.lease(&mut state, Arc::new(slot))
         };

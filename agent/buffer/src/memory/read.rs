@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rand::Rng as _;
@@ -29,6 +30,16 @@ pub(super) struct Reading {
     task: JoinHandle<Outcome>,
 }
 
+/// What became of a read.
+pub(super) enum ReadOutcome {
+    /// The entry is another now, or gone.
+    Done,
+    /// It is to be tried again after this long.
+    Failed(Duration),
+    /// The disk has not answered yet.
+    Stalled,
+}
+
 /// What is to be read.
 enum Wanted {
     Header(Arc<DiskFile>),
@@ -42,21 +53,37 @@ enum Outcome {
 
 impl MemoryTier {
     /// Reads the entry with this number, so that it lies in memory, or is gone. One step of it: who calls looks again.
-    pub(super) async fn read(&self, number: u64) {
-        let Some(wanted) = self.wanted(number) else { return };
+    pub(super) async fn read(&self, number: u64) -> ReadOutcome {
+        let Some(wanted) = self.wanted(number) else { return ReadOutcome::Done };
         let mut reading = self.reading.lock().await;
         if reading.as_ref().is_none_or(|reading| reading.number != number) {
             *reading = Some(Reading { number, task: tokio::task::spawn_blocking(|| wanted.read()) });
         }
-        let Some(under_way) = reading.as_mut() else { return };
-        let outcome = (&mut under_way.task).await;
+        let Some(under_way) = reading.as_mut() else { return ReadOutcome::Done };
+        // It goes on: a disk that answers late has answered.
+        let Ok(outcome) = tokio::time::timeout(self.read_patience, &mut under_way.task).await else {
+            self.note_stall();
+            return ReadOutcome::Stalled;
+        };
         *reading = None;
         drop(reading);
         // A read that was ended with the runtime says nothing about the disk.
-        let Ok(outcome) = outcome else { return tokio::time::sleep(FIRST_PAUSE).await };
-        if let Some(pause) = self.take_in(number, outcome) {
-            let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.0));
-            tokio::time::sleep(jittered).await;
+        let Ok(outcome) = outcome else { return ReadOutcome::Failed(FIRST_PAUSE) };
+        match self.take_in(number, outcome) {
+            None => ReadOutcome::Done,
+            Some(pause) => ReadOutcome::Failed(pause.mul_f64(rand::rng().random_range(0.5..1.0))),
+        }
+    }
+
+    fn note_stall(&self) {
+        let Some(disk) = self.disk.get() else { return };
+        // Said again every ten minutes or so.
+        if disk.store.metrics.stalled_reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(60) {
+            let seconds = self.read_patience.as_secs();
+            tracing::error!(
+                sink = disk.sink(),
+                "the disk of the sink's buffer has not answered a read for {seconds} s; what lies there waits, see to the disk"
+            );
         }
     }
 
@@ -80,7 +107,12 @@ impl MemoryTier {
         let mut state = self.lock();
         let (waiting, spot) = state.remove(number)?;
         let (entries, pause) = match (waiting, outcome) {
-            (Waiting::Disk(stub), Outcome::Part(read)) => part_read(stub, read),
+            (Waiting::Disk(stub), Outcome::Part(read)) => {
+                if let (Ok(content), Some(rate)) = (&read, self.policy().replay_rate) {
+                    state.turns.note_replayed(content.documents.memory(), rate);
+                }
+                part_read(stub, read)
+            }
             (Waiting::File(adopted), Outcome::Header(read)) => {
                 self.header_read(disk, adopted, read, || state.number())
             }
@@ -156,10 +188,11 @@ fn part_read(mut stub: Stub, read: Result<PartContent, ReadError>) -> (Vec<Waiti
         return (Vec::new(), None);
     };
     let places = if content.is_damaged || places.is_some() { Some(content.places) } else { None };
-    let duty = Duty::Disk(OnDisk { ack, file, part, places });
+    let duty = Duty::Disk(OnDisk { ack, file: Arc::clone(&file), part, places });
     let contents = (Arc::new(content.documents), content.targets, there);
     let mut slot = Slot::new(number, place, contents, &account, duty);
     slot.since = since;
+    file.note_replayed(there);
     (vec![Waiting::Memory(Arc::new(slot))], None)
 }
 

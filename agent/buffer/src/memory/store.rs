@@ -7,21 +7,25 @@
 //! 3. A sink that sends a segment goes on sending it; only its ack is another from then on.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rand::Rng as _;
 
 use super::disk::{Disk, removed};
-use super::{Duty, MemoryTier, OnDisk, STORED_AFTER, Slot, Waiting};
+use super::{Duty, MemoryTier, OnDisk, STORED_AFTER, Slot, Waiting, WhenFull};
 use crate::ack::Posting;
-use crate::disk::format::PartSource;
-use crate::disk::{DiskFile, StoreError};
+use crate::disk::format::{MAX_PARTS, Packed, Packer, PartSource};
+use crate::disk::{DiskFile, DiskStore, StoreError};
 
 /// While one segment is old enough to be stored, so are those of at least this age: fewer and larger files.
-const ALONG_AFTER: Duration = Duration::from_millis(2_500);
+const ALONG_AFTER: Duration = Duration::from_secs(2);
 /// When the agent ends, what is older than this is stored.
 const STORED_AFTER_AT_THE_END: Duration = Duration::from_secs(1);
+/// While memory is too full, all of it is stored so often.
+const PRESSED_EVERY: Duration = Duration::from_millis(100);
+const COLLAPSED_EVERY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// The same trouble is told so often.
@@ -36,6 +40,13 @@ pub(super) struct Storing {
     not_before: Option<Instant>,
     pause: Duration,
     said: Option<Instant>,
+    /// Whether the disk said no the last time, for another reason than that it is full.
+    is_broken: bool,
+    /// When all was stored the last time because memory was too full.
+    pressed: Option<Instant>,
+    collapsed: Option<Instant>,
+    /// Files of which all that waits was dropped, to make room.
+    condemned: Vec<Arc<DiskFile>>,
 }
 
 impl MemoryTier {
@@ -44,17 +55,29 @@ impl MemoryTier {
         self.disk.get()
     }
 
-    /// Stores what waited for too long. To be called several times a second. Blocks.
+    /// Stores what waited for too long, and drops what may not wait. To be called several times a second, and whenever
+    /// [`MemoryTier::on_pressed`] says so. Blocks.
     pub fn store_old(&self) {
+        let Some(disk) = self.disk.get() else { return };
+        let now = Instant::now();
         let (oldest, along) = {
             let mut state = self.lock();
-            match (std::mem::take(&mut state.is_pressed), state.closed) {
+            let is_pressed = std::mem::take(&mut state.is_pressed) || self.is_too_full(&state);
+            state.is_urgent = false;
+            match (is_pressed && disk.with_storing(|storing| storing.may_press(now)), state.closed) {
                 (true, _) => (Duration::ZERO, Duration::ZERO),
                 (false, true) => (STORED_AFTER_AT_THE_END, Duration::ZERO),
                 (false, false) => (STORED_AFTER, ALONG_AFTER),
             }
         };
+        if let Some(max_age) = self.policy().max_age {
+            self.drop_too_old(max_age);
+        }
+        disk.with_storing(|storing| self.make_room(disk, &mut storing.condemned, storing.is_broken));
         self.store(oldest, along, false);
+        if disk.with_storing(|storing| storing.may_collapse(now)) {
+            self.collapse();
+        }
     }
 
     /// Stores everything: the agent ends. Blocks.
@@ -76,8 +99,8 @@ impl MemoryTier {
         }
         let (files, trouble) = write(disk, &slots);
         match &trouble {
-            None => *storing = Storing { said: storing.said, ..Storing::default() },
-            Some(error) => storing.note(disk, error, now),
+            None => (storing.not_before, storing.pause, storing.is_broken) = (None, Duration::ZERO, false),
+            Some(error) => storing.note(disk, error, now, self.policy().when_full),
         }
         if !files.is_empty() {
             self.hand_over(&files);
@@ -97,8 +120,8 @@ impl MemoryTier {
         let mut is_time = false;
         let mut slots = Vec::new();
         for slot in in_memory.chain(state.leased.values()) {
-            if age(slot) >= along && matches!(*slot.duty(), Duty::Source(_)) {
-                is_time |= age(slot) >= oldest;
+            if (slot.is_urgent || age(slot) >= along) && matches!(*slot.duty(), Duty::Source(_)) {
+                is_time |= slot.is_urgent || age(slot) >= oldest;
                 slots.push(Arc::clone(slot));
             }
         }
@@ -142,6 +165,7 @@ impl MemoryTier {
         drop(duty);
         account.leave_memory(amount);
         account.enter_disk(amount);
+        file.note_stored(amount);
         ack.post(Posting::Stored { account: Arc::clone(account), amount, file: file.number(), part });
         drop(moving);
         ack.release();
@@ -183,27 +207,26 @@ fn write(disk: &Disk, slots: &[Arc<Slot>]) -> (Vec<Written>, Option<StoreError>)
     let store = &disk.store;
     let mut files = Vec::new();
     let mut trouble = None;
-    let mut rest = slots;
-    while !rest.is_empty() {
-        let mut count = store.fitting(rest.iter().map(|slot| slot.memory));
-        let written = loop {
-            let group = rest.get(..count).unwrap_or(rest);
-            let sources: Vec<PartSource<'_>> = group.iter().map(|slot| slot.source()).collect();
-            match store.write(&sources) {
-                // The last file within the bound takes fewer.
-                Err(StoreError::Full) if count > 1 => count /= 2,
-                Ok(file) => break Ok((file, group.to_vec())),
-                Err(error) => break Err(error),
+    let mut packed = match Packing::new(slots) {
+        Ok(packing) => packing,
+        Err(error) => return (files, Some(StoreError::TooLarge(error))),
+    };
+    loop {
+        let group = match packed.next(store.file_bytes()) {
+            Ok(Some(group)) => group,
+            Ok(None) => break,
+            Err(error) => {
+                trouble = Some(StoreError::TooLarge(error));
+                break;
             }
         };
-        match written {
-            Ok(file) => files.push(file),
+        match write_group(store, group, &mut files) {
+            Ok(()) => {}
             Err(error) => {
                 trouble = Some(error);
                 break;
             }
         }
-        rest = rest.get(count..).unwrap_or_default();
     }
     if files.is_empty() {
         return (files, trouble);
@@ -218,11 +241,99 @@ fn write(disk: &Disk, slots: &[Arc<Slot>]) -> (Vec<Written>, Option<StoreError>)
     (files, trouble)
 }
 
+/// Writes segments that are to share a file; into several where the bound is near.
+fn write_group(store: &Arc<DiskStore>, group: Group<'_>, files: &mut Vec<Written>) -> Result<(), StoreError> {
+    let Group { mut slots, packed } = group;
+    let mut parts = packed.as_slice();
+    let mut count = parts.len();
+    while !parts.is_empty() {
+        let (first, rest) = parts.split_at_checked(count).unwrap_or((parts, &[]));
+        match store.write(first) {
+            Ok(file) => {
+                let (written, behind) = slots.split_at_checked(first.len()).unwrap_or((slots, &[]));
+                files.push((file, written.to_vec()));
+                (slots, parts) = (behind, rest);
+            }
+            // The last file within the bound takes fewer.
+            Err(StoreError::Full | StoreError::TooLarge(_)) if first.len() > 1 => count = first.len() / 2,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Segments, packed one by one and gathered until a file is full.
+struct Packing<'a> {
+    packer: Packer,
+    rest: &'a [Arc<Slot>],
+    /// What did not fit into the last file.
+    carried: Option<Packed<'a>>,
+}
+
+/// Segments that share a file.
+struct Group<'a> {
+    slots: &'a [Arc<Slot>],
+    packed: Vec<Packed<'a>>,
+}
+
+impl<'a> Packing<'a> {
+    fn new(slots: &'a [Arc<Slot>]) -> io::Result<Packing<'a>> {
+        Ok(Packing { packer: Packer::new()?, rest: slots, carried: None })
+    }
+
+    /// The segments of the next file, which is to have so many bytes at the most; at least one.
+    fn next(&mut self, most: u64) -> io::Result<Option<Group<'a>>> {
+        let mut packed: Vec<Packed<'a>> = Vec::new();
+        let mut bytes = 0;
+        for slot in self.rest {
+            if packed.len() == MAX_PARTS {
+                break;
+            }
+            let part = match self.carried.take() {
+                Some(carried) => carried,
+                None => self.packer.pack(slot.source())?,
+            };
+            bytes += part.bytes();
+            if bytes > most && !packed.is_empty() {
+                self.carried = Some(part);
+                break;
+            }
+            packed.push(part);
+        }
+        let (slots, rest) = self.rest.split_at_checked(packed.len()).unwrap_or((self.rest, &[]));
+        self.rest = rest;
+        Ok((!packed.is_empty()).then_some(Group { slots, packed }))
+    }
+}
+
 // === impl Storing ===
 
 impl Storing {
-    fn note(&mut self, disk: &Disk, error: &StoreError, now: Instant) {
-        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LAST_PAUSE);
+    /// Small files for every single segment would help nobody.
+    fn may_press(&mut self, now: Instant) -> bool {
+        let is_due = self.pressed.is_none_or(|last| now.saturating_duration_since(last) >= PRESSED_EVERY);
+        if is_due {
+            self.pressed = Some(now);
+        }
+        is_due
+    }
+
+    fn may_collapse(&mut self, now: Instant) -> bool {
+        let is_due = self.collapsed.is_none_or(|last| now.saturating_duration_since(last) >= COLLAPSED_EVERY);
+        if is_due {
+            self.collapsed = Some(now);
+        }
+        is_due
+    }
+
+    fn note(&mut self, disk: &Disk, error: &StoreError, now: Instant, when_full: WhenFull) {
+        self.is_broken = !matches!(error, StoreError::Full);
+        // Who drops the oldest has room again as soon as their files are gone.
+        let longest = match (self.is_broken, when_full) {
+            (false, WhenFull::DropOldest) => FIRST_PAUSE,
+            _ => LAST_PAUSE,
+        };
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, longest);
         self.not_before = Some(now + self.pause.mul_f64(rand::rng().random_range(0.5..1.0)));
         if self.said.is_some_and(|said| now.saturating_duration_since(said) < SAY_EVERY) {
             return;
@@ -230,11 +341,14 @@ impl Storing {
         self.said = Some(now);
         let sink = disk.sink();
         match error {
+            StoreError::Full if when_full == WhenFull::DropOldest => {
+                tracing::warn!(%sink, "the sink's disk buffer is full; the oldest events are dropped to make room");
+            }
             StoreError::Full => {
                 let bound = disk.store.bound();
                 tracing::warn!(%sink, bound, "the sink's disk buffer is full; what waits stays in memory, and reading stops when that is full; see to the sink, or raise disk in its buffer");
             }
-            StoreError::Io { .. } => {
+            StoreError::Io { .. } | StoreError::TooLarge(_) => {
                 tracing::error!(%sink, %error, "the sink's disk buffer cannot be written; what waits stays in memory and is tried again; free some space or see to the disk");
             }
         }

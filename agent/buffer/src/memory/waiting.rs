@@ -44,7 +44,7 @@ impl Waiting {
         match self {
             Waiting::Memory(slot) => slot.since,
             Waiting::Disk(stub) => stub.since,
-            Waiting::File(file) => file.file.written(),
+            Waiting::File(file) => file.since.unwrap_or_else(|| file.file.written()),
         }
     }
 }

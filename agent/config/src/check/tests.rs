@@ -29,7 +29,8 @@ fn full() -> Json {
                           "allow_unsigned": false}},
         "registries": {"r": {"auth": {"env": "E"}, "ca": {"file": "a"}, "insecure": true,
                                      "verify": {"key": {"file": "k"}}, "timeout": "1s"}},
-        "pipelines": {"l": {"from": ["k", "f"], "stages": [{"parse": "klog"}, "p"], "to": ["o"], "weight": 7}},
+        "pipelines": {"l": {"from": ["k", "f"], "stages": [{"parse": "klog"}, "p"], "to": ["o"], "weight": 7,
+            "durability": "always"}},
         "sinks": {"o": {"type": "file", "path": "/o", "best_effort": true, "buffer": "d",
                         "rotate": {"size": "1MiB", "keep": 2}},
                   "c": {"type": "console", "best_effort": false, "buffer": "d"},
@@ -43,7 +44,8 @@ fn full() -> Json {
                         "dead_letters": {"index": "d"}, "best_effort": true, "buffer": "d"},
                   "t": {"type": "opensearch", "endpoints": ["http://b"], "index": "a",
                         "auth": {"bearer": {"file": "t"}}, "dead_letters": {"file": "d"}}},
-        "buffers": {"d": {"memory": "8MiB", "disk": "1GiB", "when_full": "block"}},
+        "buffers": {"d": {"memory": "8MiB", "disk": "1GiB", "when_full": "block", "max_age": "1h",
+            "order": "newest_first", "replay_rate": "1MiB"}},
         "admin": {"listen": "127.0.0.1:0"},
     })
 }

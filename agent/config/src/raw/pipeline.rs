@@ -26,6 +26,20 @@ pub(crate) struct Pipeline {
     /// This pipeline's share of the workers when there is not enough for all.
     #[schemars(range(min = 1, max = 100), extend("default" = 1))]
     pub weight: Option<u8>,
+    /// When events are written to the sinks' disks.
+    #[schemars(extend("default" = "on_pressure"))]
+    pub durability: Option<Durability>,
+}
+
+/// When events are written to disk.
+#[derive(Clone, Copy, Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Durability {
+    /// When a sink has not taken them within 5 s, or memory fills: till then their file is the first copy.
+    OnPressure,
+    /// At once, before their source forgets them, unless a sink was faster. Every sink needs a `buffer`, or
+    /// `best_effort: true`.
+    Always,
 }
 
 /// One step of a pipeline.

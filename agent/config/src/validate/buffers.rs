@@ -1,10 +1,11 @@
 //! Buffers, and the sinks that name them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::Context;
 use super::pipelines::require;
-use crate::config::{Buffer, Sink, WhenFull};
+use crate::config::{Buffer, Order, Sink, SinkKind, WhenFull};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
@@ -14,6 +15,10 @@ use crate::yaml::Value;
 const DEFAULT_MEMORY: Size = Size::of_mib(16);
 /// A few segments, so that one can be read back while others come in.
 const MIN_MEMORY: Size = Size::of_mib(4);
+/// A restart, or a node that is drained, takes longer than less would help.
+const MIN_AGE: Duration = Duration::from_secs(60);
+/// So that a segment comes in seconds.
+const MIN_REPLAY_RATE: Size = Size::of_bytes(64 * 1024);
 /// A segment is to be an eighth of it at the most.
 const MIN_DISK: Size = Size::of_mib(32);
 
@@ -25,10 +30,47 @@ pub(super) fn buffer(raw: raw::Buffer, _: &Name, path: &KeyPath, context: &mut C
             context.error(&path.key(key), Complaint::new(message));
         }
     }
-    let when_full = match raw.when_full {
-        None | Some(raw::WhenFull::Block) => WhenFull::Block,
-    };
-    Buffer { memory, disk: raw.disk.0, when_full }
+    let max_age = raw.max_age.map(|age| age.0);
+    if max_age.is_some_and(|age| age < MIN_AGE) {
+        context.error(&path.key("max_age"), Complaint::new("must be at least 1m"));
+    }
+    let replay_rate = raw.replay_rate.map(|size| size.0);
+    if let Some(rate) = replay_rate.filter(|rate| *rate < MIN_REPLAY_RATE) {
+        let message = format!("must be at least {MIN_REPLAY_RATE}, found {rate}");
+        context.error(&path.key("replay_rate"), Complaint::new(message));
+    }
+    Buffer {
+        memory,
+        disk: raw.disk.0,
+        when_full: match raw.when_full {
+            None | Some(raw::WhenFull::Block) => WhenFull::Block,
+            Some(raw::WhenFull::DropOldest) => WhenFull::DropOldest,
+        },
+        max_age,
+        order: match raw.order {
+            None | Some(raw::Order::OldestFirst) => Order::OldestFirst,
+            Some(raw::Order::NewestFirst) => Order::NewestFirst,
+        },
+        replay_rate,
+    }
+}
+
+/// Complains about sinks that promise an order and have a buffer that does not keep it.
+pub(super) fn check_order(
+    sinks: &BTreeMap<Name, Sink>,
+    buffers: &BTreeMap<Name, Buffer>,
+    context: &mut Context<'_>,
+) {
+    for (name, sink) in sinks {
+        let is_ordered = matches!(sink.kind, SinkKind::File(_) | SinkKind::Console);
+        let buffer = sink.buffer.as_ref().and_then(|buffer| buffers.get(buffer));
+        if is_ordered && buffer.is_some_and(|buffer| buffer.order == Order::NewestFirst) {
+            let message = "this kind of sink keeps the order of events, and the buffer does not";
+            let help = "give it a buffer with order: oldest_first";
+            let path = KeyPath::of(&["sinks", name, "buffer"]);
+            context.error(&path, Complaint::new(message).help(help));
+        }
+    }
 }
 
 /// Complains about sinks with a buffer that is none. Looks at what was written, as for the names in pipelines.

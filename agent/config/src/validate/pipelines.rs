@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Context, parser};
-use crate::config::{Pipeline, Sink, Stage};
+use crate::config::{Durability, Pipeline, Sink, Stage};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
@@ -29,6 +29,10 @@ pub(super) fn pipeline(raw: raw::Pipeline, _: &Name, _: &KeyPath, _: &mut Contex
         stages,
         to: raw.to.into_iter().map(|name| name.0).collect(),
         weight: raw.weight.unwrap_or(1),
+        durability: match raw.durability {
+            None | Some(raw::Durability::OnPressure) => Durability::OnPressure,
+            Some(raw::Durability::Always) => Durability::Always,
+        },
     }
 }
 
@@ -125,6 +129,7 @@ pub(super) fn check_together(
     if pipelines.is_empty() {
         return context.warn(&KeyPath::default(), Complaint::new("there is no pipeline, so nothing is read"));
     }
+    check_durability(pipelines, sinks, context);
     let all = || pipelines.values();
     let plugins = all().flat_map(|pipeline| &pipeline.stages).filter_map(plugin_name);
     warn_unused("source", all().flat_map(|pipeline| &pipeline.from).map(|name| &**name).collect(), context);
@@ -143,6 +148,26 @@ pub(super) fn check_together(
             let complaint = Complaint::new(message);
             let help = "if one of them may lose events, give it best_effort: true";
             context.warn(&KeyPath::of(&["sources", source]), complaint.help(help));
+        }
+    }
+}
+
+/// What is to be on disk at once needs one.
+fn check_durability(
+    pipelines: &BTreeMap<Name, Pipeline>,
+    sinks: &BTreeMap<Name, Sink>,
+    context: &mut Context<'_>,
+) {
+    for (name, pipeline) in pipelines.iter().filter(|(_, pipeline)| pipeline.durability == Durability::Always)
+    {
+        let without =
+            |name: &&Name| sinks.get(&***name).is_some_and(|sink| sink.buffer.is_none() && !sink.best_effort);
+        let without: Vec<String> = pipeline.to.iter().filter(without).map(|name| quoted(name)).collect();
+        if !without.is_empty() {
+            let message = format!("always is not possible: {} has no buffer", listed(&without));
+            let help = "give the sink buffer: NAME, or best_effort: true if it may lose events";
+            let path = KeyPath::of(&["pipelines", name, "durability"]);
+            context.error(&path, Complaint::new(message).help(help));
         }
     }
 }

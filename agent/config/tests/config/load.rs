@@ -110,7 +110,7 @@ fn a_default_that_is_written_out_changes_nothing() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 44);
+    assert_eq!(tried, 46);
 }
 
 /// [`MINIMAL`] as JSON.

@@ -79,4 +79,25 @@ impl Acknowledge for AckQueue {
             guard.late.entry(sequence).or_default().extend(entries);
         }
     }
+
+    fn is_settled(&self, sequence: u64) -> bool {
+        sequence < self.lock().first
+    }
+}
+
+/// For events whose batch is safe since an earlier run: what becomes of them is counted at once.
+impl Acknowledge for Checkpoints {
+    fn acknowledge(&self, _: u64, safe: bool, entries: Vec<Posting>) {
+        if safe {
+            self.settle_counts(entries);
+        }
+    }
+
+    fn acknowledge_late(&self, _: u64, entries: Vec<Posting>) {
+        self.settle_counts(entries);
+    }
+
+    fn is_settled(&self, _: u64) -> bool {
+        true
+    }
 }

@@ -101,6 +101,7 @@ impl Scene {
             account,
             route: None,
             best_effort: false,
+            is_urgent: false,
         };
         let slot = Arc::new(Slot::default());
         let edits = Stage {

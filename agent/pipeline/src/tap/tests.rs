@@ -66,6 +66,7 @@ fn pipeline() -> Arc<Pipeline> {
         account,
         route: None,
         best_effort: false,
+        is_urgent: false,
     };
     let stages = vec![stage("one", plan()), stage("two", plan())];
     Arc::new(Pipeline {

@@ -40,7 +40,13 @@ impl Transform for Second {
 }
 
 fn output(account: Arc<Account>, ledger: &Arc<Ledger>) -> Output {
-    Output { buffer: MemoryTier::new(1 << 20, Arc::clone(ledger)), account, route: None, best_effort: false }
+    Output {
+        buffer: MemoryTier::new(1 << 20, Arc::clone(ledger)),
+        account,
+        route: None,
+        best_effort: false,
+        is_urgent: false,
+    }
 }
 
 fn pipeline(stage: Stage, ledger: &Arc<Ledger>) -> Arc<Pipeline> {
@@ -202,6 +208,7 @@ fn with_stage(other: &Arc<Pipeline>, stage: Stage) -> Arc<Pipeline> {
         account: Arc::clone(&output.account),
         route: None,
         best_effort: output.best_effort,
+        is_urgent: output.is_urgent,
     };
     Arc::new(Pipeline {
         name: Arc::clone(&other.name),

@@ -38,7 +38,11 @@ impl Canvas {
         let name = self.painter.paint(Style::Bold, &pipeline.name);
         let weight =
             if pipeline.weight == 1 { String::new() } else { format!(", weight {}", pipeline.weight) };
-        self.text += &format!("pipeline {name}{weight}\n");
+        let durability = match pipeline.durability {
+            "on_pressure" => String::new(),
+            other => format!(", durability {other}"),
+        };
+        self.text += &format!("pipeline {name}{weight}{durability}\n");
         for source in &pipeline.sources {
             self.line(&source.name, &describe_source(source));
         }
@@ -114,6 +118,9 @@ fn describe_sink(sink: &SinkView) -> String {
             ", buffer {}: {} of memory, {} on disk, when full {}",
             buffer.name, buffer.memory, buffer.disk, buffer.when_full
         );
+        if buffer.order != "oldest_first" {
+            text += &format!(", {}", buffer.order);
+        }
     }
     text
 }
@@ -156,17 +163,19 @@ mod tests {
                 memory: "64MiB".into(),
                 disk: "2GiB".into(),
                 when_full: "block",
+                order: "newest_first",
             }),
         };
         let pipeline = PipelineView {
             name: "app-logs".into(),
             weight: 10,
+            durability: "always",
             sources: vec![pods],
             stages: vec![sampler],
             sinks: vec![sink("local", "file", Some("/out"), false), sink("screen", "console", None, true)],
         };
         let expected = "\
-pipeline app-logs, weight 10
+pipeline app-logs, weight 10, durability always
   pods     kubernetes_logs /var/log/pods, parse auto
     ↓
   sampler  plugin log-sampler 1.2.0 sha256:0123456789ab
@@ -177,7 +186,7 @@ pipeline app-logs, weight 10
              drops     debug (sampled)
              on error  dead letter, 32 MiB a worker, 100 ms a call
     ↓
-  local    file /out, buffer durable: 64MiB of memory, 2GiB on disk, when full block
+  local    file /out, buffer durable: 64MiB of memory, 2GiB on disk, when full block, newest_first
   screen   console, best effort: may lose events, holds nobody back
 
 ";

@@ -1,7 +1,9 @@
 //! What each pipeline does, as plain data: the configuration together with what its plugins say they do.
 
 use serde::Serialize;
-use weir_config::{Config, FileFormat, Name, Parser, Sink, SinkKind, Source, SourceKind, Stage, WhenFull};
+use weir_config::{
+    Config, Durability, FileFormat, Name, Order, Parser, Sink, SinkKind, Source, SourceKind, Stage, WhenFull,
+};
 use weir_event::transform::{Edit, Plan, ReasonClass};
 use weir_host::{OnError, Plugin};
 
@@ -14,6 +16,7 @@ pub struct PipelineView {
     pub name: String,
     /// Its share of the workers.
     pub weight: u8,
+    pub durability: &'static str,
     pub sources: Vec<SourceView>,
     pub stages: Vec<StageView>,
     pub sinks: Vec<SinkView>,
@@ -83,6 +86,7 @@ pub struct BufferView {
     pub memory: String,
     pub disk: String,
     pub when_full: &'static str,
+    pub order: &'static str,
 }
 
 /// All pipelines of a valid configuration.
@@ -98,6 +102,10 @@ pub fn pipelines(config: &Config, plugins: &Plugins) -> Vec<PipelineView> {
         PipelineView {
             name: name.to_string(),
             weight: pipeline.weight,
+            durability: match pipeline.durability {
+                Durability::OnPressure => "on_pressure",
+                Durability::Always => "always",
+            },
             sources: sources.collect(),
             stages: stages.collect(),
             sinks: sinks.collect(),
@@ -199,6 +207,11 @@ fn sink_view(name: &Name, sink: &Sink, config: &Config) -> SinkView {
         disk: buffer.disk.to_string(),
         when_full: match buffer.when_full {
             WhenFull::Block => "block",
+            WhenFull::DropOldest => "drop_oldest",
+        },
+        order: match buffer.order {
+            Order::OldestFirst => "oldest_first",
+            Order::NewestFirst => "newest_first",
         },
     });
     SinkView { name: name.to_string(), r#type, path, best_effort: sink.best_effort, buffer }

@@ -1,6 +1,7 @@
 //! Files of segments: written and read back, and what damage costs.
 
 use proptest::prelude::*;
+use weir_event::identity::EventId;
 
 use super::*;
 
@@ -58,8 +59,13 @@ fn stream(name: &str, incarnation: u64) -> Arc<Stream> {
 }
 
 fn file(number: u64, parts: &[Given]) -> Vec<u8> {
-    let sources: Vec<PartSource<'_>> = parts.iter().map(Given::source).collect();
-    let layout = Layout::new("search", &sources).unwrap();
+    file_of_runs(number, parts, RUN_TARGET_BYTES)
+}
+
+fn file_of_runs(number: u64, parts: &[Given], run_bytes: usize) -> Vec<u8> {
+    let mut packer = Packer::with_runs_of(run_bytes).unwrap();
+    let packed: Vec<Packed<'_>> = parts.iter().map(|part| packer.pack(part.source()).unwrap()).collect();
+    let layout = Layout::new("search", &packed).unwrap();
     let mut bytes = Vec::new();
     layout
         .write(number, |piece| {
@@ -122,8 +128,8 @@ fn what_was_written_is_read() {
     let parts = example();
     let bytes = file(NUMBER, &parts);
     let header = Header::read(reader(&bytes)).unwrap();
-    assert_eq!(header.streams.len(), 2, "streams that parts share stand once");
-    assert_eq!(header.targets.len(), 2);
+    assert_eq!((header.number, &*header.sink), (Some(NUMBER), "search"));
+    assert!(Arc::ptr_eq(&header.parts[0].streams[1], &header.parts[1].streams[0]), "they stand once");
     for (index, part) in parts.iter().enumerate() {
         let content = header.part(NUMBER, index as u8, None, reader(&bytes)).unwrap();
         assert_eq!(seen(&content.documents, &content.targets, &content.places), given(part));
@@ -138,19 +144,86 @@ fn what_was_written_is_read() {
     assert!(header.part(NUMBER, 3, None, reader(&bytes)).unwrap().is_damaged, "there is no such part");
 }
 
+/// Three runs of two documents each, and where the second of them begins.
+fn three_runs() -> (Given, Vec<u8>, usize) {
+    let texts: Vec<String> = (0..6).map(|n| format!("{{\"n\":{n}}}")).collect();
+    let texts: Vec<(&str, u32, u16)> = texts.iter().map(|text| (&**text, 0, 0)).collect();
+    let part = Given::new("app", &texts, &[stream("a", 1)], &[]);
+    let bytes = file_of_runs(NUMBER, std::slice::from_ref(&part), 100);
+    let marks: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&MARK)).collect();
+    assert_eq!(marks.len(), 3);
+    (part, bytes, marks[1])
+}
+
 #[test]
-fn a_damaged_record_costs_itself_only() {
-    let parts = example();
-    let whole = file(NUMBER, &parts);
+fn damage_costs_its_run_only() {
+    let (part, whole, second) = three_runs();
     let header = Header::read(reader(&whole)).unwrap();
-    let second = header.records_at as usize + RECORD_BYTES + "{\"n\":1}".len();
-    for broken in [0, 5, 9, 20, RECORD_BYTES + 2] {
+    let content = header.part(NUMBER, 0, None, reader(&whole)).unwrap();
+    assert_eq!(seen(&content.documents, &content.targets, &content.places), given(&part));
+    for broken in [0, 5, 9, 13, 17, 21, 25, RUN_BYTES, RUN_BYTES + 20] {
         let mut bytes = whole.clone();
         bytes[second + broken] ^= 0x10;
         let content = header.part(NUMBER, 0, None, reader(&bytes)).unwrap();
         assert!(content.is_damaged);
-        assert_eq!(content.places, [0, 2], "byte {broken}");
+        assert_eq!(content.places, [0, 1, 4, 5], "byte {broken}");
     }
+    // Bytes that are missing or too many shift what is behind them; what does not fit any more is cut.
+    for torn in [second + 3, second + RUN_BYTES + 7] {
+        let mut bytes = whole.clone();
+        bytes.remove(torn);
+        assert_eq!(header.part(NUMBER, 0, None, reader(&bytes)).unwrap().places, [0, 1, 4, 5]);
+        bytes.splice(torn..torn, [0; 9]);
+        assert_eq!(header.part(NUMBER, 0, None, reader(&bytes)).unwrap().places, [0, 1]);
+    }
+}
+
+/// What was broken before it was packed: the run is whole, a record in it is not.
+#[test]
+fn a_broken_record_in_a_whole_run_costs_itself() {
+    let (part, ..) = three_runs();
+    let mut run = Vec::new();
+    for (record, document) in part.documents.iter() {
+        write::append(record, 0, NO_TARGET, document, &mut run);
+    }
+    let header = Header::read(reader(&file(NUMBER, std::slice::from_ref(&part)))).unwrap();
+    let places = |run: &[u8]| {
+        let mut content = header.part(NUMBER, 9, None, reader(&[])).unwrap();
+        content.documents.streams.clone_from(&header.parts[0].streams);
+        content.is_damaged = false;
+        let mut taking = read::Taking { part: &header.parts[0], which: None, next_place: 0, content };
+        read::records(run, 0, 6, &mut taking);
+        (taking.content.places, taking.content.is_damaged)
+    };
+    assert_eq!(places(&run), (vec![0, 1, 2, 3, 4, 5], false));
+    let length = run.len() / 6;
+    run[length * 2 + FRAME_BYTES + 3] ^= 1;
+    assert_eq!(places(&run), (vec![0, 1, 3, 4, 5], true));
+    // A length that cannot be believed ends the run.
+    run[length * 4] = 0xff;
+    assert_eq!(places(&run), (vec![0, 1, 3], true));
+}
+
+/// A few bytes that claim to be much when they are unpacked are not unpacked.
+#[test]
+fn nothing_is_unpacked_beyond_what_was_said() {
+    let text = "x".repeat(100_000);
+    let part = Given::new("app", &[(&text, 0, 0)], &[stream("a", 1)], &[]);
+    let bytes = file(NUMBER, std::slice::from_ref(&part));
+    assert!(bytes.len() < 2_000, "it is packed: {} bytes", bytes.len());
+    let mut header = Header::read(reader(&bytes)).unwrap();
+    header.parts[0].unpacked = 99_999;
+    let content = header.part(NUMBER, 0, None, reader(&bytes)).unwrap();
+    assert!(content.is_damaged && content.documents.records.is_empty());
+    let at = (0..bytes.len()).find(|at| bytes[*at..].starts_with(&MARK)).unwrap();
+    // The frame is right, the length beside it too small.
+    let mut small = bytes;
+    small[at + 12..at + 16].copy_from_slice(&50_000_u32.to_be_bytes());
+    let checksum = crc32c::crc32c_append(salt(NUMBER, 0), &small[at + 8..at + RUN_BYTES]);
+    small[at + 4..at + 8].copy_from_slice(&checksum.to_be_bytes());
+    header.parts[0].unpacked = 200_000;
+    let content = header.part(NUMBER, 0, None, reader(&small)).unwrap();
+    assert!(content.is_damaged && content.documents.records.is_empty());
 }
 
 #[test]
@@ -169,20 +242,61 @@ fn what_is_no_header_is_refused() {
         assert!(damaged(&bytes[..end]), "cut at {end}");
     }
     assert!(damaged(b"hello, this is not a segment at all"));
-    let mut giant = bytes.clone();
-    giant[12..16].copy_from_slice(&u32::MAX.to_be_bytes());
-    assert!(damaged(&giant));
+    for length in [20, 24] {
+        let mut giant = bytes.clone();
+        giant[length..length + 4].copy_from_slice(&u32::MAX.to_be_bytes());
+        assert!(damaged(&giant));
+    }
+    let mut of_another = bytes;
+    of_another[15] ^= 1;
+    assert!(damaged(&of_another), "the number is covered");
+}
+
+/// What a file says, packed bytes left out: another version of the packer may make others.
+fn unpacked(bytes: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let length = u32::from_be_bytes(bytes[20..24].try_into().unwrap()) as usize;
+    let header = zstd::decode_all(&bytes[PREFIX_BYTES..PREFIX_BYTES + length]).unwrap();
+    let mut rest = &bytes[PREFIX_BYTES + length..];
+    let mut runs = Vec::new();
+    while !rest.is_empty() {
+        assert!(rest.starts_with(&MARK));
+        let length = u32::from_be_bytes(rest[8..12].try_into().unwrap()) as usize;
+        let mut run = rest[12..24].to_vec();
+        run.extend(zstd::decode_all(&rest[RUN_BYTES..RUN_BYTES + length]).unwrap());
+        runs.push(run);
+        rest = &rest[RUN_BYTES + length..];
+    }
+    (header, runs)
 }
 
 /// The golden file is the documented form; a version that cannot read it any more has changed the format.
 #[test]
 fn the_written_form_is_the_documented_one() {
-    let golden = include_bytes!("../../../tests/golden/segment.01.seg");
+    let golden = include_bytes!("../../../tests/golden/segment.02.seg");
     let bytes = file(7, &example());
     if std::env::var_os("WEIR_UPDATE").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/segment.01.seg"), &bytes).unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/segment.02.seg"), &bytes).unwrap();
     }
-    assert!(bytes == golden, "run with WEIR_UPDATE=1 if the format is meant to change");
+    assert!(unpacked(&bytes) == unpacked(golden), "run with WEIR_UPDATE=1 if the format is meant to change");
+}
+
+#[test]
+fn every_version_that_was_ever_written_is_read() {
+    for golden in [
+        &include_bytes!("../../../tests/golden/segment.01.seg")[..],
+        include_bytes!("../../../tests/golden/segment.02.seg"),
+    ] {
+        let header = Header::read(reader(golden)).unwrap();
+        assert_eq!(header.sink, "search");
+        for (index, part) in example().iter().enumerate() {
+            let content = header.part(7, index as u8, None, reader(golden)).unwrap();
+            assert_eq!(seen(&content.documents, &content.targets, &content.places), given(part));
+            assert_eq!(header.parts[index].amount, part.documents.amount());
+            assert!(!content.is_damaged);
+            let elsewhere = header.part(8, index as u8, None, reader(golden)).unwrap();
+            assert!(elsewhere.is_damaged && elsewhere.documents.records.is_empty());
+        }
+    }
 }
 
 fn some_parts() -> impl Strategy<Value = Vec<Given>> {
@@ -243,8 +357,8 @@ fn inflict(damage: &Damage, bytes: &mut Vec<u8>) {
 
 proptest! {
     #[test]
-    fn any_parts_come_back_as_they_were(parts in some_parts()) {
-        let bytes = file(NUMBER, &parts);
+    fn any_parts_come_back_as_they_were(parts in some_parts(), run_bytes in 1..2_000_usize) {
+        let bytes = file_of_runs(NUMBER, &parts, run_bytes);
         let header = Header::read(reader(&bytes)).unwrap();
         for (index, part) in parts.iter().enumerate() {
             let content = header.part(NUMBER, index as u8, None, reader(&bytes)).unwrap();
@@ -256,8 +370,12 @@ proptest! {
     /// Whatever a disk does: nothing panics, no document is read that was not written, none comes twice, and what is
     /// missing is noticed.
     #[test]
-    fn damage_yields_no_wrong_record(parts in some_parts(), damage in prop::collection::vec(some_damage(), 1..4)) {
-        let whole = file(NUMBER, &parts);
+    fn damage_yields_no_wrong_record(
+        parts in some_parts(),
+        run_bytes in 1..2_000_usize,
+        damage in prop::collection::vec(some_damage(), 1..4),
+    ) {
+        let whole = file_of_runs(NUMBER, &parts, run_bytes);
         let mut bytes = whole.clone();
         for damage in &damage {
             inflict(damage, &mut bytes);
@@ -277,9 +395,10 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_no_file(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let mut with_magic = MAGIC.to_vec();
-        with_magic.extend_from_slice(&bytes);
         prop_assert!(Header::read(reader(&bytes)).is_err());
-        prop_assert!(Header::read(reader(&with_magic)).is_err());
+        for magic in [MAGIC, version_1::MAGIC] {
+            let with_magic = [&magic[..], &bytes].concat();
+            prop_assert!(Header::read(reader(&with_magic)).is_err());
+        }
     }
 }

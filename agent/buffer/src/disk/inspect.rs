@@ -1,0 +1,61 @@
+//! Looking into a segment file, for a person: whatever is in it, and whoever needs it.
+
+use std::io;
+use std::path::Path;
+
+use super::filesystem::{FileSystem as _, OperatingSystem};
+use super::format::{Header, HeaderError, PartContent};
+use super::number;
+
+/// A file that is looked into.
+#[derive(Debug)]
+pub struct Inspected {
+    /// What it says of its parts.
+    pub header: Header,
+    number: u64,
+}
+
+/// Why a file cannot be looked into.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// It could not be read.
+    #[error(transparent)]
+    Io(io::Error),
+    /// It is no segment file, or nothing of it can be used.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+// === impl Inspected ===
+
+impl Inspected {
+    /// Reads what the file says of itself. Blocks.
+    pub fn open(path: &Path) -> Result<Inspected, InspectError> {
+        let named = path.file_name().and_then(|name| name.to_str()).and_then(number);
+        let read = |offset, length| OperatingSystem.read(path, offset, length);
+        let header = Header::read(read).map_err(|error| match error {
+            HeaderError::Io(error) => InspectError::Io(error),
+            HeaderError::Damaged(_) => InspectError::Damaged(error.to_string()),
+        })?;
+        match (header.number, named) {
+            (Some(said), Some(named)) if said != named => {
+                Err(InspectError::Damaged(format!("it says that it is the file {said:016x}")))
+            }
+            (said, named) => match said.or(named) {
+                Some(number) => Ok(Inspected { header, number }),
+                None => Err(InspectError::Damaged("its name has no number".to_owned())),
+            },
+        }
+    }
+
+    /// Reads a part. Blocks.
+    pub fn part(&self, path: &Path, index: u8) -> io::Result<PartContent> {
+        self.header
+            .part(self.number, index, None, |offset, length| OperatingSystem.read(path, offset, length))
+    }
+}
+
+/// The number of a segment file, by its name.
+pub fn number_of(name: &str) -> Option<u64> {
+    number(name).filter(|_| name.ends_with(super::SUFFIX))
+}
