@@ -33,7 +33,7 @@ fn faults(plugin: &Plugin) -> Vec<(Cause, u64)> {
 /// it does after ten deadlines. Answers with the CPU time that the plugin took.
 fn on_a_cpu<T>(
     mut plugin: impl FnMut() -> (Arc<Plugin>, T),
-    run: impl Fn(&Plugin, T) -> Handled,
+    run: impl Fn(&Arc<Plugin>, T) -> Handled,
 ) -> (Arc<Plugin>, Handled, Duration) {
     for _ in 0..5 {
         let (plugin, of) = plugin();
