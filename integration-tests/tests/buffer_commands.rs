@@ -20,8 +20,13 @@ fn dead_sink() -> (Node, Agent) {
     node.configure(CONFIG);
     symlink("/dev/full", node.path("out.ndjson")).unwrap();
     let agent = node.start();
-    let events = (0..3_000).map(|n| json!({"n": n, "text": "something that happened"}).to_string());
-    node.pod("shop_cart_u1").lines(events);
+    let events =
+        |of: std::ops::Range<u64>| of.map(|n| json!({"n": n, "text": "something that happened"}).to_string());
+    let mut pod = node.pod("shop_cart_u1");
+    pod.lines(events(0..500));
+    // The sink has these in its hands, and the others wait behind them.
+    until("the first are read", || agent.admin().ledger().account("all", "out").read.events == 500);
+    pod.lines(events(500..3_000));
     until("all is on disk", || on_disk(&agent) == 3_000);
     until("the checkpoint knows", || json_of(&node, &["stat"])["sinks"][0]["events"] == 3_000);
     (node, agent)

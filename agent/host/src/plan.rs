@@ -154,7 +154,7 @@ mod tests {
             (|p| p.reads = numbered(257), "reads has 257 paths, more than 256"),
             (|p| p.reads = strings(&["a", "a"]), "reads has `a` twice"),
             (|p| p.writes = strings(&["a."]), "writes has `a.`: a path must not have empty parts"),
-            (|p| p.writes = vec!["x".repeat(600)], "longer than 512"),
+            (|p| p.writes = vec!["x".repeat(600)], "longer than 256"),
             (|p| p.attributes = strings(&["host"]), "`host` is no attribute of a stream"),
             (|p| p.attributes = strings(&["pod", "pod"]), "attributes has `pod` twice"),
             (|p| p.reasons = reasons(&numbered(256)), "256 reasons, more than 255"),

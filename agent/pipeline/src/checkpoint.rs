@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use ack_queue::AckQueue;
 use file::{previous_path, read_file, write_file};
 use serde::{Deserialize, Serialize};
-use weir_buffer::ack::{Acknowledge, Posting};
+use weir_buffer::ack::Posting;
 use weir_buffer::disk::{DiskFile, StoredParts};
 use weir_buffer::ledger::{Account, Amount, Counts, Entry};
 
@@ -538,23 +538,6 @@ fn advance(
         position.cuts =
             known.iter().copied().filter(|(o, end)| *end > position.needed_from((*o).into())).collect();
         files.insert(file, position);
-    }
-}
-
-/// For events whose batch is safe since an earlier run: what becomes of them is counted at once.
-impl Acknowledge for Checkpoints {
-    fn acknowledge(&self, _: u64, safe: bool, entries: Vec<Posting>) {
-        if safe {
-            self.settle_counts(entries);
-        }
-    }
-
-    fn acknowledge_late(&self, _: u64, entries: Vec<Posting>) {
-        self.settle_counts(entries);
-    }
-
-    fn is_settled(&self, _: u64) -> bool {
-        true
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::{Disk, Duty, MemoryTier, OnDisk, State, Stub, Waiting, WhenFull};
+use super::{Disk, Duty, MemoryTier, OnDisk, Slot, State, Stub, Waiting, WhenFull};
 use crate::disk::DiskFile;
 use crate::ledger::{Amount, Entry};
 
@@ -47,7 +47,10 @@ impl MemoryTier {
             return;
         }
         let bound = disk.store.bound();
-        let going: u64 = condemned.iter().map(|file| file.bytes()).sum();
+        // What the sink has in its hands stays, and so does its file.
+        let at_sink = self.files_at_sink();
+        let goes = |file: &Arc<DiskFile>| !at_sink.iter().any(|other| Arc::ptr_eq(other, file));
+        let going: u64 = condemned.iter().filter(|file| goes(file)).map(|file| file.bytes()).sum();
         let mut excess = disk.store.used().saturating_sub(going).saturating_sub(bound - bound / 8);
         let mut last: Option<Arc<DiskFile>> = None;
         let is_excessive = excess > 0;
@@ -59,7 +62,9 @@ impl MemoryTier {
             if excess == 0 {
                 return false;
             }
-            excess = excess.saturating_sub(file.bytes());
+            if goes(file) {
+                excess = excess.saturating_sub(file.bytes());
+            }
             condemned.push(Arc::clone(file));
             last = Some(Arc::clone(file));
             true
@@ -72,6 +77,16 @@ impl MemoryTier {
             let bound = self.bound();
             self.drop_memory_while(BUFFER_FULL, |state| state.used > 0 && state.used + refused > bound);
         }
+    }
+
+    /// The files of what the sink works on.
+    fn files_at_sink(&self) -> Vec<Arc<DiskFile>> {
+        let state = self.lock();
+        let file = |slot: &Arc<Slot>| match &*slot.duty() {
+            Duty::Disk(on_disk) => Some(Arc::clone(&on_disk.file)),
+            Duty::Source(_) | Duty::Done => None,
+        };
+        state.leased.values().filter_map(file).collect()
     }
 
     /// Drops, oldest first, as long as this says so of the next.

@@ -1,5 +1,6 @@
 //! Plugins that fail: by their policy, within their deadlines, and no other row suffers.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weir_event::transform::Handled;
@@ -26,6 +27,24 @@ fn assert_healthy(handled: &Handled, messages: &[String], suspects: &[u32]) {
 fn faults(plugin: &Plugin) -> Vec<(Cause, u64)> {
     let counted = Cause::ALL.map(|cause| (cause, plugin.metrics().faults(cause)));
     counted.into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+/// Does it again where the machine gave the thread so little of its CPU that the wall clock may have ended a call, which
+/// it does after ten deadlines. Answers with the CPU time that the plugin took.
+fn on_a_cpu<T>(
+    mut plugin: impl FnMut() -> (Arc<Plugin>, T),
+    run: impl Fn(&Arc<Plugin>, T) -> Handled,
+) -> (Arc<Plugin>, Handled, Duration) {
+    for _ in 0..5 {
+        let (plugin, of) = plugin();
+        let (before, begun) = (plugin.metrics().cpu(), Instant::now());
+        let handled = run(&plugin, of);
+        let cpu = plugin.metrics().cpu() - before;
+        if begun.elapsed() < 4 * cpu {
+            return (plugin, handled, cpu);
+        }
+    }
+    panic!("five times the machine had no CPU for this");
 }
 
 #[test]
@@ -83,12 +102,14 @@ fn a_fault_of_memory_alone_is_cured_by_a_fresh_instance() {
 
 #[test]
 fn a_call_that_spins_ends_within_its_deadline() {
-    let plugin = load_with(&Guest::by_row(), deadline(50));
-    let handled = run(&mut plugin.instance(), &["spin"]);
+    let (plugin, handled, cpu) = on_a_cpu(
+        || (load_with(&Guest::by_row(), deadline(50)), ()),
+        |plugin, ()| run(&mut plugin.instance(), &["spin"]),
+    );
     assert_eq!(handled.suspects, [0]);
     // The call and its one retry.
     assert_eq!(faults(&plugin), [(Cause::Deadline, 2)]);
-    let (cpu, call) = (plugin.metrics().cpu(), plugin.deadline());
+    let call = plugin.deadline();
     assert!(cpu >= 2 * call, "{cpu:?}: ended before its deadline");
     assert!(cpu <= 2 * (call + TICK) + NOISE, "{cpu:?}: ran past its deadline");
 }
@@ -98,17 +119,18 @@ fn a_row_that_spins_is_found_within_five_deadlines() {
     for (count, row, is_warm) in
         [(64, 40, false), (512, 0, true), (512, 255, true), (512, 511, true), (1, 0, false)]
     {
-        let plugin = load_with(&Guest::by_row(), deadline(100));
-        let mut instance = plugin.instance();
-        if is_warm {
-            run(&mut instance, &messages(count, "keep", &[]));
-        }
-        let before = plugin.metrics().cpu();
-        let mut messages = messages(count, "spin", &[row]);
-        messages[(row + count / 3) % count] = if count == 1 { "spin".into() } else { "drop".into() };
-        let handled = run(&mut instance, &messages);
-        assert_healthy(&handled, &messages, &[row as u32]);
-        let cpu = plugin.metrics().cpu() - before;
+        let mut rows = messages(count, "spin", &[row]);
+        rows[(row + count / 3) % count] = if count == 1 { "spin".into() } else { "drop".into() };
+        let fresh = || {
+            let plugin = load_with(&Guest::by_row(), deadline(100));
+            let mut instance = plugin.instance();
+            if is_warm {
+                run(&mut instance, &messages(count, "keep", &[]));
+            }
+            (plugin, instance)
+        };
+        let (plugin, handled, cpu) = on_a_cpu(fresh, |_, mut instance| run(&mut instance, &rows));
+        assert_healthy(&handled, &rows, &[row as u32]);
         assert!(cpu <= 5 * plugin.deadline() + TICK + NOISE, "{cpu:?} for row {row} of {count}");
     }
 }

@@ -84,3 +84,20 @@ impl Acknowledge for AckQueue {
         sequence < self.lock().first
     }
 }
+
+/// For events whose batch is safe since an earlier run: what becomes of them is counted at once.
+impl Acknowledge for Checkpoints {
+    fn acknowledge(&self, _: u64, safe: bool, entries: Vec<Posting>) {
+        if safe {
+            self.settle_counts(entries);
+        }
+    }
+
+    fn acknowledge_late(&self, _: u64, entries: Vec<Posting>) {
+        self.settle_counts(entries);
+    }
+
+    fn is_settled(&self, _: u64) -> bool {
+        true
+    }
+}

@@ -18,9 +18,9 @@ Examples:
   weir buffer export -c weir.yaml --sink search -o search.ndjson    Keep a copy first
   weir buffer drop -c weir.yaml --sink search --yes
 
-All that waits for the sink is given up, in memory and on disk, but for what is being sent. The ledger
-counts it as dropped (given_up). A running agent does it itself, and must have an admin address; without
-one the data folder is changed. Without --yes nothing is done.
+All that waits for the sink is given up, in memory and on disk, but for what is being sent.
+The ledger counts it as dropped (given_up). A running agent does it itself, and must have an
+admin address; without one the data folder is changed. Without --yes nothing is done.
 
 Exit codes:
   0  dropped

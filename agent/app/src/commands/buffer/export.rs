@@ -22,12 +22,14 @@ Examples:
   weir buffer export -c weir.yaml | jq -r '.document.message'
   weir buffer export -c weir.yaml --aside -o aside.ndjson    What can be read of files kept aside
 
-Each line is one object: id, time, sink, pipeline, index, bytes, stream, and the document as its last
-member, byte for byte. Nothing is changed: what is exported still waits. Beside a running agent, what is
-delivered meanwhile is left out, and what lies in memory only is not seen. Events are as sensitive here
-as in the logs that they come from: the file is made with mode 0600.
+Each line is one object: id, time, sink, pipeline, index, bytes, stream, and the document as
+its last member, byte for byte. Nothing is changed: what is exported still waits. Beside a
+running agent, what is delivered meanwhile is left out, and what lies in memory only is not
+seen. Events are as sensitive here as in the logs that they come from: the file is made with
+mode 0600.
 
-`weir buffer replay` puts such lines back. With --output json, -o is needed, and a summary is printed.
+`weir buffer replay` puts such lines back. With --output json, -o is needed, and a summary
+is printed.
 
 Exit codes:
   0  exported

@@ -19,9 +19,10 @@ Examples:
   weir buffer fsck -c weir.yaml
   weir buffer fsck --data-dir /srv/weir --sink search --output json | jq '.files[] | select(.state != \"whole\")'
 
-Nothing is changed. Every record's checksum is verified. Beside a running agent, files that are
-delivered meanwhile are left out, and one that was just written may not be named yet. Damage is met by
-the agent itself: it skips what is damaged, counts it as lost (corrupt), and keeps the file aside.
+Nothing is changed. Every record's checksum is verified. Beside a running agent, files that
+are delivered meanwhile are left out, and one that was just written may not be named yet.
+Damage is met by the agent itself: it skips what is damaged, counts it as lost (corrupt),
+and keeps the file aside.
 
 States:
   whole    the checkpoint names it, and everything in it can be read

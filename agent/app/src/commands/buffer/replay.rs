@@ -28,11 +28,12 @@ Examples:
   weir buffer replay -c weir.yaml --sink search /var/lib/weir/buffer/search/aside/000000000000001a.seg
   weir buffer export -c old.yaml --sink search | weir buffer replay -c weir.yaml --sink search -
 
-The events wait behind what waits already, and are on disk when this ends. They keep their ids, times
-and indices: into OpenSearch, one that was delivered before is not doubled. The ledger counts them as
-created, in the account of the pipeline that they come from. Of files that were kept aside, what can be
-read is put back, also what was delivered from them before. A running agent does it itself, and must
-have an admin address; without an agent the data folder is changed.
+The events wait behind what waits already, and are on disk when this ends. They keep their
+ids, times and indices: into OpenSearch, one that was delivered before is not doubled. The
+ledger counts them as created, in the account of the pipeline that they come from. Of files
+that were kept aside, what can be read is put back, also what was delivered from them
+before. A running agent does it itself, and must have an admin address; without an agent the
+data folder is changed.
 
 Exit codes:
   0  put back

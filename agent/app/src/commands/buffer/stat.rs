@@ -21,8 +21,8 @@ Examples:
   weir buffer stat -c weir.yaml
   weir buffer stat --data-dir /srv/weir --output json | jq '.sinks[] | {sink, events, bytes}'
 
-What lies on disk is read from data_dir, whether an agent runs or not; the checkpoint is written once
-a second. What is in memory only a running agent can say, at its admin address.
+What lies on disk is read from data_dir, whether an agent runs or not; the checkpoint is
+written once a second. What is in memory only a running agent can say, at its admin address.
 
 Exit codes:
   0  shown
