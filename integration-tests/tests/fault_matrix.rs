@@ -305,7 +305,13 @@ impl Scene {
             None => assert_eq!(all, 0),
             Some(cause) => {
                 let caused = faults(cause);
-                assert!(caused > 0 && caused == all, "{caused} of {all} faults are for {cause}");
+                // What makes much takes long: where the CPU is short, the deadline may come first, as it may for others.
+                let late = match self.plugin.at_fault {
+                    AtFault::PoisonAtLeast => faults("deadline"),
+                    _ => 0,
+                };
+                let expected = if cause == "deadline" { all } else { all - late };
+                assert!(caused > 0 && caused == expected, "{caused} of {all} faults are for {cause}");
             }
         }
         let at_fault = metrics.count("weir_plugin_failed_events_total", &bad);

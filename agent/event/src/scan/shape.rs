@@ -25,7 +25,7 @@ const WAYS: usize = 8;
 const MAX_SLOTS: usize = 64;
 /// A text that is longer between its values is walked: a shape takes some 4 KiB at the most.
 const MAX_LITERAL_BYTES: usize = 2_048;
-/// Bytes that are compared at once. A literal is padded to a multiple.
+/// Bytes that are compared at once; most literals have no more.
 pub(super) const CHUNK: usize = 32;
 
 /// 32 bytes of a literal and how many of them count, as bits.
@@ -377,10 +377,7 @@ impl Shape {
         if !probe.equals(block(padded, at), &literal.first) {
             return None;
         }
-        match literal.len as usize <= CHUNK || self.rest_equals(literal, padded, len, at) {
-            true => Some(end),
-            false => None,
-        }
+        (literal.len as usize <= CHUNK || self.rest_equals(literal, padded, len, at)).then_some(end)
     }
 
     /// Whether what a long literal has beyond its first chunk stands in the text too. Apart, so that the many short ones
