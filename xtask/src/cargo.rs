@@ -37,6 +37,22 @@ pub fn build_command(repository: &Repository, subcommand: &str, target: &Path) -
     command
 }
 
+/// The same command once more, as it is now.
+pub fn copy(command: &Command) -> Command {
+    let mut copy = Command::new(command.get_program());
+    copy.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => copy.env(name, value),
+            None => copy.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        copy.current_dir(folder);
+    }
+    copy
+}
+
 /// Runs to the end with stdin closed, and fails unless it ends with 0.
 pub fn run(command: &mut Command, what: &str) -> Result<()> {
     let status = command

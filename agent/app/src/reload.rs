@@ -88,6 +88,8 @@ pub struct Status {
     pub since: SystemTime,
     /// The last attempt to reload, whatever became of it.
     pub last_reload: Option<Attempt>,
+    /// The reload that put this generation to work; `None` where it is the one that the agent started with.
+    pub last_change: Option<Attempt>,
     /// When what was refused is tried again by itself.
     #[serde(serialize_with = "as_rfc3339_or_null")]
     pub next_try: Option<SystemTime>,
@@ -110,6 +112,8 @@ pub struct Reloads {
 #[derive(Debug)]
 pub struct Request {
     trigger: Trigger,
+    /// The hash of the files that came to rest, for [`Trigger::Files`]: others may be half written.
+    settled: Option<String>,
     /// Who wants to know what became of it.
     reply: Option<oneshot::Sender<(Attempt, Status)>>,
 }
@@ -185,6 +189,7 @@ impl Default for Reloads {
             config_hash: String::new(),
             since: UNIX_EPOCH,
             last_reload: None,
+            last_change: None,
             next_try: None,
             last_success: UNIX_EPOCH,
             counts: outcomes.map(|outcome| (outcome, 0)),
@@ -211,13 +216,18 @@ impl Reloads {
     /// Asks for a reload; the answer comes when it is over.
     pub fn ask(&self, trigger: Trigger) -> Result<oneshot::Receiver<(Attempt, Status)>, Busy> {
         let (reply, answer) = oneshot::channel();
-        self.send(Request { trigger, reply: Some(reply) })?;
+        self.send(Request { trigger, settled: None, reply: Some(reply) })?;
         Ok(answer)
     }
 
     /// Asks for a reload and does not wait. What finds no room comes with those that wait already.
     pub fn hint(&self, trigger: Trigger) {
-        let _ = self.send(Request { trigger, reply: None });
+        let _ = self.send(Request { trigger, settled: None, reply: None });
+    }
+
+    /// Says that the files have this content now and are at rest.
+    pub fn files_settled(&self, hash: String) {
+        let _ = self.send(Request { trigger: Trigger::Files, settled: Some(hash), reply: None });
     }
 
     /// Requests can be made from now on; they come out here.
@@ -243,6 +253,9 @@ impl Reloads {
         }
         if attempt.outcome == Outcome::Unchanged {
             status.last_success = attempt.at;
+        }
+        if attempt.has_reloaded() {
+            status.last_change = Some(attempt.clone());
         }
         status.last_reload = Some(attempt.clone());
     }
@@ -292,11 +305,11 @@ impl Reloader {
                     moved_to = Some(moved.clone());
                     Some(moved_request(&moved))
                 }
-                () = &mut again => Some(Request { trigger: Trigger::Retry, reply: None }),
+                () = &mut again => Some(Request { trigger: Trigger::Retry, settled: None, reply: None }),
             };
-            let Some(Request { trigger, reply }) = request else { return };
+            let Some(Request { trigger, settled, reply }) = request else { return };
             let attempted = tokio::task::spawn_blocking(move || {
-                let attempt = self.attempt(trigger);
+                let attempt = self.attempt(trigger, settled.as_deref());
                 (self, attempt)
             });
             let Ok((back, attempt)) = attempted.await else {
@@ -326,10 +339,12 @@ impl Reloader {
     }
 
     /// One reload; `None` where there is nothing that was not seen before. Blocks.
-    fn attempt(&mut self, trigger: Trigger) -> Option<Attempt> {
+    fn attempt(&mut self, trigger: Trigger, settled: Option<&str>) -> Option<Attempt> {
         let began = Instant::now();
         let found = Content::of(&self.path, &self.artifacts);
-        if trigger == Trigger::Files && found == self.seen {
+        // Files that changed again since they were at rest are told of again when they are.
+        let is_at_rest = found.files.as_deref() == settled;
+        if trigger == Trigger::Files && (found == self.seen || !is_at_rest) {
             return None;
         }
         self.seen = found;
@@ -431,7 +446,7 @@ fn is_same(before: Option<&Attempt>, errors: &[Error]) -> bool {
 fn moved_request(moved: &Moved) -> Request {
     let Moved { plugin, digest } = moved;
     tracing::info!(%plugin, %digest, "the tag of a plugin has moved");
-    Request { trigger: Trigger::Tag, reply: None }
+    Request { trigger: Trigger::Tag, settled: None, reply: None }
 }
 
 // === impl Content ===

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use super::Trigger;
 use crate::state::AgentState;
 
 /// The content must not change for so long.
@@ -48,9 +47,9 @@ fn look_forever(path: &Path, state: &Weak<AgentState>) {
         }
         // Where nothing can be read just now, a swap may be under way; the next look finds what came of it. Artefacts
         // lie elsewhere and are looked at only when it is time.
-        if hash.is_some() && (hash != known || is_time) {
-            state.reloads.hint(Trigger::Files);
-            known = hash;
+        if let Some(hash) = hash.filter(|hash| is_time || known.as_ref() != Some(hash)) {
+            state.reloads.files_settled(hash.clone());
+            known = Some(hash);
         }
     }
 }
