@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_buffer::ledger::Ledger;
-use weir_buffer::memory::{MemoryTier, Policy};
+use weir_buffer::memory::MemoryTier;
 use weir_buffer::segment::Route;
 use weir_config::{Config, DEAD_LETTER_MEMORY, Errors, Name};
 use weir_pipeline::checkpoint::Checkpoints;

@@ -166,7 +166,8 @@ fn buffers(out: &mut Exposition, view: &View) {
             let sample = |tier, bytes| Sample::count([("sink", name.as_str()), ("tier", tier)], bytes);
             let on_disk = buffer.disk().map(|of| sample(DISK, disk(of.store())));
             let store = buffer.disk().map(|disk| disk.store());
-            let in_objects = store.and_then(|store| object(store, &store.objects()?));
+            let in_objects = store.and_then(|store| Some((store, store.objects()?)));
+            let in_objects = in_objects.and_then(|(store, objects)| object(store, &objects));
             let in_objects = in_objects.map(|bytes| sample(OBJECT, bytes));
             [sample(MEMORY, memory(buffer))].into_iter().chain(on_disk).chain(in_objects)
         });

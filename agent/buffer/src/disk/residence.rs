@@ -105,7 +105,7 @@ impl DiskFile {
     }
 
     /// Whether it lies in a store of objects and not on the disk.
-    fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_elsewhere(&self) -> bool {
         let residence = self.residence();
         !residence.is_on_disk && residence.object.is_some()
     }

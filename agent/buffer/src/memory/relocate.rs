@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::Timestamp;
 use rand::Rng as _;
 use sha2::{Digest as _, Sha256};
 
@@ -207,25 +208,12 @@ fn sweep(disk: &Disk, objects: &Objects) -> Result<(), ObjectError> {
 /// Where a file goes: its key says when and as what it was written, and what is in it.
 fn place(folder: &str, file: &DiskFile, bytes: &[u8]) -> ObjectPlace {
     let written = file.written().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let (year, month, day) = date(written / 86_400);
-    let hour = written / 3_600 % 24;
+    let second = i64::try_from(written).ok().and_then(|second| Timestamp::from_second(second).ok());
+    let hour = second.unwrap_or_default().strftime("%Y/%m/%d/%H");
     let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let number = file.number();
-    let key = format!("{folder}{year:04}/{month:02}/{day:02}/{hour:02}/{number:016x}-{hash}.seg");
+    let key = format!("{folder}{hour}/{number:016x}-{hash}.seg");
     ObjectPlace { key, bytes: bytes.len() as u64, written }
-}
-
-/// Year, month and day of a day since the Unix epoch.
-fn date(days: u64) -> (u64, u64, u64) {
-    // Counted from the first of March of the year 0, so that a leap day is the last of its year.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 // === impl Relocating ===
@@ -240,25 +228,5 @@ impl Relocating {
         self.said = Some(now);
         let sink = disk.sink();
         tracing::error!(%sink, %error, "nothing can be moved to the object store; the disk buffer holds what it may, and it is tried again");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::date;
-
-    #[test]
-    fn days_are_dates() {
-        for (days, expected) in [
-            (0, (1970, 1, 1)),
-            (59, (1970, 3, 1)),
-            (11_016, (2000, 2, 29)),
-            (11_017, (2000, 3, 1)),
-            (20_780, (2026, 11, 23)),
-            (20_818, (2026, 12, 31)),
-            (20_819, (2027, 1, 1)),
-        ] {
-            assert_eq!(date(days), expected, "{days}");
-        }
     }
 }
