@@ -19,12 +19,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::Amount;
 
+mod aside;
 pub mod filesystem;
 pub mod format;
 pub mod inspect;
 mod objects;
 mod residence;
 
+use aside::ASIDE;
 use filesystem::{FileSystem, Found};
 use format::{Header, HeaderError, Layout, MAX_PARTS, Packed, PartContent};
 pub use objects::{ObjectMetrics, Objects};
@@ -36,11 +38,6 @@ const FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// What is behind the number in a file's name, and in the name of one that is not finished.
 const SUFFIX: &str = ".seg";
 const UNFINISHED_SUFFIX: &str = ".new";
-/// Where files lie that are damaged or that no checkpoint knows, for a person to look at.
-const ASIDE: &str = "aside";
-/// So many of them are kept.
-const MAX_ASIDE: usize = 16;
-
 /// What happened to a store since the start.
 #[derive(Debug, Default)]
 pub struct DiskMetrics {
@@ -399,36 +396,6 @@ impl DiskStore {
             drop(state);
             self.take_away(file.number, file.bytes, file.is_damaged.load(Ordering::Relaxed));
         }
-    }
-
-    fn take_away(&self, number: u64, bytes: u64, keep: bool) {
-        let path = self.path(number);
-        if !keep {
-            return self.remove(&path, bytes);
-        }
-        match self.put_aside(number) {
-            Ok(aside) => {
-                tracing::warn!(sink = %self.sink, path = %aside.display(), "a file of the buffer is kept aside, for somebody to look at");
-            }
-            Err(error) => {
-                tracing::warn!(sink = %self.sink, path = %path.display(), %error, "a file of the buffer cannot be kept aside and is removed");
-                self.remove(&path, bytes);
-            }
-        }
-    }
-
-    fn put_aside(&self, number: u64) -> io::Result<PathBuf> {
-        let aside = self.folder.join(ASIDE);
-        self.file_system.create_folder(&aside)?;
-        let mut kept = self.file_system.list(&aside)?;
-        kept.sort_by(|a, b| a.name.cmp(&b.name));
-        let too_many = (kept.len() + 1).saturating_sub(MAX_ASIDE);
-        for Found { name, bytes, .. } in kept.into_iter().take(too_many) {
-            self.remove(&aside.join(name), bytes);
-        }
-        let path = aside.join(format!("{number:016x}{SUFFIX}"));
-        self.file_system.rename(&self.path(number), &path)?;
-        Ok(path)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -28,6 +29,8 @@ const FOLDER: &str = "dev/node-1/me/segments/s/";
 const CASES: u64 = 60;
 const LIVES: usize = 4;
 const STEPS: usize = 25;
+/// For what is tried again after a pause.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A bucket in memory, behind a bad line.
 struct FakeStore {
@@ -159,7 +162,7 @@ impl Life {
 
     /// What the sink gets; part of it may come back.
     fn deliver(&self, runtime: &Runtime, delivered: &mut Vec<u64>) -> bool {
-        let take = async { tokio::time::timeout(std::time::Duration::from_secs(20), self.tier.take()).await };
+        let take = async { tokio::time::timeout(PATIENCE, self.tier.take()).await };
         if self.ledger.statements()[0].buffered.values().all(|amount| amount.events == 0) {
             return false;
         }
@@ -170,6 +173,17 @@ impl Life {
         }
         lease.delivered();
         true
+    }
+
+    /// A store that failed is not asked again at once.
+    fn move_something(&self) {
+        let until = Instant::now() + PATIENCE;
+        while self.tier.relocate(Goal::Everything).files == 0 {
+            let statement = self.ledger.statements().remove(0);
+            let store = self.tier.disk().unwrap().store();
+            assert!(Instant::now() < until, "{} of {}: {statement:#?}", store.used(), store.bound());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     #[track_caller]
@@ -226,9 +240,7 @@ fn play(seed: u64) {
         // Whatever an earlier life left is swept before something goes there again.
         agent.read(1, &mut random);
         agent.tier.store_all();
-        while agent.tier.relocate(Goal::Everything).files == 0 {
-            std::thread::yield_now();
-        }
+        agent.move_something();
         while agent.deliver(&runtime, &mut delivered) {}
         for _ in 0..3 {
             agent.checkpoints.save().unwrap();

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use weir_event::identity::EventId;
 
+use super::aside::MAX_ASIDE;
 use super::filesystem::OperatingSystem;
 use super::format::{Packer, PartSource};
 use super::*;
@@ -128,6 +129,19 @@ fn what_nobody_knows_is_put_aside_where_checkpoints_are_not_complete() {
     assert_eq!(opened.store.used(), bytes_in(path));
     let again = open(path, 1_000_000, &[], Unnamed::Remove).store;
     assert_eq!(again.used(), bytes_in(path), "they count at the next start too");
+}
+
+/// A small disk has room for events, whatever was put aside.
+#[test]
+fn what_is_put_aside_leaves_most_of_the_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let store = open(path, 20_000, &[], Unnamed::Remove).store;
+    while write(&store, 700).is_ok() {}
+    let opened = open(path, 20_000, &[], Unnamed::PutAside);
+    assert!((1..=5_000).contains(&opened.store.used()), "{}", opened.store.used());
+    assert_eq!(opened.store.used(), bytes_in(path));
+    write(&opened.store, 5_000).unwrap();
 }
 
 #[test]
