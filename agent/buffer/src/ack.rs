@@ -10,8 +10,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, StoredParts};
 use crate::ledger::{Account, Amount, Entry};
+use crate::presence::Adoption;
 
 /// Who hears that a batch is safe.
 pub trait Acknowledge: Send + Sync {
@@ -57,6 +58,19 @@ pub enum Posting {
         /// The file, to be told when no checkpoint says any more that it lies on the disk.
         file: Arc<DiskFile>,
     },
+    /// A file of another agent belongs to this one's buffer now.
+    Adopted {
+        /// Whose buffer.
+        sink: Arc<str>,
+        /// The file, as one of this agent's.
+        file: Arc<DiskFile>,
+        /// What lies in it, and where it is.
+        stored: StoredParts,
+    },
+    /// An agent is being taken over, or was.
+    Adoption(Adoption),
+    /// Nothing is left of what was taken over.
+    AdoptionOver(Adoption),
     /// Nobody needs parts of a file any more: what became of the events in them is booked beside.
     Removed {
         /// Whose events they were.

@@ -29,6 +29,7 @@ mod residence;
 use aside::ASIDE;
 use filesystem::{FileSystem, Found};
 use format::{Header, HeaderError, Layout, MAX_PARTS, Packed, PartContent};
+pub(crate) use objects::HandedOver;
 pub use objects::{ObjectMetrics, Objects};
 pub use residence::ObjectPlace;
 use residence::Residence;
@@ -98,6 +99,8 @@ struct State {
 pub struct DiskFile {
     store: Arc<DiskStore>,
     number: u64,
+    /// The number that stands in it: another agent's, where it was taken over.
+    written_as: u64,
     bytes: u64,
     written: SystemTime,
     /// The parts that somebody needs, one bit each.
@@ -310,6 +313,7 @@ impl DiskStore {
         let file = DiskFile {
             store: Arc::clone(self),
             number,
+            written_as: residence.number().unwrap_or(number),
             bytes,
             written,
             needed: AtomicU64::new(needed),
@@ -383,13 +387,15 @@ impl DiskStore {
 
     /// Takes a file away that nobody needs; one on the disk that is damaged is kept aside.
     fn retire(&self, file: &DiskFile) {
-        let (is_here, place) = file.residence().end();
+        let (is_here, place, is_ours) = file.residence().end();
         let mut state = self.lock();
         state.known.remove(&file.number);
         if let Some(place) = place {
             state.object_bytes = state.object_bytes.saturating_sub(place.bytes);
             state.object_files = state.object_files.saturating_sub(1);
-            state.unneeded.push(place.key);
+            if is_ours {
+                state.unneeded.push(place.key);
+            }
         }
         if is_here {
             state.files -= 1;
@@ -449,7 +455,7 @@ impl DiskFile {
             HeaderError::Io(error) => ReadError::Io { path, error },
             HeaderError::Damaged(reason) => ReadError::Damaged { path, reason: reason.to_owned() },
         })?);
-        if header.number.is_some_and(|found| found != self.number) {
+        if header.number.is_some_and(|found| found != self.written_as) {
             let path = self.whereabouts();
             return Err(ReadError::Damaged { path, reason: "it is another file's".to_owned() });
         }
@@ -461,7 +467,7 @@ impl DiskFile {
     pub fn read(&self, part: u8, which: Option<&[u32]>) -> Result<PartContent, ReadError> {
         let header = self.header()?;
         let read = |offset, length| self.read_bytes(offset, length);
-        let content = header.part(self.number, part, which, read);
+        let content = header.part(self.written_as, part, which, read);
         let content = content.map_err(|error| ReadError::Io { path: self.whereabouts(), error });
         self.note(content.as_ref().err());
         if content.as_ref().is_ok_and(|content| content.is_damaged) {
@@ -545,6 +551,12 @@ pub fn all_parts(count: usize) -> u64 {
         0 => 0,
         count => u64::MAX >> (MAX_PARTS - count.min(MAX_PARTS)),
     }
+}
+
+/// The number in an object's key.
+pub(crate) fn number_in_key(key: &str) -> Option<u64> {
+    let (digits, _) = key.rsplit_once('/')?.1.split_once('-')?;
+    u64::from_str_radix(digits, 16).ok()
 }
 
 /// The number in a finished or unfinished file's name.

@@ -1,7 +1,7 @@
 //! The ledger: the account of what became of every event, per pipeline and sink.
 //!
-//! read + created = delivered + sampled + dropped + dead-lettered + lost + buffered + in flight, in events and in
-//! bytes. Bytes are those of the event as it was read (of the document for an event that a stage made), in every
+//! read + created + adopted = delivered + sampled + dropped + dead-lettered + lost + handed over + buffered + in flight,
+//! in events and in bytes. Bytes are those of the event as it was read (of the document for an event that a stage made), in every
 //! state, so that the sums can balance.
 //!
 //! Terminal states are counted here. What is in flight and what is buffered is measured where it lies, by the
@@ -57,6 +57,10 @@ pub enum Entry {
     Read,
     /// Made by a stage.
     Created,
+    /// Taken over from an agent that is gone.
+    Adopted,
+    /// Another agent has taken it over.
+    HandedOver,
     /// The sink has it.
     Delivered,
     /// Left out on purpose by a sampler; the reason as `stage.reason`.
@@ -77,8 +81,14 @@ pub struct Counts {
     pub read: Amount,
     /// Made by stages.
     pub created: Amount,
+    /// Taken over from agents that are gone.
+    #[serde(skip_serializing_if = "Amount::is_nothing")]
+    pub adopted: Amount,
     /// The sink has them.
     pub delivered: Amount,
+    /// Taken over by other agents, while this one was taken for gone.
+    #[serde(skip_serializing_if = "Amount::is_nothing")]
+    pub handed_over: Amount,
     /// By reason.
     pub sampled: BTreeMap<String, Amount>,
     /// By reason.
@@ -95,6 +105,8 @@ impl Counts {
         match entry {
             Entry::Read => self.read += amount,
             Entry::Created => self.created += amount,
+            Entry::Adopted => self.adopted += amount,
+            Entry::HandedOver => self.handed_over += amount,
             Entry::Delivered => self.delivered += amount,
             Entry::Sampled(reason) => add(&mut self.sampled, reason, amount),
             Entry::Dropped(reason) => add(&mut self.dropped, reason, amount),
@@ -107,12 +119,14 @@ impl Counts {
     pub fn incoming(&self) -> Amount {
         let mut sum = self.read;
         sum += self.created;
+        sum += self.adopted;
         sum
     }
 
     /// Everything in a terminal state.
     pub fn settled(&self) -> Amount {
         let mut sum = self.delivered;
+        sum += self.handed_over;
         for reasons in [&self.sampled, &self.dropped, &self.dead_lettered, &self.lost] {
             for amount in reasons.values() {
                 sum += *amount;

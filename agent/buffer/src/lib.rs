@@ -9,4 +9,5 @@ pub mod ledger;
 pub mod line;
 pub mod memory;
 pub mod object;
+pub mod presence;
 pub mod segment;

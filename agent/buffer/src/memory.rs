@@ -25,6 +25,7 @@ use crate::disk::DiskFile;
 use crate::ledger::{Account, Amount, Ledger};
 use crate::segment::{Contents, Documents, Segment, Targets};
 
+mod adopt;
 mod collapse;
 mod discard;
 mod disk;
@@ -37,6 +38,7 @@ mod store;
 mod take;
 mod waiting;
 
+pub use adopt::{Inheritance, Inherited};
 pub use disk::{Disk, DiskSettings};
 pub use lease::Lease;
 pub use policy::{Order, Policy, WhenFull};

@@ -25,6 +25,8 @@ use serde::{Deserialize, Serialize};
 use weir_buffer::ack::Posting;
 use weir_buffer::disk::{DiskFile, StoredParts};
 use weir_buffer::ledger::{Account, Amount, Counts, Entry};
+use weir_buffer::memory::MemoryTier;
+use weir_buffer::presence::{Adoption, Content, SinkContent};
 
 /// Why events are lost that a best-effort sink had not taken when the agent ended.
 const AGENT_ENDED: &str = "agent_ended";
@@ -130,6 +132,9 @@ struct State {
     /// By sink, then by the number of the file as it stands in the file's name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     buffers: BTreeMap<String, BTreeMap<String, StoredParts>>,
+    /// Which agents were taken over, as far as something of them is left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    adoptions: Vec<Adoption>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -225,6 +230,15 @@ impl Versioned {
                     }
                     self.removed.push(Removed { version: self.version, handle, what: Unnamed::OnDisk });
                 }
+                Posting::Adopted { sink, file, stored } => {
+                    let files = self.state.buffers.entry((*sink).to_owned()).or_default();
+                    files.insert(file_key(file.number()), stored);
+                }
+                Posting::Adoption(adoption) => {
+                    self.state.forget_adoption(&adoption);
+                    self.state.adoptions.push(adoption);
+                }
+                Posting::AdoptionOver(adoption) => self.state.forget_adoption(&adoption),
                 Posting::Removed { account, amount, file, parts, handle } => {
                     self.remove(&account, amount, file, parts);
                     let version = self.version;
@@ -299,6 +313,10 @@ fn file_key(file: u64) -> String {
 }
 
 impl State {
+    fn forget_adoption(&mut self, adoption: &Adoption) {
+        self.adoptions.retain(|known| known.folder != adoption.folder || known.epoch != adoption.epoch);
+    }
+
     fn book(&mut self, account: &Account, entry: &Entry, amount: Amount) {
         let (pipeline, sink) = (account.pipeline(), account.sink());
         let found = self.ledger.iter().position(|a| a.pipeline == pipeline && a.sink == sink);
@@ -385,6 +403,27 @@ impl Checkpoints {
         let files = guard.state.buffers.get(sink).into_iter().flatten();
         let number = |key: &str| u64::from_str_radix(key, 16).ok();
         files.filter_map(|(key, stored)| Some((number(key)?, stored.clone()))).collect()
+    }
+
+    /// What waits, and where, as the manifest in a bucket has it.
+    pub fn content<'a>(&self, buffers: impl Iterator<Item = (&'a str, &'a Arc<MemoryTier>)>) -> Content {
+        let (adoptions, mut stored) = {
+            let guard = self.lock();
+            (guard.state.adoptions.clone(), guard.state.buffers.clone())
+        };
+        let mut sinks = BTreeMap::new();
+        for (sink, buffer) in buffers {
+            let files = stored.remove(sink).unwrap_or_default();
+            // Asked for after the files: what was settled in between stands in both.
+            let settled = buffer.disk().map(|disk| disk.store().settled()).unwrap_or_default();
+            sinks.insert(sink.to_owned(), SinkContent { files, settled });
+        }
+        Content { sinks, adoptions }
+    }
+
+    /// Which agents were taken over, as far as something of them is left.
+    pub fn adoptions(&self) -> Vec<Adoption> {
+        self.lock().state.adoptions.clone()
     }
 
     /// What lies on disk or in an object store before a sink, of one pipeline.

@@ -11,8 +11,10 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::residence::Residence;
 use super::{DiskFile, DiskStore, ObjectPlace};
 use crate::object::{ObjectError, ObjectErrorKind, ObjectStore, Put};
+use crate::presence::{Presence, Use};
 
 /// A longer object is read piece by piece.
 const MAX_WHOLE_BYTES: u64 = 8 * 1024 * 1024;
@@ -44,16 +46,50 @@ pub struct Objects {
     /// Bytes that its objects may have together.
     max_bytes: Option<u64>,
     last: Mutex<Option<(String, Arc<Vec<u8>>)>>,
+    /// Where other agents may take objects over.
+    presence: Option<Arc<Presence>>,
     /// What it counts.
     pub metrics: Arc<ObjectMetrics>,
 }
+
+/// Another agent has the object.
+#[derive(Debug, thiserror::Error)]
+#[error("another agent has taken it over")]
+pub(crate) struct HandedOver;
 
 // === impl Objects ===
 
 impl Objects {
     /// The objects below `folder`, which ends with a slash.
     pub fn new(store: Arc<dyn ObjectStore>, folder: String, max_bytes: Option<u64>) -> Objects {
-        Objects { store, folder, max_bytes, last: Mutex::default(), metrics: Arc::default() }
+        let (last, presence, metrics) = Default::default();
+        Objects { store, folder, max_bytes, last, presence, metrics }
+    }
+
+    /// The same, where other agents may take objects over.
+    #[must_use]
+    pub fn shared(self, presence: Arc<Presence>) -> Objects {
+        Objects { presence: Some(presence), ..self }
+    }
+
+    /// Whether objects may be stored now.
+    pub(crate) fn is_sure(&self) -> bool {
+        self.presence.as_ref().is_none_or(|presence| presence.is_sure())
+    }
+
+    /// Whether an object may be used.
+    pub(crate) fn may_use(&self, key: &str) -> Result<Use, ObjectError> {
+        self.presence.as_ref().map_or(Ok(Use::Own), |presence| presence.may_use(key))
+    }
+
+    /// Says no where another agent has the file with this number.
+    pub(super) fn admit(&self, number: u64, place: Option<&ObjectPlace>) -> io::Result<()> {
+        let Some(presence) = &self.presence else { return Ok(()) };
+        let is_handed_over = match place {
+            Some(place) => presence.may_use(&place.key).map_err(io::Error::other)? == Use::HandedOver,
+            None => presence.is_handed_over(&self.folder, number),
+        };
+        if is_handed_over { Err(io::Error::other(HandedOver)) } else { Ok(()) }
     }
 
     /// The store.
@@ -84,14 +120,21 @@ impl Objects {
 
     /// Removes an object.
     pub(crate) fn delete(&self, key: &str) -> Result<(), ObjectError> {
+        if self.may_use(key)? == Use::HandedOver {
+            return Ok(());
+        }
         self.heard(self.store.delete(key))?;
+        self.presence.iter().for_each(|presence| presence.forget(key));
         self.metrics.removed.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Reads a piece of an object.
     pub(super) fn read(&self, place: &ObjectPlace, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let is_claimed = || self.may_use(&place.key).is_ok_and(|found| found == Use::Claimed);
         let failed = |error: ObjectError| match error.kind {
+            // Whoever had it before this agent claimed it has delivered and removed it.
+            ObjectErrorKind::Missing if is_claimed() => io::Error::other(HandedOver),
             ObjectErrorKind::Missing => io::Error::new(io::ErrorKind::NotFound, error),
             _ => io::Error::other(error),
         };
@@ -161,7 +204,7 @@ impl DiskStore {
             self.lock().known.values().filter_map(std::sync::Weak::upgrade).collect();
         let mut here: Vec<Arc<DiskFile>> = known
             .into_iter()
-            .filter(|file| file.is_on_disk_only() && file.bytes <= MAX_OBJECT_BYTES)
+            .filter(|file| file.is_on_disk_only() && !file.holds_nothing() && file.bytes <= MAX_OBJECT_BYTES)
             .collect();
         let mut sum: u64 = here.iter().map(|file| file.bytes).sum();
         let count = here.iter().take_while(|file| {
@@ -209,8 +252,39 @@ impl DiskStore {
         self.lock().unneeded.extend(keys);
     }
 
+    /// Takes an object of another agent in, as a file of this one.
+    pub(crate) fn adopt(self: &Arc<Self>, place: ObjectPlace, parts: u64) -> Arc<DiskFile> {
+        let number = {
+            let mut state = self.lock();
+            state.object_bytes += place.bytes;
+            state.object_files += 1;
+            state.next += 1;
+            state.next - 1
+        };
+        let what = (number, place.bytes, place.written());
+        let (file, _) = self.file(what, parts, Residence::elsewhere(place));
+        self.lock().known.insert(number, Arc::downgrade(&file));
+        file
+    }
+
+    /// What holds nothing any more and is there until it is removed: keys of objects, and numbers of files on the disk, of
+    /// which an object may be under way.
+    pub fn settled(&self) -> Vec<String> {
+        let (known, mut settled): (Vec<Arc<DiskFile>>, Vec<String>) = {
+            let state = self.lock();
+            let known = state.known.values().filter_map(std::sync::Weak::upgrade);
+            (known.collect(), state.unneeded.clone())
+        };
+        let name = |file: &DiskFile| match file.place() {
+            Some(place) => place.key,
+            None => format!("{:016x}", file.number()),
+        };
+        settled.extend(known.iter().filter(|file| file.holds_nothing()).map(|file| name(file)));
+        settled
+    }
+
     /// The keys of all objects that hold something.
-    pub(crate) fn keys(&self) -> BTreeSet<String> {
+    pub fn keys(&self) -> BTreeSet<String> {
         let known: Vec<Arc<DiskFile>> =
             self.lock().known.values().filter_map(std::sync::Weak::upgrade).collect();
         known.iter().filter_map(|file| Some(file.place()?.key)).collect()

@@ -34,6 +34,8 @@ pub(super) struct Residence {
     /// What lies in it that is not settled, by account.
     holds: Vec<(Arc<Account>, Amount)>,
     is_over: bool,
+    /// Another agent has it.
+    is_handed_over: bool,
 }
 
 // === impl ObjectPlace ===
@@ -58,10 +60,15 @@ impl Residence {
         Residence { object: Some(object), ..Residence::default() }
     }
 
-    /// Nobody needs it any more: whether it is on the disk, and where else.
-    pub fn end(&mut self) -> (bool, Option<ObjectPlace>) {
+    /// The number that its key has.
+    pub fn number(&self) -> Option<u64> {
+        super::number_in_key(&self.object.as_ref()?.key)
+    }
+
+    /// Nobody needs it any more: whether it is on the disk, where else, and whether it is to be removed there.
+    pub fn end(&mut self) -> (bool, Option<ObjectPlace>, bool) {
         self.is_over = true;
-        (std::mem::take(&mut self.is_on_disk), self.object.take())
+        (std::mem::take(&mut self.is_on_disk), self.object.take(), !self.is_handed_over)
     }
 }
 
@@ -91,6 +98,17 @@ impl DiskFile {
         if let Some((_, sum)) = residence.holds.iter_mut().find(|(known, _)| Arc::ptr_eq(known, account)) {
             *sum -= amount;
         }
+    }
+
+    /// Takes note that another agent has it, and removes it.
+    pub(crate) fn note_handed_over(&self) {
+        self.residence().is_handed_over = true;
+    }
+
+    /// Whether it holds no event that is not settled.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        let residence = self.residence();
+        !residence.holds.is_empty() && residence.holds.iter().all(|(_, amount)| amount.is_nothing())
     }
 
     /// Where it lies in a store of objects, if it does.
@@ -145,13 +163,17 @@ impl DiskFile {
         }
     }
 
-    /// Reads from wherever it is.
+    /// Reads from wherever it is, if no other agent has it.
     pub(super) fn read_bytes(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        let place = {
+        let (is_on_disk, place) = {
             let residence = self.residence();
-            residence.object.clone().filter(|_| !residence.is_on_disk)
+            (residence.is_on_disk, residence.object.clone())
         };
-        let Some(place) = place else {
+        let objects = self.store.objects();
+        if let Some(objects) = &objects {
+            objects.admit(self.written_as, place.as_ref())?;
+        }
+        let Some(place) = place.filter(|_| !is_on_disk) else {
             let read = self.store.file_system.read(&self.store.path(self.number), offset, length);
             // It may have left the disk just now.
             return match read {
@@ -161,7 +183,7 @@ impl DiskFile {
                 read => read,
             };
         };
-        let Some(objects) = self.store.objects() else {
+        let Some(objects) = objects else {
             return Err(io::Error::other(
                 "it lies in an object store, and the buffer has none now; give it its object_store again",
             ));

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::disk::AdoptedFile;
 use super::{Disk, Duty, MemoryTier, OnDisk, Slot, Stub, Waiting};
 use crate::disk::format::{Header, PartContent};
-use crate::disk::{DiskFile, ReadError};
+use crate::disk::{DiskFile, HandedOver, ReadError};
 use crate::ledger::Entry;
 
 /// Why events are lost of which nothing could be read.
@@ -155,19 +155,29 @@ impl MemoryTier {
                     disk.lose(&self.ledger, handle, adopted.live, &adopted.amounts, reason);
                     (Vec::new(), None)
                 }
+                Verdict::HandedOver => {
+                    file.note_handed_over();
+                    let AdoptedFile { live, amounts, .. } = adopted;
+                    disk.book_parts(&self.ledger, handle, live, &amounts, &Entry::HandedOver);
+                    (Vec::new(), None)
+                }
             },
         }
     }
 }
 
 fn part_read(mut stub: Stub, read: Result<PartContent, ReadError>) -> (Vec<Waiting>, Option<Duration>) {
-    let (content, reason) = match read {
-        Ok(content) => (Some(content), CORRUPT),
+    let (content, entry) = match read {
+        Ok(content) => (Some(content), Entry::Lost(CORRUPT.into())),
         Err(error) => match verdict(&error, &mut stub.failures) {
             Verdict::Again(pause) => return (vec![Waiting::Disk(stub)], Some(pause)),
             Verdict::Lost(reason) => {
                 stub.on_disk.file.note_damage();
-                (None, reason)
+                (None, Entry::Lost(reason.into()))
+            }
+            Verdict::HandedOver => {
+                stub.on_disk.file.note_handed_over();
+                (None, Entry::HandedOver)
             }
         },
     };
@@ -177,16 +187,18 @@ fn part_read(mut stub: Stub, read: Result<PartContent, ReadError>) -> (Vec<Waiti
     let mut lost = amount;
     lost -= there;
     if lost.events > 0 {
-        tracing::error!(
-            sink = account.sink(),
-            file = format!("{:016x}", file.number()),
-            part,
-            events = lost.events,
-            reason,
-            "events of the buffer are lost"
-        );
+        if let Entry::Lost(reason) = &entry {
+            tracing::error!(
+                sink = account.sink(),
+                file = format!("{:016x}", file.number()),
+                part,
+                events = lost.events,
+                %reason,
+                "events of the buffer are lost"
+            );
+        }
         file.leave(&account, lost);
-        ack.book(&account, Entry::Lost(reason.into()), lost);
+        ack.book(&account, entry, lost);
     }
     let Some(content) = content.filter(|content| !content.documents.records.is_empty()) else {
         ack.release();
@@ -205,6 +217,8 @@ fn part_read(mut stub: Stub, read: Result<PartContent, ReadError>) -> (Vec<Waiti
 enum Verdict {
     Again(Duration),
     Lost(&'static str),
+    /// Another agent has it.
+    HandedOver,
 }
 
 fn verdict(error: &ReadError, failures: &mut u32) -> Verdict {
@@ -215,6 +229,9 @@ fn verdict(error: &ReadError, failures: &mut u32) -> Verdict {
         }
         ReadError::Io { error: kind, .. } => (error, kind),
     };
+    if error.1.get_ref().is_some_and(|inner| inner.is::<HandedOver>()) {
+        return Verdict::HandedOver;
+    }
     *failures = failures.saturating_add(1);
     // Too many open files, a mode that somebody changed: that passes. A bad block or a file that is gone does not.
     let is_lasting = error.1.kind() == io::ErrorKind::NotFound || error.1.raw_os_error() == Some(EIO);

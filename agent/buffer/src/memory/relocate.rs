@@ -3,7 +3,7 @@
 //! 1. An object is there before the ledger and the checkpoints say so, and a file leaves the disk when no checkpoint
 //!    says any more that it is there: whatever ends the agent in between, each event is in one of the two.
 //! 2. Nothing waits for it but who calls: the sink goes on, and so does storing as long as the disk has room.
-//! 3. Before the first file goes, what an earlier run brought there and nobody names is removed.
+//! 3. Before anything else, what an earlier run brought there and nobody names is removed.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -67,6 +67,10 @@ impl MemoryTier {
         if relocating.not_before.is_some_and(|not_before| now < not_before) {
             return nothing;
         }
+        // Whose the objects are is to be known first.
+        if !objects.is_sure() {
+            return nothing;
+        }
         let (done, trouble) = self.relocate_now(disk, &objects, goal, &mut relocating.has_swept);
         match trouble {
             None => (relocating.not_before, relocating.pause) = (None, Duration::ZERO),
@@ -93,6 +97,12 @@ impl MemoryTier {
         if let Err(error) = remove_unneeded(disk, objects) {
             return (done, Some(error));
         }
+        if !*has_swept {
+            if let Err(error) = sweep(disk, objects) {
+                return (done, Some(error));
+            }
+            *has_swept = true;
+        }
         let store = &disk.store;
         let rest = match goal {
             Goal::HighWater if store.used() <= store.bound() / 4 * 3 => return (done, None),
@@ -102,12 +112,6 @@ impl MemoryTier {
         let mut files = store.to_move(rest);
         if files.is_empty() {
             return (done, None);
-        }
-        if !*has_swept {
-            if let Err(error) = sweep(disk, objects) {
-                return (done, Some(error));
-            }
-            *has_swept = true;
         }
         done.has_more = files.len() > MOST_PER_CALL;
         files.truncate(MOST_PER_CALL);
