@@ -24,6 +24,12 @@ pub struct Account {
     pub read: Amount,
     /// Made by stages.
     pub created: Amount,
+    /// Taken over from agents that are gone.
+    #[serde(default)]
+    pub adopted: Amount,
+    /// Taken over by other agents.
+    #[serde(default)]
+    pub handed_over: Amount,
     /// The sink has them.
     pub delivered: Amount,
     /// By reason.
@@ -56,13 +62,14 @@ pub struct Ledger {
 impl Account {
     /// Everything that came in.
     pub fn incoming(&self) -> Amount {
-        sum([self.read, self.created])
+        sum([self.read, self.created, self.adopted])
     }
 
     /// Everything in a state that it will not leave.
     pub fn settled(&self) -> Amount {
         let reasons = [&self.sampled, &self.dropped, &self.dead_lettered, &self.lost];
-        sum(reasons.into_iter().flat_map(|reasons| reasons.values().copied()).chain([self.delivered]))
+        let ends = [self.delivered, self.handed_over];
+        sum(reasons.into_iter().flat_map(|reasons| reasons.values().copied()).chain(ends))
     }
 
     /// Everything that is still on its way.

@@ -16,6 +16,7 @@ use weir_buffer::memory::{DEFAULT_BOUND, Disk, DiskSettings, MemoryTier, Order, 
 use weir_config::{Buffer, Config, Sink};
 use weir_pipeline::checkpoint::Checkpoints;
 
+use crate::keeper::{Keeper, Kept};
 use crate::mover::{Drain, Mover};
 use crate::objects::{Stores, WantedStore};
 
@@ -79,6 +80,7 @@ pub struct Buffers {
     has_looked: bool,
     storer: Option<Storer>,
     mover: Option<Mover>,
+    keeper: Option<Keeper>,
     /// Made with the first buffer that has an object store.
     stores: Option<Stores>,
     /// By sink, as they are now.
@@ -92,6 +94,7 @@ impl Buffers {
     pub fn start(checkpoints: Arc<Checkpoints>, ledger: Arc<Ledger>) -> io::Result<Buffers> {
         let storer = Some(Storer::start()?);
         let mover = Some(Mover::start(Arc::clone(&checkpoints))?);
+        let keeper = Some(Keeper::start(Arc::clone(&checkpoints))?);
         let (open, orphans, stores, object_stores) = Default::default();
         Ok(Buffers {
             checkpoints,
@@ -101,6 +104,7 @@ impl Buffers {
             has_looked: false,
             storer,
             mover,
+            keeper,
             stores,
             object_stores,
         })
@@ -120,7 +124,7 @@ impl Buffers {
         if wanted.object_store.is_some() && self.stores.is_none() {
             let path = config.data_dir.clone();
             let io = |error| StoreError::Io { action: "make the identity in", path, error };
-            self.stores = Some(Stores::new(&config.data_dir).map_err(io)?);
+            self.stores = Some(Stores::new(&config.data_dir, self.checkpoints.is_complete()).map_err(io)?);
         }
         let tier = match self.open.get(name) {
             Some(tier) => Arc::clone(tier),
@@ -160,10 +164,30 @@ impl Buffers {
         Ok(disk)
     }
 
-    fn look_after_open(&self) {
+    fn look_after_open(&mut self) {
         self.storer.iter().for_each(|storer| storer.look_after(&self.open));
         let with_disk = self.open.values().filter(|tier| tier.disk().is_some());
         self.mover.iter().for_each(|mover| mover.look_after(with_disk.clone().cloned().collect()));
+        self.keep();
+    }
+
+    /// Says in which buckets this agent is to be known, and what of it lies there.
+    fn keep(&mut self) {
+        let (Some(keeper), Some(stores)) = (&self.keeper, &mut self.stores) else { return };
+        let mut all: Vec<Kept> = Vec::new();
+        for (sink, wanted) in &self.object_stores {
+            let Some(tier) = self.open.get(sink).filter(|tier| tier.disk().is_some()) else { continue };
+            let presence = stores.presence(wanted);
+            let at = all.iter().position(|kept| Arc::ptr_eq(&kept.presence, &presence));
+            let at = at.unwrap_or_else(|| {
+                all.push(Kept { presence, adopt: wanted.adopt.clone(), buffers: BTreeMap::new() });
+                all.len() - 1
+            });
+            if let Some(kept) = all.get_mut(at) {
+                kept.buffers.insert(sink.clone(), Arc::clone(tier));
+            }
+        }
+        keeper.look_after(all);
     }
 
     /// Gives a buffer the object store that it is to have from now on.
@@ -183,6 +207,7 @@ impl Buffers {
             }
         };
         disk.store().set_objects(objects);
+        self.keep();
     }
 
     /// What asks for everything to go to the object stores.
@@ -249,6 +274,9 @@ impl Buffers {
         if let Some(mover) = self.mover.take() {
             let drains = self.drains_on_stop();
             mover.finish(if drains { DRAIN_PATIENCE } else { Duration::ZERO });
+        }
+        if let Some(keeper) = self.keeper.take() {
+            keeper.finish();
         }
     }
 }

@@ -8,6 +8,7 @@ mod bench_w1;
 mod buffers;
 mod cli;
 mod commands;
+mod keeper;
 mod live;
 mod memory;
 mod metrics;

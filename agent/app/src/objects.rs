@@ -5,10 +5,12 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use weir_buffer::disk::Objects;
 use weir_buffer::object::{Listing, Object, ObjectError, ObjectErrorKind, ObjectStore, Put};
+use weir_buffer::presence::{Presence, Settings as PresenceSettings};
 use weir_config::{Config, ObjectStore as Configured, Secret};
 use weir_object::{Keys, S3, Settings};
 
@@ -17,11 +19,26 @@ use crate::artifacts::read_file;
 /// Where an agent's name for itself lies: the same over all its runs, and no other agent's.
 const IDENTITY: &str = "identity";
 
+/// How long a read waits to hear that this agent is known to live.
+const PRESENCE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Stores that were configured, each spoken to by one client, and what the agent is called there.
 pub struct Stores {
     identity: String,
     runtime: Handle,
     known: Vec<(Configured, Arc<Bucket>)>,
+    /// One for each folder of a bucket, however many buffers lie there.
+    presences: Vec<Known>,
+    /// Whether the checkpoints name all that is safe.
+    knows_all: bool,
+}
+
+/// This agent in one folder.
+struct Known {
+    endpoint: String,
+    bucket: String,
+    prefix: String,
+    presence: Arc<Presence>,
 }
 
 /// A bucket that is spoken to when somebody wants something of it: a store that is away keeps no agent from starting.
@@ -36,8 +53,35 @@ pub struct Bucket {
 
 impl Stores {
     /// None yet. Makes the agent's identity where it has none.
-    pub fn new(data_dir: &Path) -> io::Result<Stores> {
-        Ok(Stores { identity: identity(data_dir)?, runtime: runtime()?, known: Vec::new() })
+    pub fn new(data_dir: &Path, knows_all: bool) -> io::Result<Stores> {
+        let (known, presences) = Default::default();
+        Ok(Stores { identity: identity(data_dir)?, runtime: runtime()?, known, presences, knows_all })
+    }
+
+    /// This agent, as other agents see it in the store of a buffer.
+    pub fn presence(&mut self, wanted: &WantedStore) -> Arc<Presence> {
+        let Configured { endpoint, bucket, .. } = &wanted.configured;
+        let is_known = |known: &&Known| {
+            known.endpoint == *endpoint && known.bucket == *bucket && known.prefix == wanted.prefix
+        };
+        if let Some(known) = self.presences.iter().find(is_known) {
+            return Arc::clone(&known.presence);
+        }
+        let began = Instant::now();
+        let settings = PresenceSettings {
+            folder: format!("{}/{}/", wanted.prefix, self.identity),
+            identity: self.identity.clone(),
+            cluster: wanted.cluster.clone(),
+            node: wanted.node.clone(),
+            gone_after: wanted.configured.gone_after,
+            knows_all: self.knows_all,
+            patience: PRESENCE_PATIENCE,
+            clock: Arc::new(move || began.elapsed()),
+        };
+        let presence = Presence::new(self.bucket(&wanted.configured), settings);
+        let (endpoint, bucket, prefix) = (endpoint.clone(), bucket.clone(), wanted.prefix.clone());
+        self.presences.push(Known { endpoint, bucket, prefix, presence: Arc::clone(&presence) });
+        presence
     }
 
     /// The store of a buffer.
@@ -59,7 +103,8 @@ impl Stores {
     pub fn objects(&mut self, sink: &str, wanted: &WantedStore) -> Objects {
         let folder = format!("{}/{}/segments/{sink}/", wanted.prefix, self.identity);
         let most = wanted.configured.max_size.map(|size| size.bytes());
-        Objects::new(self.bucket(&wanted.configured), folder, most)
+        let presence = self.presence(wanted);
+        Objects::new(self.bucket(&wanted.configured), folder, most).shared(presence)
     }
 }
 
@@ -70,6 +115,12 @@ pub struct WantedStore {
     pub configured: Configured,
     /// What all keys begin with.
     pub prefix: String,
+    /// What the keys of those begin with from whom it takes over.
+    pub adopt: Option<String>,
+    /// This agent's cluster.
+    pub cluster: String,
+    /// This agent's node.
+    pub node: String,
 }
 
 // === impl WantedStore ===
@@ -77,8 +128,15 @@ pub struct WantedStore {
 impl WantedStore {
     /// Fills in what the configuration leaves to each agent.
     pub fn new(config: &Config, configured: &Configured) -> WantedStore {
-        let prefix = configured.prefix.replace("{cluster}", &config.cluster).replace("{node}", &config.node);
-        WantedStore { configured: configured.clone(), prefix }
+        let (cluster, node) = (config.cluster.clone(), config.node.clone());
+        let fill = |text: &str| text.replace("{cluster}", &cluster).replace("{node}", &node);
+        let prefix = fill(&configured.prefix);
+        let adopt = match &configured.adopt {
+            Some(root) => Some(format!("{}/", fill(root))),
+            // All nodes that share the prefix but for its node.
+            None => configured.prefix.split_once("{node}").map(|(before, _)| fill(before)),
+        };
+        WantedStore { configured: configured.clone(), prefix, adopt, cluster, node }
     }
 }
 

@@ -151,7 +151,9 @@ fn counts() -> Counts {
     Counts {
         read: amount(10),
         created: amount(1),
+        adopted: amount(3),
         delivered: amount(6),
+        handed_over: amount(3),
         sampled: reason("sampler.debug"),
         dropped: reason("sampler.old"),
         dead_lettered: reason("sampler"),

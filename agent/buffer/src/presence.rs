@@ -228,7 +228,11 @@ impl Presence {
                 Tenure::Adopting { by } | Tenure::Adopted { by } => by.as_str(),
                 Tenure::Alive => "",
             };
-            tracing::warn!(folder = self.folder(), by, "another agent took this one for gone; what it has claimed in the object store is handed over");
+            tracing::warn!(
+                folder = self.folder(),
+                by,
+                "another agent took this one for gone; what it has claimed in the object store is handed over"
+            );
         }
         let claimed = self.claimed_keys(&self.settings.folder)?;
         let mut state = self.lock();
@@ -301,7 +305,9 @@ impl Presence {
     pub fn may_use(&self, key: &str) -> Result<Use, ObjectError> {
         let unsure = || ObjectError {
             kind: ObjectErrorKind::Retry,
-            message: format!("cannot use {key}: nobody heard of this agent for too long, another may have taken it over"),
+            message: format!(
+                "cannot use {key}: nobody heard of this agent for too long, another may have taken it over"
+            ),
         };
         let must_ask = self.wait(|state, now| {
             let is_sure = state.is_sure(now);

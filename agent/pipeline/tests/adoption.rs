@@ -394,7 +394,9 @@ impl World {
         for event in events_of(lease.documents()) {
             let times = self.delivered.entry(event).or_default();
             *times += 1;
-            if std::env::var("XX").is_ok() && event.1 == 0 { eprintln!("XX deliver {event:?} by {agent}"); }
+            if std::env::var("XX").is_ok() && event.1 == 0 {
+                eprintln!("XX deliver {event:?} by {agent}");
+            }
             self.repeats += u64::from(*times > 1);
             assert!(!self.told.contains(&event), "{event:?} is delivered again, by {agent}");
             life.untold.lock().unwrap().push(event);
@@ -425,7 +427,17 @@ impl World {
     fn step(&mut self) {
         let agent = self.random.random_range(0..AGENTS);
         let action = self.random.random_range(0..100);
-        if std::env::var("XX").is_ok() { eprintln!("XX {} agent {agent} action {action} alive {} {:?}", self.clock.load(Ordering::Relaxed)/1000, self.lives[agent].is_some(), self.lives[agent].as_ref().map(|l| (l.ledger.statements()[0].buffered.values().map(|a| a.events).collect::<Vec<_>>(), l.tier.disk().unwrap().store().keys().len()))); }
+        if std::env::var("XX").is_ok() {
+            eprintln!(
+                "XX {} agent {agent} action {action} alive {} {:?}",
+                self.clock.load(Ordering::Relaxed) / 1000,
+                self.lives[agent].is_some(),
+                self.lives[agent].as_ref().map(|l| (
+                    l.ledger.statements()[0].buffered.values().map(|a| a.events).collect::<Vec<_>>(),
+                    l.tier.disk().unwrap().store().keys().len()
+                ))
+            );
+        }
         let Some(folder) = self.folder(agent) else { return };
         let Some(life) = &mut self.lives[agent] else {
             if action < 20 {

@@ -109,11 +109,13 @@ fn ledger(html: &mut Html, statements: &[Statement]) {
         "pipeline → sink",
         "#read",
         "#created",
+        "#adopted",
         "#delivered",
         "#sampled",
         "#dropped",
         "#dead-lettered",
         "#lost",
+        "#handed over",
         "#buffered",
         "#in flight",
         "balanced",
@@ -127,6 +129,7 @@ fn ledger(html: &mut Html, statements: &[Statement]) {
         for events in [
             counts.read.events,
             counts.created.events,
+            counts.adopted.events,
             counts.delivered.events,
             sum(&counts.sampled),
             sum(&counts.dropped),
@@ -136,6 +139,7 @@ fn ledger(html: &mut Html, statements: &[Statement]) {
         for bad in [sum(&counts.dead_lettered), sum(&counts.lost)] {
             html.number(bad, if bad > 0 { "bad" } else { "" });
         }
+        html.number(counts.handed_over.events, "");
         html.number(sum(&statement.buffered), "");
         html.number(statement.in_flight.events, "");
         match statement.balanced {

@@ -114,6 +114,12 @@ fn settled(statement: &Statement, part: fn(Amount) -> u64) -> Vec<Sample<'_>> {
         let labels = [("pipeline", pipeline), ("sink", sink), ("state", state)];
         samples.push(Sample::count(labels, part(amount)));
     }
+    for (state, amount) in [("adopted", counts.adopted), ("handed_over", counts.handed_over)] {
+        if !amount.is_nothing() {
+            let labels = [("pipeline", pipeline), ("sink", sink), ("state", state)];
+            samples.push(Sample::count(labels, part(amount)));
+        }
+    }
     for (state, reasons) in [
         ("sampled", &counts.sampled),
         ("dropped", &counts.dropped),

@@ -198,9 +198,9 @@ impl Adopter {
                 break;
             }
             if let Claim::Mine(under, left) = presence.claim(&lease.folder, &key, epoch, left)? {
-                let is_done = known.iter().any(|known| {
-                    known.folder == lease.folder && known.epoch == under && known.is_in
-                });
+                let is_done = known
+                    .iter()
+                    .any(|known| known.folder == lease.folder && known.epoch == under && known.is_in);
                 if !is_done {
                     claimed.push((key, left));
                 }
@@ -214,7 +214,8 @@ impl Adopter {
 
 impl Presence {
     fn is_heir_by(&self, found: &Manifest, epoch: u64) -> bool {
-        matches!(&found.state, Tenure::Adopting { by } if *by == self.settings.identity) && found.epoch == epoch
+        matches!(&found.state, Tenure::Adopting { by } if *by == self.settings.identity)
+            && found.epoch == epoch
     }
 
     /// Writes an agent's manifest as one that is being taken over by this agent.
@@ -253,9 +254,7 @@ impl Presence {
         mut manifest: Manifest,
         etag: &str,
     ) -> Result<(), ObjectError> {
-        manifest.content.sinks.retain(|sink, content| {
-            !content.is_empty() && heir.buffer(sink).is_none()
-        });
+        manifest.content.sinks.retain(|sink, content| !content.is_empty() && heir.buffer(sink).is_none());
         manifest.content.adoptions.clear();
         manifest.run.clone_from(&self.run);
         manifest.sequence += 1;
@@ -318,7 +317,8 @@ impl Presence {
         let mut found = Vec::new();
         for key in self.claimed_keys(folder)? {
             let claim = self.read_claim(&claim_key(folder, &key))?;
-            if let Some(ClaimText { left, .. }) = claim.filter(|claim| claim.by == by && claim.epoch == epoch) {
+            if let Some(ClaimText { left, .. }) = claim.filter(|claim| claim.by == by && claim.epoch == epoch)
+            {
                 found.push((key, left));
             }
         }
@@ -330,7 +330,8 @@ impl Presence {
     pub fn tidy_adoptions(&self, heir: &dyn Heir, named: &BTreeSet<String>) -> Result<(), ObjectError> {
         for adoption in heir.adoptions().into_iter().filter(|adoption| adoption.is_in) {
             let claimed = self.claimed_under(&adoption.folder, self.identity(), adoption.epoch)?;
-            let (live, rest): (Vec<_>, Vec<_>) = claimed.into_iter().partition(|(key, _)| named.contains(key));
+            let (live, rest): (Vec<_>, Vec<_>) =
+                claimed.into_iter().partition(|(key, _)| named.contains(key));
             for (key, _) in rest {
                 if self.is_sure() {
                     self.store.delete(&key)?;

@@ -42,7 +42,11 @@ impl Presence {
         for (key, left) in claimed {
             let Some(sink) = sink_of(&key) else { continue };
             let Some(tier) = heir.buffer(sink) else {
-                tracing::error!(sink, key, "an object was taken over for a sink that is not configured any more; it stays in the store");
+                tracing::error!(
+                    sink,
+                    key,
+                    "an object was taken over for a sink that is not configured any more; it stays in the store"
+                );
                 continue;
             };
             if tier.disk().is_none_or(|disk| disk.store().keys().contains(&key)) {
@@ -101,7 +105,8 @@ impl Presence {
     /// What lies in an object, and where it is; `None` where nothing of it can be used.
     fn content(&self, key: &str, left: Left) -> Result<Option<(StoredParts, ObjectPlace)>, ObjectError> {
         let place = left.stored.as_ref().and_then(|stored| stored.object.clone());
-        let place = place.unwrap_or_else(|| ObjectPlace { key: key.to_owned(), bytes: left.bytes, written: now() });
+        let place =
+            place.unwrap_or_else(|| ObjectPlace { key: key.to_owned(), bytes: left.bytes, written: now() });
         if let Some(stored) = left.stored {
             return Ok(Some((stored, place)));
         }
@@ -124,7 +129,11 @@ impl Presence {
                 Err(error) => Err(ObjectError { kind: ObjectErrorKind::Retry, message: error.to_string() }),
             },
             Err(HeaderError::Damaged(reason)) => {
-                tracing::error!(key, reason, "an object of an agent that is gone is damaged, and how much lies in it is not known; it stays in the store");
+                tracing::error!(
+                    key,
+                    reason,
+                    "an object of an agent that is gone is damaged, and how much lies in it is not known; it stays in the store"
+                );
                 Ok(None)
             }
         }
@@ -142,8 +151,11 @@ fn lost(
     for (sink, content) in sinks {
         let Some(tier) = heir.buffer(sink) else { continue };
         let below = format!("{folder}segments/{sink}/");
-        let uploaded: BTreeSet<u64> =
-            listed.keys().filter(|key| key.starts_with(&below)).filter_map(|key| number_in_key(key)).collect();
+        let uploaded: BTreeSet<u64> = listed
+            .keys()
+            .filter(|key| key.starts_with(&below))
+            .filter_map(|key| number_in_key(key))
+            .collect();
         let mut sum: BTreeMap<&str, Amount> = BTreeMap::new();
         for (number, stored) in &content.files {
             let number = u64::from_str_radix(number, 16).ok();

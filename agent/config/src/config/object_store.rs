@@ -1,6 +1,7 @@
 //! The object store behind a buffer.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Secret;
 use crate::types::Size;
@@ -28,6 +29,10 @@ pub struct ObjectStore {
     pub path_style: bool,
     /// What may lie there.
     pub max_size: Option<Size>,
+    /// After so long without a sign of life an agent is gone.
+    pub gone_after: Duration,
+    /// What the keys of those begin with from whom it takes over, with placeholders, if that is not what `prefix` says.
+    pub adopt: Option<String>,
     /// Whether the files on disk go there when the agent is stopped.
     pub drain_on_stop: bool,
 }

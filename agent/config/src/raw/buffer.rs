@@ -64,6 +64,13 @@ pub(crate) struct ObjectStore {
     pub path_style: Option<bool>,
     /// What may lie there; as much as goes in where it is not given.
     pub max_size: Option<Text<Size>>,
+    /// After so long without a sign of life an agent is gone, and another one takes over what it left in the bucket; at
+    /// least 2s. Much longer than the store is ever away.
+    #[schemars(extend("default" = "10m"))]
+    pub gone_after: Option<Text<Duration>>,
+    /// What the keys of those agents begin with from whom this one takes over. Absent: `prefix` up to `{node}`, so all nodes
+    /// of a cluster; nothing where `prefix` has no `{node}`.
+    pub adopt: Option<Text<KeyPrefix>>,
     /// Whether the files on disk go there when the agent is stopped, as far as its 20 s allow. `POST /api/drain` asks
     /// for the same at any time.
     #[schemars(extend("default" = false))]

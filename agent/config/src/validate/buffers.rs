@@ -27,6 +27,10 @@ const MIN_DISK_BEFORE_OBJECTS: Size = Size::of_mib(8);
 const DEFAULT_REGION: &str = "us-east-1";
 const DEFAULT_PREFIX: &str = "{cluster}/{node}";
 
+/// After so long without a sign of life an agent is gone.
+const DEFAULT_GONE_AFTER: Duration = Duration::from_secs(600);
+const MIN_GONE_AFTER: Duration = Duration::from_secs(2);
+
 pub(super) fn buffer(raw: raw::Buffer, _: &Name, path: &KeyPath, context: &mut Context<'_>) -> Buffer {
     let memory = raw.memory.map_or(DEFAULT_MEMORY, |size| size.0);
     let min_disk = if raw.object_store.is_some() { MIN_DISK_BEFORE_OBJECTS } else { MIN_DISK };
@@ -87,6 +91,10 @@ fn object_store(raw: raw::ObjectStore, path: &KeyPath, context: &mut Context<'_>
         let complaint = Complaint::new("what waits goes over the network in clear");
         context.warn(&path.key("endpoint"), complaint.help("use an https:// endpoint"));
     }
+    let gone_after = raw.gone_after.map_or(DEFAULT_GONE_AFTER, |gone_after| gone_after.0);
+    if gone_after < MIN_GONE_AFTER {
+        context.error(&path.key("gone_after"), Complaint::new("must be at least 2s"));
+    }
     ObjectStore {
         endpoint: raw.endpoint.0.0,
         bucket: raw.bucket.0.0,
@@ -98,6 +106,8 @@ fn object_store(raw: raw::ObjectStore, path: &KeyPath, context: &mut Context<'_>
         path_style: raw.path_style.unwrap_or(true),
         max_size: raw.max_size.map(|size| size.0),
         drain_on_stop: raw.drain_on_stop.unwrap_or(false),
+        gone_after,
+        adopt: raw.adopt.map(|adopt| adopt.0.0),
         prefix,
     }
 }

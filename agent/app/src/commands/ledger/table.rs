@@ -51,6 +51,13 @@ fn lines(statement: &Statement) -> Vec<Line<'_>> {
     if counts.created != Amount::default() {
         lines.insert(1, Line { state: "created", reason: "", amount: counts.created });
     }
+    if counts.adopted != Amount::default() {
+        let at = lines.len() - 1;
+        lines.insert(at, Line { state: "adopted", reason: "", amount: counts.adopted });
+    }
+    if counts.handed_over != Amount::default() {
+        lines.push(Line { state: "handed over", reason: "", amount: counts.handed_over });
+    }
     let groups = [
         ("sampled", &counts.sampled),
         ("dropped", &counts.dropped),
