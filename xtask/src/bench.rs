@@ -50,6 +50,7 @@ Workloads, all from container logs (CRI) that are generated from a seed:
   W2         The first-party plugins log-sampler and field-filter in a row; to blackhole
   W3         W2 into a local HTTP server that answers bulk requests, in a process of its own
   W3-gzip    The same, compressed
+  W3-away    W3 with nobody to send to: into the disk buffer, in memory where there is /dev/shm; then replayed
   W4         W1 following 250 files: 20 lines/s each (W4-busy), and quiet (W4-quiet)
 
 Each run is a process of its own whose CPU time (user and system), wall time and peak memory are taken when it

@@ -148,9 +148,7 @@ fn runtime() -> io::Result<Handle> {
         .thread_name("objects")
         .enable_all()
         .build()?;
-    let handle = runtime.handle().clone();
-    std::mem::forget(runtime);
-    Ok(handle)
+    Ok(Box::leak(Box::new(runtime)).handle().clone())
 }
 
 fn identity(data_dir: &Path) -> io::Result<String> {

@@ -91,7 +91,7 @@ pub enum ManifestError {
 
 impl ManifestError {
     pub(crate) fn malformed(error: wasmparser::BinaryReaderError) -> ManifestError {
-        ManifestError::Malformed { offset: error.offset(), message: error.message().to_owned() }
+        ManifestError::Malformed { offset: error.offset(), message: one_line(error.message()) }
     }
 }
 
@@ -174,6 +174,11 @@ fn printable(text: &str) -> String {
         false => character.to_string(),
     };
     text.chars().map(escaped).collect()
+}
+
+/// The parser shows the bytes that it found as a list of lines.
+fn one_line(text: &str) -> String {
+    printable(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// serde_json appends ` at line 1 column 2`, which the error says already.

@@ -68,7 +68,10 @@ pub enum ClientError {
         /// What is wrong.
         reason: String,
     },
-    /// No connection, or no answer in time.
+    /// Nobody takes connections.
+    #[error("{0}")]
+    NoConnection(String),
+    /// No answer, or none in time.
     #[error("{0}")]
     Unreachable(String),
     /// An answer that is too large to be read, or has no length.
@@ -174,7 +177,10 @@ impl Exchange for Client {
 
 impl Shared {
     async fn bulk(&self, body: Bytes, is_gzip: bool) -> Result<Bytes, Failure> {
-        let unknown = |error: ClientError| Failure::Unknown(error.to_string());
+        let unknown = |error: ClientError| match error {
+            ClientError::NoConnection(said) => Failure::NoConnection(said),
+            error => Failure::Unknown(error.to_string()),
+        };
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         if is_gzip {
@@ -224,19 +230,27 @@ impl Shared {
             let sent = transport.send(method, path, headers.clone(), query, body.clone(), Some(self.timeout));
             // The transport's own limit ends with the answer's head or body; this one ends whatever happens.
             let patience = self.timeout + Duration::from_secs(1);
+            let mut is_connected = true;
             let error = match tokio::time::timeout(patience, sent).await {
                 Ok(Ok(response)) => {
                     let is_well = !matches!(response.status_code().as_u16(), 500 | 502..=504);
                     self.round().answered(at, is_well, Instant::now());
                     return Ok(response);
                 }
-                Ok(Err(error)) => chain(&error),
+                Ok(Err(error)) => {
+                    is_connected = !is_no_connection(&error);
+                    chain(&error)
+                }
                 Err(_) => format!("no answer within {} s", self.timeout.as_secs()),
             };
             self.round().answered(at, false, Instant::now());
             if tried >= session.transports.len() || !self.round().has_other(Instant::now()) {
                 let url = self.urls.get(at).map(shown).unwrap_or_default();
-                return Err(ClientError::Unreachable(format!("{url}: {error}")));
+                let said = format!("{url}: {error}");
+                return Err(match is_connected {
+                    true => ClientError::Unreachable(said),
+                    false => ClientError::NoConnection(said),
+                });
             }
         }
     }
@@ -428,6 +442,16 @@ fn authorization(auth: &Auth, secret: &str) -> Result<Option<HeaderValue>, Clien
 }
 
 /// An error with its causes: those of HTTP say little without.
+/// Whether nothing was sent, because nobody took the connection.
+fn is_no_connection(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        matches!(kind, Some(ConnectionRefused | HostUnreachable | NetworkUnreachable))
+    })
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -195,6 +195,12 @@ impl Driver {
     // --- taking ---
 
     fn wants_more(&self) -> bool {
+        // Others would fare no better, or nobody knows yet: they wait where they take no memory.
+        let is_unproven = self.answered == 0 && !self.link.is_failing();
+        let has_tried = self.link.fails_whatever_is_sent() && !self.waiting.is_empty();
+        if has_tried || self.requests > 0 && (is_unproven || self.link.fails_whatever_is_sent()) {
+            return false;
+        }
         let (bytes, events) = self.collected();
         !self.is_closed && self.ends.is_none() && bytes < self.max_bytes && events < self.settings.max_events
     }
@@ -285,7 +291,7 @@ impl Driver {
 
     fn next_group(&mut self, now: Instant) -> Option<Group> {
         // What failed may be the reason why requests fail, so others are tried as well; but not all that there are.
-        let is_failing = self.link.is_failing();
+        let is_failing = self.link.is_failing() && !self.link.fails_whatever_is_sent();
         let fresh_first = is_failing && self.waiting.len() <= self.settings.concurrency;
         if fresh_first && let Some(group) = self.collected_group(now) {
             return Some(group);

@@ -48,7 +48,9 @@ pub(crate) enum Failure {
     Unauthorized(String),
     /// OpenSearch is busy.
     Busy(String, Option<Duration>),
-    /// No connection, no answer in time, an answer that is none: nothing is known about any document.
+    /// Nobody takes connections.
+    NoConnection(String),
+    /// No answer in time, an answer that is none: nothing is known about any document.
     Unknown(String),
 }
 

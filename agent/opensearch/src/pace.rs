@@ -27,9 +27,10 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Begins low: an agent that starts beside many others does not meet OpenSearch with all it has.
+    /// Begins with one: an agent that starts beside many others does not meet OpenSearch with all it has, nor does it
+    /// read back into memory what lies on its disk while nobody may be there to take it.
     pub fn new(most: usize) -> Pace {
-        Pace { limit: (most.max(1) as f64).min(2.0), most: most.max(1), last_cut: None }
+        Pace { limit: 1.0, most: most.max(1), last_cut: None }
     }
 
     /// Requests that may be under way.
@@ -57,12 +58,18 @@ impl Pace {
 pub(crate) struct Link {
     failures: u32,
     next: Option<Instant>,
+    whatever_is_sent: bool,
 }
 
 impl Link {
     /// Whether the last request failed as a whole.
     pub fn is_failing(&self) -> bool {
         self.failures > 0
+    }
+
+    /// Whether the last request failed for a cause that cannot lie in what it held.
+    pub fn fails_whatever_is_sent(&self) -> bool {
+        self.whatever_is_sent
     }
 
     /// When the next request may be sent; `None` is at any time.
@@ -77,6 +84,17 @@ impl Link {
 
     /// A request failed as a whole. Those that were under way with it do not make the pause longer.
     pub fn failed(&mut self, now: Instant, at_least: Option<Duration>) {
+        self.whatever_is_sent = false;
+        self.pause(now, at_least);
+    }
+
+    /// The same, and any other request would have failed too.
+    pub fn failed_whatever_is_sent(&mut self, now: Instant) {
+        self.whatever_is_sent = true;
+        self.pause(now, None);
+    }
+
+    fn pause(&mut self, now: Instant, at_least: Option<Duration>) {
         if self.next.is_some_and(|next| now < next) {
             return;
         }
@@ -93,7 +111,7 @@ mod tests {
     #[test]
     fn the_limit_grows_slowly_and_halves_once_a_moment() {
         let mut pace = Pace::new(8);
-        assert_eq!(pace.limit(), 2);
+        assert_eq!(pace.limit(), 1);
         for _ in 0..100 {
             pace.went_well();
         }

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -19,6 +20,7 @@ use crate::{
     error::{Error, IoContext, Result},
     files::{copy_tree, empty},
     process::{self, Usage},
+    ui,
 };
 
 /// Lines of the warm-up, after which every plugin lies compiled in the data folder.
@@ -61,45 +63,82 @@ pub struct Programs<'a> {
     pub bulk_server: Option<&'a Path>,
 }
 
+/// What one run used, and what came of it.
+#[derive(Debug)]
+pub struct Ran {
+    /// Of reading the whole input.
+    pub usage: Usage,
+    /// Of delivering what lay in the disk buffer afterwards, for the workload that has nobody to send to at first.
+    pub replay: Option<Usage>,
+    /// What the sink printed, or the server that the documents went to.
+    pub report: String,
+}
+
 /// A workload's place on disk, prepared so that a run starts with compiled plugins and no checkpoint.
 #[derive(Debug)]
 pub struct Bench<'a> {
     workload: Workload,
     programs: Programs<'a>,
     folder: PathBuf,
+    /// In memory, for the workload whose disk buffer is not to be held up by a disk.
+    in_memory: Option<MemoryFolder>,
 }
+
+/// A folder on a file system that is kept in memory. It goes when this goes.
+#[derive(Debug)]
+struct MemoryFolder(PathBuf);
 
 impl<'a> Bench<'a> {
     /// Empties `folder` and lets the agent run there once on a few lines, so that it compiles its plugins. Every
     /// measured run then starts from a copy of the data folder that this leaves.
     pub fn prepare(workload: Workload, programs: Programs<'a>, folder: PathBuf) -> Result<Self> {
         empty(&folder)?;
-        let bench = Bench { workload, programs, folder };
+        let in_memory = if workload == Workload::W3Away { MemoryFolder::make()? } else { None };
+        let bench = Bench { workload, programs, folder, in_memory };
         let input = bench.warm_up_input()?;
         let data = bench.template();
         let server = bench.bulk_server()?;
-        let mut command = bench.command(&input, data, server.as_ref())?;
+        let mut command = bench.command(&input, data, server.as_ref().map(BulkServer::url))?;
         command.arg("--once");
         let usage = process::measure(&mut command).map_err(|cause| bench.cannot_start(&cause))?;
         bench.expect_success(usage.status)?;
         Ok(bench)
     }
 
-    /// Runs over a whole input and returns what was used and what the sink reports: what the agent printed, or what
-    /// the server printed that its documents went to.
-    pub fn run(&self, input: &Path) -> Result<(Usage, String)> {
+    /// Runs over a whole input.
+    pub fn run(&self, input: &Path) -> Result<Ran> {
+        if self.workload == Workload::W3Away {
+            return self.run_away(input);
+        }
         let server = self.bulk_server()?;
-        let mut command = self.fresh(input, server.as_ref())?;
+        let mut command = self.fresh(input, server.as_ref().map(BulkServer::url))?;
         let usage = process::measure(command.arg("--once")).map_err(|cause| self.cannot_start(&cause))?;
         self.expect_success(usage.status)?;
         let report = server.map_or_else(|| self.stdout(), BulkServer::end)?;
-        Ok((usage, report))
+        Ok(Ran { usage, replay: None, report })
+    }
+
+    /// Nobody answers until everything lies in the disk buffer; then it is delivered from there.
+    fn run_away(&self, input: &Path) -> Result<Ran> {
+        let nobody = format!("http://{}", closed_port()?);
+        let mut command = self.fresh(input, Some(&nobody))?;
+        let usage = process::measure(command.arg("--once")).map_err(|cause| self.cannot_start(&cause))?;
+        // What could not be delivered makes a single run a failure.
+        if usage.status.code() != Some(1) {
+            return Err(Error::failed(format!("W3-away: weir ended with {}, not with 1", usage.status)));
+        }
+        let server = self.bulk_server()?;
+        let mut command = self.command(input, self.data(), server.as_ref().map(BulkServer::url))?;
+        let replay = process::measure(command.arg("--once")).map_err(|cause| self.cannot_start(&cause))?;
+        self.expect_success(replay.status)?;
+        let report = server.map_or_else(|| self.stdout(), BulkServer::end)?;
+        Ok(Ran { usage, replay: Some(replay), report })
     }
 
     /// Counts the instructions of one run, where the machine can.
     pub fn instructions(&self, input: &Path) -> Result<Option<u64>> {
         let server = self.bulk_server()?;
-        let mut command = self.fresh(input, server.as_ref())?;
+        let mut command = self.fresh(input, server.as_ref().map(BulkServer::url))?;
         Ok(perf::instructions(command.arg("--once"), &self.folder.join("perf")))
     }
 
@@ -116,11 +155,17 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn fresh(&self, input: &Path, server: Option<&BulkServer>) -> Result<Command> {
+    fn fresh(&self, input: &Path, endpoint: Option<&str>) -> Result<Command> {
         empty(&self.run_folder())?;
-        let data = self.run_folder().join("data");
+        let data = self.data();
+        empty(&data)?;
         copy_tree(&self.template(), &data).while_doing("copy to", &data)?;
-        self.command(input, data, server)
+        self.command(input, data, endpoint)
+    }
+
+    /// The agent's own folder in a measured run.
+    fn data(&self) -> PathBuf {
+        self.in_memory.as_ref().map_or_else(|| self.run_folder(), |folder| folder.0.clone()).join("data")
     }
 
     /// Where the workload's documents go, if they go to a file.
@@ -151,8 +196,7 @@ impl<'a> Bench<'a> {
         )))
     }
 
-    fn command(&self, input: &Path, data: PathBuf, server: Option<&BulkServer>) -> Result<Command> {
-        let endpoint = server.map(BulkServer::url);
+    fn command(&self, input: &Path, data: PathBuf, endpoint: Option<&str>) -> Result<Command> {
         let plugins = self.programs.plugins;
         let places = Places { input, plugins, data, output: self.output(), endpoint };
         let path = self.folder.join("weir.yaml");
@@ -201,6 +245,32 @@ impl<'a> Bench<'a> {
     }
 }
 
+impl MemoryFolder {
+    /// `None` where the machine has none: then the figures are those of a disk too.
+    fn make() -> Result<Option<Self>> {
+        let shared = Path::new("/dev/shm");
+        if !shared.is_dir() {
+            ui::warning("there is no /dev/shm: what W3-away stores goes to the disk");
+            return Ok(None);
+        }
+        let folder = shared.join(format!("weir-bench-{}", std::process::id()));
+        empty(&folder)?;
+        Ok(Some(MemoryFolder(folder)))
+    }
+}
+
+impl Drop for MemoryFolder {
+    fn drop(&mut self) {
+        let _best_effort = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An address at which nobody listens.
+fn closed_port() -> Result<SocketAddr> {
+    let bound = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+    bound.map_err(|cause| Error::failed(format!("no free port: {cause}")))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -240,8 +310,8 @@ mod tests {
         fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).unwrap();
         let programs = programs(&agent, Some(&server));
         let bench = Bench::prepare(Workload::W3, programs, folder.path().join("W3")).unwrap();
-        let (_, stdout) = bench.run(Path::new("/input")).unwrap();
-        assert_eq!(NullSink::find(&stdout), Some(NullSink { events: 7, bytes: 70, checksum: 255 }));
+        let ran = bench.run(Path::new("/input")).unwrap();
+        assert_eq!(NullSink::find(&ran.report), Some(NullSink { events: 7, bytes: 70, checksum: 255 }));
     }
 
     #[test]
@@ -254,9 +324,9 @@ mod tests {
         let agent = fake_agent(folder.path(), body);
         let bench = Bench::prepare(Workload::W0, programs(&agent, None), folder.path().join("W0")).unwrap();
         for _ in 0..2 {
-            let (usage, stdout) = bench.run(Path::new("/input")).unwrap();
-            assert!(usage.status.success());
-            assert_eq!(stdout, "cache\n");
+            let ran = bench.run(Path::new("/input")).unwrap();
+            assert!(ran.usage.status.success());
+            assert_eq!(ran.report, "cache\n");
         }
     }
 

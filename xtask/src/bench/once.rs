@@ -21,6 +21,7 @@ pub struct Series<'a> {
     workload: Workload,
     bench: Bench<'a>,
     runs: Vec<Run>,
+    replays: Vec<Run>,
     delivered: u64,
     problems: Vec<String>,
     checksum: Option<u64>,
@@ -29,12 +30,14 @@ pub struct Series<'a> {
 impl<'a> Series<'a> {
     /// A workload that has not run yet.
     pub fn new(workload: Workload, bench: Bench<'a>) -> Self {
-        Series { workload, bench, runs: Vec::new(), delivered: 0, problems: Vec::new(), checksum: None }
+        let (runs, replays, problems) = Default::default();
+        Series { workload, bench, runs, replays, delivered: 0, problems, checksum: None }
     }
 
     fn run(&mut self, input: &Input, expected: &Expected) -> Result<()> {
-        let (usage, stdout) = self.bench.run(&input.path)?;
-        self.runs.push(Run::from(&usage));
+        let ran = self.bench.run(&input.path)?;
+        self.runs.push(Run::from(&ran.usage));
+        self.replays.extend(ran.replay.as_ref().map(Run::from));
         let first = self.runs.len() == 1;
         if self.workload == Workload::W1File {
             // Reading half a million documents takes longer than writing them: once is enough for their
@@ -52,7 +55,7 @@ impl<'a> Series<'a> {
             }
             return Ok(());
         }
-        match NullSink::find(&stdout) {
+        match NullSink::find(&ran.report) {
             None => self.problems.push("the sink has no report".to_owned()),
             Some(report) => {
                 self.take(report.events, expected);
@@ -105,8 +108,8 @@ pub fn measure(
 fn compare_checksums(series: &mut [Series<'_>]) {
     for (model, same) in [
         (Workload::W1File, &[Workload::W1, Workload::W1Native][..]),
-        (Workload::W2, &[Workload::W3, Workload::W3Gzip]),
-        (Workload::W3, &[Workload::W3Gzip]),
+        (Workload::W2, &[Workload::W3, Workload::W3Gzip, Workload::W3Away]),
+        (Workload::W3, &[Workload::W3Gzip, Workload::W3Away]),
     ] {
         let checksum = series.iter().find(|one| one.workload == model).and_then(|one| one.checksum);
         let Some(checksum) = checksum else { continue };
@@ -128,6 +131,7 @@ impl Series<'_> {
             events: self.delivered,
             expected_events: self.workload.expected_events(expected),
             runs: self.runs,
+            replays: self.replays,
             steady: None,
             instructions: None,
             problems: self.problems,

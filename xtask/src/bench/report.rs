@@ -77,6 +77,8 @@ pub struct Row {
     pub expected_events: u64,
     /// Each run.
     pub runs: Vec<Run>,
+    /// Of each run, delivering what lay in the disk buffer; only for W3-away.
+    pub replays: Vec<Run>,
     /// Only for W4.
     pub steady: Option<Steady>,
     /// User-mode instructions of one further run, where asked for and counted by the machine.
@@ -99,6 +101,17 @@ impl Row {
         per_cpu_second(self.lines, self.cpu())
     }
 
+    /// Bytes of input per CPU-second.
+    fn byte_rate(&self) -> f64 {
+        per_cpu_second(self.bytes, self.cpu())
+    }
+
+    /// Events delivered from the disk buffer per second of wall time; `None` where none lay there.
+    fn replay_rate(&self) -> Option<f64> {
+        let wall = median(self.replays.iter().map(|run| run.wall).collect());
+        (wall > 0.0).then(|| self.events as f64 / wall)
+    }
+
     /// The highest of all runs.
     pub fn peak_rss_mib(&self) -> f64 {
         self.runs.iter().map(|run| run.peak_rss_mib).fold(0.0, f64::max)
@@ -114,6 +127,12 @@ impl Row {
         {
             missed
                 .push(format!("{name}: {:.0} lines per CPU-second, at least {least:.0} wanted", self.rate()));
+        }
+        if let Some(least) = floor.bytes_per_cpu_second
+            && self.byte_rate() < least
+        {
+            let (rate, least) = (self.byte_rate() / 1e6, least / 1e6);
+            missed.push(format!("{name}: {rate:.0} MB of input per CPU-second, at least {least:.0} wanted"));
         }
         if let Some(most) = floor.peak_rss_mib
             && self.peak_rss_mib() > most
@@ -141,6 +160,7 @@ impl Row {
             "wall_seconds": rounded(self.median(|run| run.wall)),
             "cpu_seconds": rounded(self.cpu()),
             "lines_per_cpu_second": self.rate().round(),
+            "bytes_per_cpu_second": self.byte_rate().round(),
             "peak_rss_mib": rounded(self.peak_rss_mib()),
             "runs": self.runs.iter().map(|run| json!({
                 "wall_seconds": rounded(run.wall),
@@ -149,6 +169,10 @@ impl Row {
                 "peak_rss_mib": rounded(run.peak_rss_mib),
             })).collect::<Vec<_>>(),
         });
+        if let Some(rate) = self.replay_rate() {
+            row["replay_events_per_second"] = json!(rate.round());
+            row["replay_cpu_seconds"] = json!(rounded(median(self.replays.iter().map(Run::cpu).collect())));
+        }
         if let Some(steady) = self.steady {
             row["files"] = json!(steady.files);
             row["window_seconds"] = json!(rounded(steady.window.as_secs_f64()));
@@ -170,6 +194,13 @@ pub fn plugin_cost(rows: &[Row]) -> Option<f64> {
     (native > 0.0).then_some(plugin / native)
 }
 
+/// The CPU of W3 with nobody to send to by that of W3; `None` unless both were measured.
+pub fn away_cost(rows: &[Row]) -> Option<f64> {
+    let cpu = |workload| rows.iter().find(|row| row.workload == workload).map(Row::cpu);
+    let (away, here) = (cpu(Workload::W3Away)?, cpu(Workload::W3)?);
+    (here > 0.0).then_some(away / here)
+}
+
 /// Every floor that was missed, of the rows and of their ratio.
 pub fn missed_floors(rows: &[Row]) -> Vec<String> {
     let mut missed: Vec<String> = rows.iter().flat_map(Row::missed).collect();
@@ -189,6 +220,7 @@ pub fn to_json(rows: &[Row], seed: u64, runs: u64) -> Value {
         "cores": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         "workloads": rows.iter().map(Row::to_json).collect::<Vec<_>>(),
         "w1_cpu_by_w1_native_cpu": plugin_cost(rows).map(rounded),
+        "w3_away_cpu_by_w3_cpu": away_cost(rows).map(rounded),
         "missed_floors": missed_floors(rows),
     })
 }
@@ -219,6 +251,14 @@ pub fn print_table(rows: &[Row]) {
     }
     if let Some(cost) = plugin_cost(rows) {
         eprintln!("\nW1 as a plugin costs {cost:.3} times the CPU of W1 built in.");
+    }
+    if let Some(cost) = away_cost(rows) {
+        eprintln!("\nW3 with nobody to send to costs {cost:.3} times the CPU of W3.");
+    }
+    for (row, rate) in rows.iter().filter_map(|row| Some((row, row.replay_rate()?))) {
+        let (name, bytes) = (row.workload.name(), row.byte_rate() / 1e6);
+        let rate = ui::grouped(rate as u64);
+        eprintln!("{name}: {bytes:.0} MB of input per CPU-second; replay: {rate} events/s");
     }
     for missed in missed_floors(rows) {
         eprintln!("{} {missed}", ui::paint(Stream::Stderr, Style::Yellow, "floor missed:"));
@@ -257,6 +297,7 @@ mod tests {
             events: 1,
             expected_events: 1,
             runs: cpus.iter().map(run).collect(),
+            replays: Vec::new(),
             steady: None,
             instructions: None,
             problems: Vec::new(),

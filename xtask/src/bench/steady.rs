@@ -72,6 +72,7 @@ pub fn measure(
         bytes,
         events,
         expected_events: workload.expected_events(&expected),
+        replays: Vec::new(),
         runs: vec![Run { wall: started.elapsed().as_secs_f64(), ..steady.total }],
         steady: Some(steady.figures),
         instructions: None,

@@ -28,22 +28,26 @@ pub enum Workload {
     W3,
     /// As W3, compressed.
     W3Gzip,
+    /// As W3, with nobody at the other end until everything lies in the disk buffer.
+    W3Away,
     /// W1 on 250 files that are written to all the time.
     W4Busy,
     /// W1 on 250 files that nobody writes to.
     W4Quiet,
 }
 
-use Workload::{W0, W1, W1File, W1Native, W2, W3, W3Gzip, W4Busy, W4Quiet};
+use Workload::{W0, W1, W1File, W1Native, W2, W3, W3Away, W3Gzip, W4Busy, W4Quiet};
 
 /// All of them, in the order in which they are reported.
-pub const ALL: [Workload; 9] = [W0, W1, W1Native, W1File, W2, W3, W3Gzip, W4Busy, W4Quiet];
+pub const ALL: [Workload; 10] = [W0, W1, W1Native, W1File, W2, W3, W3Gzip, W3Away, W4Busy, W4Quiet];
 
 /// What a workload has to reach on the machine that the floors were set on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Floor {
     /// At least so many lines per CPU-second.
     pub lines_per_cpu_second: Option<f64>,
+    /// At least so many bytes of input per CPU-second.
+    pub bytes_per_cpu_second: Option<f64>,
     /// At most so much of one core.
     pub cpu_percent: Option<f64>,
     /// At most this peak.
@@ -64,6 +68,7 @@ impl Workload {
             W2 => "W2",
             W3 => "W3",
             W3Gzip => "W3-gzip",
+            W3Away => "W3-away",
             W4Busy => "W4-busy",
             W4Quiet => "W4-quiet",
         }
@@ -88,7 +93,7 @@ impl Workload {
         match self {
             W0 | W1Native => &[],
             W1 | W1File | W4Busy | W4Quiet => &["bench-w1"],
-            W2 | W3 | W3Gzip => &["log-sampler", "field-filter"],
+            W2 | W3 | W3Gzip | W3Away => &["log-sampler", "field-filter"],
         }
     }
 
@@ -96,18 +101,24 @@ impl Workload {
     pub fn expected_events(self, expected: &Expected) -> u64 {
         match self {
             W0 => expected.events,
-            W2 | W3 | W3Gzip => expected.kept_by_w2,
+            W2 | W3 | W3Gzip | W3Away => expected.kept_by_w2,
             W1 | W1Native | W1File | W4Busy | W4Quiet => expected.kept_by_w1,
         }
     }
 
     /// What the issue that brought it asked for.
     pub fn floor(self) -> Floor {
-        let none = Floor { lines_per_cpu_second: None, cpu_percent: None, peak_rss_mib: None };
+        let none = Floor {
+            lines_per_cpu_second: None,
+            bytes_per_cpu_second: None,
+            cpu_percent: None,
+            peak_rss_mib: None,
+        };
         match self {
             W1 => Floor { lines_per_cpu_second: Some(3_000_000.0), peak_rss_mib: Some(48.0), ..none },
             W2 => Floor { lines_per_cpu_second: Some(2_500_000.0), peak_rss_mib: Some(48.0), ..none },
             W3 => Floor { lines_per_cpu_second: Some(1_200_000.0), ..none },
+            W3Away => Floor { bytes_per_cpu_second: Some(200_000_000.0), ..none },
             W4Busy => Floor { cpu_percent: Some(2.0), ..none },
             W4Quiet => Floor { cpu_percent: Some(0.5), ..none },
             W0 | W1Native | W1File | W3Gzip => none,
@@ -116,7 +127,7 @@ impl Workload {
 
     /// Whether it needs a server that answers bulk requests.
     pub fn sends_bulks(self) -> bool {
-        matches!(self, W3 | W3Gzip)
+        matches!(self, W3 | W3Gzip | W3Away)
     }
 
     fn stages(self) -> Value {
@@ -159,6 +170,11 @@ pub fn configuration(workload: Workload, places: &Places<'_>) -> Value {
     };
     let sink = match workload {
         W3 => bulk("none"),
+        W3Away => {
+            let mut sink = bulk("none");
+            sink["buffer"] = json!("durable");
+            sink
+        }
         W3Gzip => bulk("gzip"),
         W1File => json!({"type": "file", "path": places.output}),
         _ => json!({"type": "blackhole"}),
@@ -171,6 +187,10 @@ pub fn configuration(workload: Workload, places: &Places<'_>) -> Value {
             ((*name).to_owned(), json!({"artifact": artifact, "config": plugin_config(name)}))
         })
         .collect();
+    let mut buffers = json!({});
+    if workload == W3Away {
+        buffers["durable"] = json!({"memory": "64MiB", "disk": "64GiB"});
+    }
     json!({
         "version": 1,
         "cluster": "bench",
@@ -181,6 +201,7 @@ pub fn configuration(workload: Workload, places: &Places<'_>) -> Value {
         "plugins": plugins,
         "pipelines": {"bench": {"from": ["input"], "stages": workload.stages(), "to": ["output"]}},
         "sinks": {"output": sink},
+        "buffers": buffers,
     })
 }
 

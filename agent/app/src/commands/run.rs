@@ -297,7 +297,7 @@ async fn wait_for_the_end(
         }
         () = signals.stop() => tracing::info!("asked to stop"),
         () = dead_end(state, &sinks), if mode == Mode::Once => {
-            tracing::error!("the run cannot end well; what is not delivered is read again at the next start");
+            tracing::error!("the run cannot end well; what is not delivered waits in a disk buffer or is read again at the next start");
         }
     }
     hurried

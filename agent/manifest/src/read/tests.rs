@@ -102,7 +102,7 @@ fn the_section_is_found_inside_a_nested_module() {
 fn what_is_no_plugin_is_named() {
     let module = wat::parse_str("(module)").unwrap();
     let with_manifest = component(&[manifest_section(SMALL)]);
-    let cases: [(Vec<u8>, &str); 8] = [
+    let cases: [(Vec<u8>, &str); 9] = [
         (Vec::new(), "not WebAssembly"),
         (b"#!/bin/sh".to_vec(), "not WebAssembly"),
         (b"\0asm".to_vec(), "malformed WebAssembly at byte"),
@@ -111,9 +111,12 @@ fn what_is_no_plugin_is_named() {
         (component(&[custom_section("weir:other", b"{}")]), "no `weir:manifest` section"),
         (component(&[manifest_section(SMALL), manifest_section(SMALL)]), "2 `weir:manifest` sections"),
         (with_manifest[..with_manifest.len() - 1].to_vec(), "malformed WebAssembly at byte"),
+        // A component in it that begins as nothing does: the parser's words for it have several lines.
+        (component(&[nested(4, b"\0a\0\0\0\0\0\0")]), "bad magic number"),
     ];
     for (wasm, expected) in cases {
         let message = error(&wasm);
+        assert!(!message.contains(char::is_control), "{message:?}");
         assert!(message.contains(expected), "{message:?} should say {expected:?}");
     }
 }

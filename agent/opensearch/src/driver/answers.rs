@@ -234,13 +234,18 @@ impl Driver {
                 self.metrics.unauthorized.store(1, Ordering::Relaxed);
                 self.exchange.renew();
                 self.say_failing("OpenSearch does not accept who the agent is; documents wait", &message);
-                self.link.failed(now, None);
+                self.link.failed_whatever_is_sent(now);
                 message
             }
             Failure::Busy(message, retry_after) => {
                 self.pace.was_busy(now);
                 self.say_failing("OpenSearch is busy; trying again", &message);
                 self.link.failed(now, retry_after);
+                message
+            }
+            Failure::NoConnection(message) => {
+                self.say_failing("OpenSearch cannot be reached; trying again", &message);
+                self.link.failed_whatever_is_sent(now);
                 message
             }
             Failure::Unknown(message) => {

@@ -313,6 +313,27 @@ async fn one_request_at_a_time_is_tried_while_nothing_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_reached_is_offered_one_request_and_the_rest_stays_in_the_buffer() {
+    let is_there = Arc::new(AtomicBool::new(false));
+    let there = Arc::clone(&is_there);
+    let request = move |_, _: &[_]| match there.load(Ordering::SeqCst) {
+        true => Way::Items,
+        false => Way::Fail(Failure::NoConnection("connection refused".into())),
+    };
+    let (rig, fake) = (Rig::new(1 << 24), Fake::new(request, |_, _| Item::Take));
+    let settings = Settings { max_events: 10, ..rig.settings() };
+    let driver = rig.start(settings, &fake);
+    rig.push_many("logs", 100);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let offered: BTreeSet<String> =
+        fake.world.lock().unwrap().requests.iter().flatten().map(|arrived| arrived.id.clone()).collect();
+    assert!(fake.counts().len() > 5 && offered.len() <= 10, "{offered:?}");
+    is_there.store(true, Ordering::SeqCst);
+    rig.finish(driver).await;
+    assert_eq!(rig.delivered(), 100);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_lets_answers_under_way_arrive() {
     let (rig, fake) = (Rig::new(1 << 20), Fake::willing());
     let settings = Settings { max_events: 2, concurrency: 1, ..rig.settings() };
