@@ -107,13 +107,28 @@ impl FakeStore {
         }
     }
 
+    fn fails(&self) -> bool {
+        let mut bucket = self.state.lock().unwrap();
+        let bad = bucket.bad;
+        bucket.random.random_range(0..100) < bad
+    }
+
+    /// On a bad line everything takes its time.
+    fn wait(&self, bucket: &mut Bucket) {
+        if bucket.bad > 0 {
+            let longest = if bucket.random.random_bool(0.05) { 40_000 } else { 3_000 };
+            self.clock.fetch_add(bucket.random.random_range(0..longest), Ordering::Relaxed);
+        }
+        self.arrive(bucket, false);
+    }
+
     fn failed() -> ObjectError {
         ObjectError { kind: ObjectErrorKind::Retry, message: "so the seed wants it".into() }
     }
 
     fn write(&self, write: Write) -> Result<Put, ObjectError> {
         let mut bucket = self.state.lock().unwrap();
-        self.arrive(&mut bucket, false);
+        self.wait(&mut bucket);
         let bad = bucket.bad;
         if bucket.random.random_range(0..100) >= bad {
             return Ok(bucket.write(&write));
@@ -142,7 +157,7 @@ impl FakeStore {
 
     fn ask<T>(&self, act: impl FnOnce(&Bucket) -> T) -> Result<T, ObjectError> {
         let mut bucket = self.state.lock().unwrap();
-        self.arrive(&mut bucket, false);
+        self.wait(&mut bucket);
         let bad = bucket.bad;
         if bucket.random.random_range(0..100) < bad {
             return Err(FakeStore::failed());
@@ -227,6 +242,7 @@ struct Life {
     account: Arc<Account>,
     acks: Arc<AckQueue>,
     tier: Arc<MemoryTier>,
+    store: Arc<FakeStore>,
     presence: Arc<Presence>,
     adopter: Mutex<Adopter>,
     next: u64,
@@ -248,7 +264,8 @@ impl Heir for Life {
     }
 
     fn save(&self) -> bool {
-        self.checkpoints.save().is_ok()
+        // A disk may be full.
+        !self.store.fails() && self.checkpoints.save().is_ok()
     }
 
     fn beat(&self) -> Result<(), ObjectError> {
@@ -281,7 +298,7 @@ impl Life {
         let direct = Arc::clone(&checkpoints) as Arc<dyn Acknowledge>;
         let named = checkpoints.stored("s");
         let disk = Disk::open(&settings, named, &ledger, direct, Arc::new(OperatingSystem)).unwrap();
-        let clock = Arc::clone(&store.clock);
+        let (clock, fake) = (Arc::clone(&store.clock), Arc::clone(store));
         let store = Arc::clone(store) as Arc<dyn ObjectStore>;
         let folder = format!("dev/node-{me}/{}/", identity(me));
         let settings = Settings {
@@ -303,7 +320,7 @@ impl Life {
         let adopter = Mutex::new(Adopter::new(Arc::clone(&presence), "dev/".into()));
         let account = ledger.account("p", "s");
         let untold = Mutex::default();
-        Life { me, account, checkpoints, ledger, acks, tier, presence, adopter, next, untold }
+        Life { me, account, checkpoints, ledger, acks, tier, store: fake, presence, adopter, next, untold }
     }
 
     fn read(&mut self, count: u64, random: &mut StdRng) {
@@ -394,9 +411,6 @@ impl World {
         for event in events_of(lease.documents()) {
             let times = self.delivered.entry(event).or_default();
             *times += 1;
-            if std::env::var("XX").is_ok() && event.1 == 0 {
-                eprintln!("XX deliver {event:?} by {agent}");
-            }
             self.repeats += u64::from(*times > 1);
             assert!(!self.told.contains(&event), "{event:?} is delivered again, by {agent}");
             life.untold.lock().unwrap().push(event);
@@ -427,17 +441,6 @@ impl World {
     fn step(&mut self) {
         let agent = self.random.random_range(0..AGENTS);
         let action = self.random.random_range(0..100);
-        if std::env::var("XX").is_ok() {
-            eprintln!(
-                "XX {} agent {agent} action {action} alive {} {:?}",
-                self.clock.load(Ordering::Relaxed) / 1000,
-                self.lives[agent].is_some(),
-                self.lives[agent].as_ref().map(|l| (
-                    l.ledger.statements()[0].buffered.values().map(|a| a.events).collect::<Vec<_>>(),
-                    l.tier.disk().unwrap().store().keys().len()
-                ))
-            );
-        }
         let Some(folder) = self.folder(agent) else { return };
         let Some(life) = &mut self.lives[agent] else {
             if action < 20 {
@@ -465,7 +468,7 @@ impl World {
                     let live = store.keys().into_iter().filter(|key| !settled.contains(key));
                     self.owed.extend(self.store.events(live));
                 }
-                std::mem::forget(life);
+                Box::leak(Box::new(life));
             }
             _ => life.check(),
         }
@@ -475,7 +478,7 @@ impl World {
     fn end(&mut self) {
         self.settle();
         for life in &mut self.lives {
-            std::mem::forget(life.take());
+            Box::leak(Box::new(life.take()));
         }
         self.settle();
     }
