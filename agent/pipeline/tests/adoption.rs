@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use weir_buffer::segment::{Documents, Record, Segment, Targets};
 use weir_event::identity::EventId;
 use weir_pipeline::checkpoint::{AckQueue, Checkpoints, FilePosition, Progress, Registration};
 
-const CASES: u64 = 60;
+const CASES: u64 = 100;
 const STEPS: usize = 160;
 const AGENTS: usize = 3;
 const GONE_AFTER: Duration = Duration::from_secs(600);
@@ -248,6 +248,9 @@ struct Life {
     next: u64,
     /// Delivered, and not in a manifest yet.
     untold: Mutex<Vec<Event>>,
+    /// Whether it could ask what of it was taken over. Until then it delivers what lies on its disk without asking, which
+    /// may be for the second time.
+    has_asked: AtomicBool,
 }
 
 impl Heir for Life {
@@ -319,8 +322,21 @@ impl Life {
         let acks = AckQueue::new("apps", Arc::clone(&checkpoints));
         let adopter = Mutex::new(Adopter::new(Arc::clone(&presence), "dev/".into()));
         let account = ledger.account("p", "s");
-        let untold = Mutex::default();
-        Life { me, account, checkpoints, ledger, acks, tier, store: fake, presence, adopter, next, untold }
+        let (untold, has_asked) = Default::default();
+        Life {
+            me,
+            account,
+            checkpoints,
+            ledger,
+            acks,
+            tier,
+            store: fake,
+            presence,
+            adopter,
+            next,
+            untold,
+            has_asked,
+        }
     }
 
     fn read(&mut self, count: u64, random: &mut StdRng) {
@@ -413,7 +429,9 @@ impl World {
             *times += 1;
             self.repeats += u64::from(*times > 1);
             assert!(!self.told.contains(&event), "{event:?} is delivered again, by {agent}");
-            life.untold.lock().unwrap().push(event);
+            if life.has_asked.load(Ordering::Relaxed) {
+                life.untold.lock().unwrap().push(event);
+            }
         }
         lease.delivered();
         true
@@ -423,6 +441,7 @@ impl World {
         let Some(life) = &self.lives[agent] else { return };
         life.checkpoints.save().unwrap();
         if life.beat().is_ok() {
+            life.has_asked.store(true, Ordering::Relaxed);
             self.told.extend(std::mem::take(&mut *life.untold.lock().unwrap()));
         }
     }
@@ -445,6 +464,7 @@ impl World {
         let Some(life) = &mut self.lives[agent] else {
             if action < 20 {
                 self.lives[agent] = Some(Life::begin(agent, &folder, &self.store));
+                self.beat(agent);
             }
             return;
         };
@@ -535,7 +555,7 @@ fn play(seed: u64, happened: &mut Happened) {
             let bad = if world.random.random_bool(0.5) { 0 } else { world.random.random_range(1..40) };
             world.store.set_bad(bad);
         }
-        let pause = if world.random.random_bool(0.1) { 700 } else { world.random.random_range(0..60) };
+        let pause = if world.random.random_bool(0.2) { 700 } else { world.random.random_range(0..60) };
         world.pass(Duration::from_secs(pause));
         world.step();
     }
