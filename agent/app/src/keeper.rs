@@ -191,7 +191,10 @@ impl Watch {
 
     fn tell(&mut self, checkpoints: &Arc<Checkpoints>) -> Result<(), ObjectError> {
         let (began, content) = (Instant::now(), self.content(checkpoints));
-        self.kept.presence.beat(&content)?;
+        let beaten = self.kept.presence.beat(&content);
+        let disks = self.kept.buffers.values().filter_map(|buffer| buffer.disk());
+        disks.filter_map(|disk| disk.store().objects()).for_each(|objects| objects.note_beat(beaten.is_ok()));
+        beaten?;
         self.told = Some((began, content));
         Ok(())
     }

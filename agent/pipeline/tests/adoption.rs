@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use weir_buffer::segment::{Documents, Record, Segment, Targets};
 use weir_event::identity::EventId;
 use weir_pipeline::checkpoint::{AckQueue, Checkpoints, FilePosition, Progress, Registration};
 
-const CASES: u64 = 60;
+const CASES: u64 = 100;
 const STEPS: usize = 160;
 const AGENTS: usize = 3;
 const GONE_AFTER: Duration = Duration::from_secs(600);
@@ -107,13 +107,28 @@ impl FakeStore {
         }
     }
 
+    fn fails(&self) -> bool {
+        let mut bucket = self.state.lock().unwrap();
+        let bad = bucket.bad;
+        bucket.random.random_range(0..100) < bad
+    }
+
+    /// On a bad line everything takes its time.
+    fn wait(&self, bucket: &mut Bucket) {
+        if bucket.bad > 0 {
+            let longest = if bucket.random.random_bool(0.05) { 40_000 } else { 3_000 };
+            self.clock.fetch_add(bucket.random.random_range(0..longest), Ordering::Relaxed);
+        }
+        self.arrive(bucket, false);
+    }
+
     fn failed() -> ObjectError {
         ObjectError { kind: ObjectErrorKind::Retry, message: "so the seed wants it".into() }
     }
 
     fn write(&self, write: Write) -> Result<Put, ObjectError> {
         let mut bucket = self.state.lock().unwrap();
-        self.arrive(&mut bucket, false);
+        self.wait(&mut bucket);
         let bad = bucket.bad;
         if bucket.random.random_range(0..100) >= bad {
             return Ok(bucket.write(&write));
@@ -142,7 +157,7 @@ impl FakeStore {
 
     fn ask<T>(&self, act: impl FnOnce(&Bucket) -> T) -> Result<T, ObjectError> {
         let mut bucket = self.state.lock().unwrap();
-        self.arrive(&mut bucket, false);
+        self.wait(&mut bucket);
         let bad = bucket.bad;
         if bucket.random.random_range(0..100) < bad {
             return Err(FakeStore::failed());
@@ -227,11 +242,15 @@ struct Life {
     account: Arc<Account>,
     acks: Arc<AckQueue>,
     tier: Arc<MemoryTier>,
+    store: Arc<FakeStore>,
     presence: Arc<Presence>,
     adopter: Mutex<Adopter>,
     next: u64,
     /// Delivered, and not in a manifest yet.
     untold: Mutex<Vec<Event>>,
+    /// Whether it could ask what of it was taken over. Until then it delivers what lies on its disk without asking, which
+    /// may be for the second time.
+    has_asked: AtomicBool,
 }
 
 impl Heir for Life {
@@ -248,7 +267,8 @@ impl Heir for Life {
     }
 
     fn save(&self) -> bool {
-        self.checkpoints.save().is_ok()
+        // A disk may be full.
+        !self.store.fails() && self.checkpoints.save().is_ok()
     }
 
     fn beat(&self) -> Result<(), ObjectError> {
@@ -281,7 +301,7 @@ impl Life {
         let direct = Arc::clone(&checkpoints) as Arc<dyn Acknowledge>;
         let named = checkpoints.stored("s");
         let disk = Disk::open(&settings, named, &ledger, direct, Arc::new(OperatingSystem)).unwrap();
-        let clock = Arc::clone(&store.clock);
+        let (clock, fake) = (Arc::clone(&store.clock), Arc::clone(store));
         let store = Arc::clone(store) as Arc<dyn ObjectStore>;
         let folder = format!("dev/node-{me}/{}/", identity(me));
         let settings = Settings {
@@ -302,8 +322,21 @@ impl Life {
         let acks = AckQueue::new("apps", Arc::clone(&checkpoints));
         let adopter = Mutex::new(Adopter::new(Arc::clone(&presence), "dev/".into()));
         let account = ledger.account("p", "s");
-        let untold = Mutex::default();
-        Life { me, account, checkpoints, ledger, acks, tier, presence, adopter, next, untold }
+        let (untold, has_asked) = Default::default();
+        Life {
+            me,
+            account,
+            checkpoints,
+            ledger,
+            acks,
+            tier,
+            store: fake,
+            presence,
+            adopter,
+            next,
+            untold,
+            has_asked,
+        }
     }
 
     fn read(&mut self, count: u64, random: &mut StdRng) {
@@ -394,12 +427,11 @@ impl World {
         for event in events_of(lease.documents()) {
             let times = self.delivered.entry(event).or_default();
             *times += 1;
-            if std::env::var("XX").is_ok() && event.1 == 0 {
-                eprintln!("XX deliver {event:?} by {agent}");
-            }
             self.repeats += u64::from(*times > 1);
             assert!(!self.told.contains(&event), "{event:?} is delivered again, by {agent}");
-            life.untold.lock().unwrap().push(event);
+            if life.has_asked.load(Ordering::Relaxed) {
+                life.untold.lock().unwrap().push(event);
+            }
         }
         lease.delivered();
         true
@@ -409,6 +441,7 @@ impl World {
         let Some(life) = &self.lives[agent] else { return };
         life.checkpoints.save().unwrap();
         if life.beat().is_ok() {
+            life.has_asked.store(true, Ordering::Relaxed);
             self.told.extend(std::mem::take(&mut *life.untold.lock().unwrap()));
         }
     }
@@ -427,21 +460,11 @@ impl World {
     fn step(&mut self) {
         let agent = self.random.random_range(0..AGENTS);
         let action = self.random.random_range(0..100);
-        if std::env::var("XX").is_ok() {
-            eprintln!(
-                "XX {} agent {agent} action {action} alive {} {:?}",
-                self.clock.load(Ordering::Relaxed) / 1000,
-                self.lives[agent].is_some(),
-                self.lives[agent].as_ref().map(|l| (
-                    l.ledger.statements()[0].buffered.values().map(|a| a.events).collect::<Vec<_>>(),
-                    l.tier.disk().unwrap().store().keys().len()
-                ))
-            );
-        }
         let Some(folder) = self.folder(agent) else { return };
         let Some(life) = &mut self.lives[agent] else {
             if action < 20 {
                 self.lives[agent] = Some(Life::begin(agent, &folder, &self.store));
+                self.beat(agent);
             }
             return;
         };
@@ -465,7 +488,7 @@ impl World {
                     let live = store.keys().into_iter().filter(|key| !settled.contains(key));
                     self.owed.extend(self.store.events(live));
                 }
-                std::mem::forget(life);
+                Box::leak(Box::new(life));
             }
             _ => life.check(),
         }
@@ -475,7 +498,7 @@ impl World {
     fn end(&mut self) {
         self.settle();
         for life in &mut self.lives {
-            std::mem::forget(life.take());
+            Box::leak(Box::new(life.take()));
         }
         self.settle();
     }
@@ -532,7 +555,7 @@ fn play(seed: u64, happened: &mut Happened) {
             let bad = if world.random.random_bool(0.5) { 0 } else { world.random.random_range(1..40) };
             world.store.set_bad(bad);
         }
-        let pause = if world.random.random_bool(0.1) { 700 } else { world.random.random_range(0..60) };
+        let pause = if world.random.random_bool(0.2) { 700 } else { world.random.random_range(0..60) };
         world.pass(Duration::from_secs(pause));
         world.step();
     }

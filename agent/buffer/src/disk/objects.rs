@@ -166,6 +166,14 @@ impl Objects {
         }
     }
 
+    /// Takes note of how it went to say there that this agent lives: before that nothing is moved.
+    pub fn note_beat(&self, is_heard: bool) {
+        self.metrics.failing.store(u64::from(!is_heard), Ordering::Relaxed);
+        if !is_heard {
+            self.metrics.errors.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn heard<T>(&self, answer: Result<T, ObjectError>) -> Result<T, ObjectError> {
         match &answer {
             Ok(_) => self.metrics.failing.store(0, Ordering::Relaxed),

@@ -18,6 +18,8 @@ use crate::object::{ObjectError, Put};
 
 /// Folders below the one to adopt from are looked through so deep.
 const MAX_DEPTH: usize = 6;
+/// A look ends after so many failures.
+const MAX_TROUBLES: usize = 2;
 /// So many agents share a folder at the most.
 const MAX_AGENTS: usize = 10_000;
 
@@ -89,8 +91,16 @@ impl Adopter {
         self.next_look = now + pause.mul_f64(0.75 + 0.25 * rand::random::<f64>());
         let folders = self.folders()?;
         self.seen.retain(|folder, _| folders.contains(folder));
+        let mut troubles = 0;
         for folder in folders {
-            self.look_at(heir, folder)?;
+            // One that cannot be read keeps nobody from the others; a store that is away does.
+            if let Err(error) = self.look_at(heir, folder) {
+                troubles += 1;
+                if troubles > MAX_TROUBLES {
+                    return Err(error);
+                }
+                tracing::debug!(%error, "cannot look after an agent");
+            }
         }
         Ok(())
     }
@@ -194,8 +204,12 @@ impl Adopter {
                 heir.beat()?;
                 presence.renew(&mut lease)?;
             }
-            if lease.is_lost || !presence.is_sure() {
+            if lease.is_lost {
                 break;
+            }
+            if !presence.is_sure() {
+                // It goes on from here when this agent is known to live again.
+                return Ok(());
             }
             if let Claim::Mine(under, left) = presence.claim(&lease.folder, &key, epoch, left)? {
                 let is_done = known
