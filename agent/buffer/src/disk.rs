@@ -89,6 +89,9 @@ struct State {
     object_files: u64,
     /// Objects that nobody needs any more.
     unneeded: Vec<String>,
+    /// Objects that may be there of files on the disk, by number. They are not removed before their file goes: a removal that
+    /// arrives late would take what was brought there under the same key meanwhile.
+    strays: BTreeMap<u64, String>,
     /// Files that nobody needs any more and that could not be removed yet, with their bytes.
     leftover: Vec<(PathBuf, u64)>,
     /// The header that was read last.
@@ -390,6 +393,8 @@ impl DiskStore {
         let (is_here, place, is_ours) = file.residence().end();
         let mut state = self.lock();
         state.known.remove(&file.number);
+        let stray = state.strays.remove(&file.number);
+        state.unneeded.extend(stray.filter(|_| place.is_none()));
         if let Some(place) = place {
             state.object_bytes = state.object_bytes.saturating_sub(place.bytes);
             state.object_files = state.object_files.saturating_sub(1);

@@ -34,10 +34,9 @@ const GONE_AFTER: Duration = Duration::from_secs(600);
 /// What is under way on the network when its sender gives up arrives within this.
 const LATEST: u64 = 45_000;
 
-/// One event: whose it is, and which.
+// Whose it is, and which.
 type Event = (usize, u64);
 
-/// A bucket in memory, behind a bad line.
 struct FakeStore {
     state: Mutex<Bucket>,
     clock: Arc<AtomicU64>,
@@ -172,7 +171,6 @@ impl FakeStore {
     }
 }
 
-/// The events of a segment file.
 fn events_in(bytes: &[u8]) -> Vec<Event> {
     let read = |offset: u64, length: usize| {
         let start = (offset as usize).min(bytes.len());
@@ -372,7 +370,6 @@ impl Life {
     }
 }
 
-/// Everything.
 struct World {
     random: StdRng,
     store: Arc<FakeStore>,
@@ -415,7 +412,6 @@ impl World {
         self.folders[agent].as_ref().map(|folder| folder.path().to_owned())
     }
 
-    /// What the sink gets.
     fn deliver(&mut self, agent: usize) -> bool {
         let Some(life) = &self.lives[agent] else { return false };
         if life.is_empty() {
