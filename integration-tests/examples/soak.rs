@@ -24,20 +24,22 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let progress = |text: String| eprintln!("    {:7.1} s  {text}", started.elapsed().as_secs_f64());
     let (report, problems): (Value, Vec<String>) = match name.as_str() {
-        "logs" => {
+        "logs" | "outage" => {
             const STREAMS: u64 = 20;
             let seed = chosen.get("seed").copied().unwrap_or_else(|| u64::from(rand::random::<u32>()));
             progress(format!("seed {seed}"));
+            let outage = name == "outage";
             let scenario = Scenario {
                 seed,
                 streams: STREAMS,
                 events: choice("events", 2_000_000).next_multiple_of(STREAMS),
-                rate: choice("rate", 8_000),
+                rate: choice("rate", if outage { 11_000 } else { 8_000 }),
                 // Enough for several rotations of each file at any size.
                 rotate_at: choice("events", 2_000_000) / STREAMS * 300 / 15,
-                kills: choice("kills", 50) as usize,
-                stops: choice("stops", 2) as usize,
-                faults: choice("faults", 0) == 1,
+                kills: choice("kills", if outage { 20 } else { 50 }) as usize,
+                stops: choice("stops", if outage { 0 } else { 2 }) as usize,
+                faults: outage || choice("faults", 0) == 1,
+                outage,
             };
             let report = scenario.play(&OpenSearch::shared(), &progress);
             (report.to_json(), report.problems())

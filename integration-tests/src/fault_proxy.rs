@@ -64,6 +64,7 @@ struct Shared {
     upstream: SocketAddr,
     schedule: Schedule,
     is_over: AtomicBool,
+    is_away: AtomicBool,
     requests: AtomicU64,
     happened: Mutex<BTreeMap<Fault, u64>>,
     observer: Box<Observer>,
@@ -98,6 +99,21 @@ impl Schedule {
                 (Fault::CutWithin, 30),
                 (Fault::RefuseItems, 40),
                 (Fault::Delay, 50),
+            ],
+        )
+    }
+
+    /// What happens on the way to an object store; two of three requests meet no fault.
+    pub fn bad_line(seed: u64) -> Schedule {
+        Schedule::new(
+            seed,
+            &[
+                (Fault::Answer(500), 60),
+                (Fault::Answer(503), 60),
+                (Fault::CutBefore, 60),
+                (Fault::CutAfter, 60),
+                (Fault::CutWithin, 50),
+                (Fault::Delay, 40),
             ],
         )
     }
@@ -149,8 +165,10 @@ impl FaultProxy {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         let address = listener.local_addr().expect("its address");
         let happened = Mutex::default();
-        let (is_over, requests) = (AtomicBool::new(false), AtomicU64::new(0));
-        let shared = Arc::new(Shared { upstream, schedule, is_over, requests, happened, observer, tls });
+        let (is_over, is_away) = (AtomicBool::new(false), AtomicBool::new(false));
+        let requests = AtomicU64::new(0);
+        let shared = Shared { upstream, schedule, is_over, is_away, requests, happened, observer, tls };
+        let shared = Arc::new(shared);
         let serving = Arc::clone(&shared);
         let listener = thread::spawn(move || serving.listen(&listener));
         FaultProxy { address, shared, listener: Some(listener) }
@@ -160,6 +178,11 @@ impl FaultProxy {
     pub fn url(&self) -> String {
         let scheme = if self.shared.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
+    }
+
+    /// From now on every connection ends before a request passes, as if nobody was there; or no longer.
+    pub fn set_away(&self, is_away: bool) {
+        self.shared.is_away.store(is_away, Ordering::Relaxed);
     }
 
     /// Its port.
@@ -232,6 +255,9 @@ impl Shared {
         client: &mut impl Write,
         upstream: &mut Option<TcpStream>,
     ) -> io::Result<bool> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         let (fault, mut random) = self.schedule.fault(self.requests.fetch_add(1, Ordering::Relaxed));
         match fault {
             Fault::Answer(status) => {

@@ -46,10 +46,7 @@ impl Message {
             return Ok(None);
         }
         let (headers, framing) = headers(stream)?;
-        if headers.iter().any(|(name, value)| name.eq_ignore_ascii_case("expect") && value == "100-continue")
-        {
-            return Err(wrong("a request that waits to be asked for its body is not understood here"));
-        }
+        // Who wants to be asked for the body sends it after a while all the same.
         let body = match framing {
             // A request without a length has no body.
             Framing::EndOfStream => Vec::new(),
@@ -66,6 +63,10 @@ impl Message {
         }
         let (headers, framing) = headers(stream)?;
         let mut message = Message { start, headers, body: Vec::new() };
+        if message.status()? == 100 {
+            // The answer itself comes behind it.
+            return Message::read_answer(stream);
+        }
         if !matches!(message.status()?, 204 | 304) {
             message.body = body(stream, framing)?;
         }

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::agent::Agent;
 use crate::fault_proxy::{Fault, FaultProxy, Schedule};
 use crate::ledger::Account;
+use crate::minio::MinIo;
 use crate::node::Node;
 use crate::opensearch::OpenSearch;
 use crate::sequence::{Findings, Oracle, SequenceLog};
@@ -27,6 +28,8 @@ use crate::sequence::{Findings, Oracle, SequenceLog};
 const BEAT: Duration = Duration::from_millis(20);
 /// Without any event delivered for so long, nothing will come any more.
 const STALLED: Duration = Duration::from_secs(90);
+/// What is delivered leaves the object store within 10 s; the rest is for a slow machine.
+const REMOVED_WITHIN: Duration = Duration::from_secs(20);
 const PIPELINE: &str = "all";
 const SINK: &str = "search";
 
@@ -49,6 +52,9 @@ pub struct Scenario {
     pub stops: usize,
     /// Whether the agent speaks to it through a proxy that fails.
     pub faults: bool,
+    /// Whether the search engine is away for most of the time, and the disk so small that the rest of it has to wait in an
+    /// object store, which is away for a part of that time.
+    pub outage: bool,
 }
 
 /// What happened, and what came of it.
@@ -67,6 +73,12 @@ pub struct Report {
     pub stops: usize,
     /// What the proxy did.
     pub faults: BTreeMap<Fault, u64>,
+    /// What the proxy before the object store did.
+    pub store_faults: BTreeMap<Fault, u64>,
+    /// The most events that lay in the object store, as far as somebody looked.
+    pub most_in_objects: u64,
+    /// Segments that are left there.
+    pub objects_left: usize,
     writing: Duration,
     all: Duration,
 }
@@ -77,6 +89,7 @@ struct Stage<'a> {
     written: AtomicU64,
     /// The scenario has failed: nobody need go on.
     is_over: AtomicBool,
+    most_in_objects: AtomicU64,
     progress: &'a (dyn Fn(String) + Sync),
 }
 
@@ -90,21 +103,36 @@ impl Scenario {
         let started = Instant::now();
         let mut random = StdRng::seed_from_u64(self.seed);
         let schedule = if self.faults { Schedule::stormy(random.random()) } else { Schedule::quiet() };
-        let proxy = self.faults.then(|| FaultProxy::start(server.address(), schedule));
+        let has_proxy = self.faults || self.outage;
+        let proxy = has_proxy.then(|| FaultProxy::start(server.address(), schedule));
+        let store_schedule =
+            if self.faults { Schedule::bad_line(random.random()) } else { Schedule::quiet() };
+        let store = self.outage.then(|| {
+            let minio = MinIo::shared();
+            let proxy = FaultProxy::start(minio.address(), store_schedule);
+            (minio, proxy)
+        });
         let url = proxy.as_ref().map_or_else(|| server.url(), FaultProxy::url);
         let index = format!("scenario-{:x}-{}", self.seed, std::process::id());
         let node = Node::new();
-        node.configure(&configuration(&url, &index, self.faults));
+        let buffer = store.as_ref().map(|(minio, proxy)| minio.configuration(&node, &proxy.url()));
+        node.configure(&configuration(&url, &index, self.faults, buffer));
 
         let written = AtomicU64::new(0);
-        let stage = Stage { scenario: self, written, is_over: AtomicBool::new(false), progress };
+        let (is_over, most_in_objects) = (AtomicBool::new(false), AtomicU64::new(0));
+        let stage = Stage { scenario: self, written, is_over, most_in_objects, progress };
         let kill_at = moments(&mut random, self.kills, 0..self.events);
         // Each time of absence has a stretch of its own.
         let stop_at = (0..self.stops as u64).map(|n| (2 * n + 1) * self.events / (2 * self.stops as u64 + 1));
         let stop_at: Vec<u64> = stop_at.collect();
         let (rotations, agent, kills, stops, writing) = thread::scope(|scope| {
             let writer = scope.spawn(|| stage.over_if_panics(|| stage.write(&node)));
-            let operator = scope.spawn(|| stage.over_if_panics(|| stage.operate(server, &stop_at)));
+            let operator = scope.spawn(|| {
+                stage.over_if_panics(|| match (&proxy, &store) {
+                    (Some(search), Some((_, store))) => stage.keep_away(search, store),
+                    _ => stage.operate(server, &stop_at),
+                })
+            });
             let (agent, kills) =
                 stage.over_if_panics(|| stage.kill_again_and_again(&node, &kill_at, &mut random));
             let rotations = joined(writer.join());
@@ -113,6 +141,7 @@ impl Scenario {
             (rotations, agent, kills, stops, writing)
         });
         stage.drain(&agent, started);
+        let objects_left = store.as_ref().map_or(0, |(minio, _)| stage.wait_until_empty(minio));
         let ended = agent.terminate();
         assert_eq!(ended.code, Some(0), "{ended}");
 
@@ -132,6 +161,9 @@ impl Scenario {
             kills,
             stops,
             faults: proxy.map(|proxy| proxy.happened()).unwrap_or_default(),
+            store_faults: store.map(|(_, proxy)| proxy.happened()).unwrap_or_default(),
+            most_in_objects: stage.most_in_objects.load(Ordering::Relaxed),
+            objects_left,
             writing,
             all: started.elapsed(),
         }
@@ -139,14 +171,22 @@ impl Scenario {
 }
 
 /// Behind a proxy that fails, requests are small, so that there are many of them to fail.
-fn configuration(url: &str, index: &str, faults: bool) -> String {
+fn configuration(url: &str, index: &str, faults: bool, object_store: Option<String>) -> String {
     let most = if faults { 250 } else { 10_000 };
+    let (buffer, buffers) = match object_store {
+        None => ("", String::new()),
+        Some(store) => (
+            ", buffer: durable",
+            format!("buffers: {{durable: {{memory: 8MiB, disk: 8MiB, object_store: {{{store}}}}}}}"),
+        ),
+    };
     format!(
         "
 sources: {{pods: {{type: kubernetes_logs, path: pods}}}}
 pipelines: {{{PIPELINE}: {{from: [pods], to: [{SINK}]}}}}
 sinks:
-  {SINK}: {{type: opensearch, endpoints: ['{url}'], index: '{index}-%Y.%m.%d', max_wait: 300ms, max_events: {most}}}
+  {SINK}: {{type: opensearch, endpoints: ['{url}'], index: '{index}-%Y.%m.%d', max_wait: 300ms, max_events: {most}{buffer}}}
+{buffers}
 "
     )
 }
@@ -227,6 +267,39 @@ impl Stage<'_> {
         stop_at.len()
     }
 
+    /// Keeps the search engine away from early on until nearly everything is written, and the object store for a part of
+    /// that; returns how often the search engine was away.
+    fn keep_away(&self, search: &FaultProxy, store: &FaultProxy) -> usize {
+        let moments: [(u64, &FaultProxy, bool, &str); 4] = [
+            (5, search, true, "OpenSearch is away"),
+            (35, store, true, "the object store is away"),
+            (50, store, false, "the object store is back"),
+            (85, search, false, "OpenSearch is back"),
+        ];
+        for (percent, proxy, is_away, what) in moments {
+            if !self.wait_until_written(self.scenario.events / 100 * percent) {
+                break;
+            }
+            proxy.set_away(is_away);
+            (self.progress)(what.to_owned());
+        }
+        search.set_away(false);
+        store.set_away(false);
+        1
+    }
+
+    /// What is delivered leaves the store; how much does not.
+    fn wait_until_empty(&self, minio: &MinIo) -> usize {
+        let end = Instant::now() + REMOVED_WITHIN;
+        loop {
+            let left = minio.segments().len();
+            if left == 0 || Instant::now() > end {
+                return left;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Returns an agent that runs, and how often one was killed before.
     fn kill_again_and_again(&self, node: &Node, kill_at: &[u64], random: &mut StdRng) -> (Agent, usize) {
         let start = || Agent::spawn(node.command(&["run", "-c", "weir.yaml"]), &node.path("data"));
@@ -239,7 +312,12 @@ impl Stage<'_> {
             }
             let ended = agent.kill();
             assert_eq!(ended.signal, Some(9), "it was to be killed: {ended}");
-            node.ledger().accounts.iter().for_each(Account::check);
+            let ledger = node.ledger();
+            ledger.accounts.iter().for_each(Account::check);
+            for account in ledger.accounts {
+                let in_objects = account.buffered.get("object").map_or(0, |amount| amount.events);
+                self.most_in_objects.fetch_max(in_objects, Ordering::Relaxed);
+            }
             (self.progress)(format!("kill {} of {} at {moment} events", times + 1, kill_at.len()));
             agent = start();
         }
@@ -298,7 +376,16 @@ impl Report {
         // A scenario in which nothing happened proves nothing.
         unless(self.rotations >= self.scenario.streams, format!("{} rotations only", self.rotations));
         unless(self.kills == self.scenario.kills, format!("{} kills only", self.kills));
-        unless(self.stops == self.scenario.stops, format!("{} stops only", self.stops));
+        let stops = if self.scenario.outage { 1 } else { self.scenario.stops };
+        unless(self.stops == stops, format!("{} stops only", self.stops));
+        if self.scenario.outage {
+            unless(self.most_in_objects > 0, "nothing ever lay in the object store".to_owned());
+            unless(self.objects_left == 0, format!("{} objects are left", self.objects_left));
+        }
+        if self.scenario.faults && self.scenario.outage {
+            let kinds = self.store_faults.keys().filter(|fault| **fault != Fault::None).count();
+            unless(kinds >= 4, format!("few kinds of faults happened at the store: {:?}", self.store_faults));
+        }
         if self.scenario.faults {
             let kinds = self.faults.keys().filter(|fault| **fault != Fault::None).count();
             unless(kinds >= 6, format!("few kinds of faults happened: {:?}", self.faults));
@@ -320,6 +407,10 @@ impl Report {
             "kills": self.kills,
             "stops": self.stops,
             "faults": faults,
+            "store_faults": self.store_faults.iter().map(|(fault, times)| (format!("{fault:?}"), json!(times)))
+                .collect::<serde_json::Map<String, Value>>(),
+            "most_events_in_objects": self.most_in_objects,
+            "objects_left": self.objects_left,
             "documents": self.findings.documents,
             "missing": self.findings.missing,
             "doubled": self.findings.doubled,

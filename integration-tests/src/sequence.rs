@@ -64,7 +64,7 @@ fn text(stream: u64, number: u64) -> String {
 }
 
 fn event(stream: u64, number: u64) -> Value {
-    let filler = "x".repeat((number % 200) as usize);
+    let filler = filler(mark(stream, number), number % 200);
     json!({
         "writer": stream,
         "sequence": number,
@@ -72,6 +72,19 @@ fn event(stream: u64, number: u64) -> Value {
         "http": {"method": "GET", "path": "/orders", "bytes": number * 3},
         "note": filler,
     })
+}
+
+/// Text that no compression makes much smaller.
+fn filler(seed: u64, length: u64) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut state = seed | 1;
+    let mut letter = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(LETTERS[(state >> 40) as usize % LETTERS.len()])
+    };
+    (0..length).map(|_| letter()).collect()
 }
 
 /// Differs for each event in a way that a mix-up of two would show.

@@ -11,10 +11,12 @@ use crate::{
     ui::{self, Stream, Style},
 };
 
+mod daemon;
 mod go;
 mod http;
 mod instance;
 mod java;
+mod minio;
 mod modules;
 mod opensearch;
 mod registry;
@@ -38,6 +40,8 @@ Servers:
   opensearch  OpenSearch 2.19.4 with its stock modules, fetched by Maven once (about 100 MB, a minute); ready
               in half a minute. Java (17 to 23) and Maven are installed from Debian where they are missing.
               The default instance listens on port 9200 if that is free, as configs/opensearch.yaml wants it
+  minio       MinIO, an object store that speaks S3, built by Go once (4 minutes) from a pinned module. Its JSON
+              has access_key and secret_key. Go has to be installed
   registry    crane's registry for OCI artefacts, built by Go once (a minute) from a pinned module. What is
               pushed is kept in memory. Its JSON names crane too, the tool that speaks to it. Go has to be
               installed
@@ -72,11 +76,13 @@ pub const DEFAULT_INSTANCE: &str = "default";
 pub enum Kind {
     /// A search engine that keeps documents.
     OpenSearch,
+    /// An object store.
+    MinIo,
     /// A registry of OCI artefacts.
     Registry,
 }
 
-const KINDS: [Kind; 2] = [Kind::OpenSearch, Kind::Registry];
+const KINDS: [Kind; 3] = [Kind::OpenSearch, Kind::MinIo, Kind::Registry];
 
 #[derive(Debug)]
 enum Verb {
@@ -89,6 +95,7 @@ enum Verb {
 #[derive(Debug)]
 enum Up {
     OpenSearch(opensearch::Options),
+    MinIo,
     Registry(registry::Options),
 }
 
@@ -109,6 +116,7 @@ pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
             let held = Instance::hold(&folder(wanted.kind(), name)?)?;
             let shown = match &wanted {
                 Up::OpenSearch(options) => opensearch::up(repository, &held, name, options)?,
+                Up::MinIo => minio::up(repository, &held, name)?,
                 Up::Registry(options) => registry::up(repository, &held, name, *options)?,
             };
             print_one(&shown, output);
@@ -160,6 +168,7 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Kind::OpenSearch => "opensearch",
+            Kind::MinIo => "minio",
             Kind::Registry => "registry",
         }
     }
@@ -176,21 +185,26 @@ impl Up {
     fn kind(&self) -> Kind {
         match self {
             Up::OpenSearch(_) => Kind::OpenSearch,
+            Up::MinIo => Kind::MinIo,
             Up::Registry(_) => Kind::Registry,
         }
     }
 
     /// Options of another kind are wrong usage.
     fn new(kind: Kind, opensearch: opensearch::Options, registry: registry::Options) -> Result<Up> {
+        let of_opensearch = opensearch != opensearch::Options::default();
+        let of_registry = registry != registry::Options::default();
         let others = match kind {
-            Kind::OpenSearch => registry != registry::Options::default(),
-            Kind::Registry => opensearch != opensearch::Options::default(),
+            Kind::OpenSearch => of_registry,
+            Kind::MinIo => of_opensearch || of_registry,
+            Kind::Registry => of_opensearch,
         };
         if others {
             return Err(Error::Usage(format!("an option is not one of `up {}`", kind.name())));
         }
         Ok(match kind {
             Kind::OpenSearch => Up::OpenSearch(opensearch),
+            Kind::MinIo => Up::MinIo,
             Kind::Registry => Up::Registry(registry),
         })
     }
@@ -384,6 +398,7 @@ mod tests {
             &["up", "opensearch", "again"],
             &["up", "opensearch", "--referrers"],
             &["up", "registry", "--security"],
+            &["up", "minio", "--heap", "1GiB"],
             &["up", "opensearch", "--heap", "1g"],
             &["up", "opensearch", "--heap", "64MiB"],
             &["up", "opensearch", "--set", "novalue"],

@@ -26,6 +26,8 @@ Usage: cargo xtask soak NAME [OPTIONS]
 Scenarios:
   logs     Twenty containers write into files that rotate; the agent is killed with SIGKILL at random moments,
            OpenSearch is stopped and started again. Every event must be there once, the ledger must balance
+  outage   The same with OpenSearch away for most of the time, a disk buffer of 8 MiB, the rest in MinIO, which
+           is away for a part of it, and bad lines to both
   latency  One container writes 1,000 events a second into a healthy OpenSearch: how long it takes from a line
            written to its document found by its id, as percentiles
   reload   A container writes 50,000 events a second while the agent's ConfigMap is swapped again and again:
@@ -36,10 +38,10 @@ Scenarios:
            instances must be replaced, the agent's memory must not grow, every event must have its fate
 
 Options of all:
-      --rate N      Events a second [default: 8000 for logs, 1000 for latency, 50000 for the others]
+      --rate N      Events a second [default: 8000 for logs, 11000 for outage, 1000 for latency, 50000 for others]
 
-Options of logs and latency:
-      --events N    Events in all [default: 2000000 for logs, 60000 for latency]
+Options of logs, outage and latency:
+      --events N    Events in all [default: 2000000 for logs and outage, 60000 for latency]
 
 Options of reload:
       --reloads N   Times the ConfigMap is swapped [default: 100]
@@ -47,10 +49,12 @@ Options of reload:
 Options of leak:
       --seconds N   How long the container writes [default: 600]
 
-Options of logs:
-      --kills N     Times the agent is killed [default: 50]
-      --stops N     Times OpenSearch is stopped and started again [default: 2]
+Options of logs and outage:
+      --kills N     Times the agent is killed [default: 50 for logs, 20 for outage]
       --seed N      Names what chance decides [default: another one each time; the report has it]
+
+Options of logs:
+      --stops N     Times OpenSearch is stopped and started again [default: 2]
       --faults      Through a proxy that answers 429, 500 and 503 itself, cuts connections before and after
                     the request was taken, cuts answers short, and delays
 
@@ -59,8 +63,9 @@ Options of logs:
 Exit codes: 0 as it must be, 1 something was lost, doubled or malformed, or took too long, 2 wrong usage";
 
 /// The scenarios are told apart by the program that plays them; here stands what a person may choose.
-const NAMES: [&str; 4] = ["logs", "latency", "reload", "leak"];
+const NAMES: [&str; 5] = ["logs", "outage", "latency", "reload", "leak"];
 const NUMBERS_OF_LOGS: &[&str] = &["--rate", "--events", "--kills", "--stops", "--seed"];
+const NUMBERS_OF_OUTAGE: &[&str] = &["--rate", "--events", "--kills", "--seed"];
 const NUMBERS_OF_LATENCY: &[&str] = &["--rate", "--events"];
 const NUMBERS_OF_RELOAD: &[&str] = &["--rate", "--reloads"];
 const NUMBERS_OF_LEAK: &[&str] = &["--rate", "--seconds"];
@@ -110,6 +115,7 @@ fn parse(mut arguments: Arguments) -> Result<Vec<String>> {
     let logs = name == "logs";
     let numbers = match name.as_str() {
         "logs" => NUMBERS_OF_LOGS,
+        "outage" => NUMBERS_OF_OUTAGE,
         "latency" => NUMBERS_OF_LATENCY,
         "leak" => NUMBERS_OF_LEAK,
         _ => NUMBERS_OF_RELOAD,

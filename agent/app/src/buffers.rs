@@ -16,18 +16,26 @@ use weir_buffer::memory::{DEFAULT_BOUND, Disk, DiskSettings, MemoryTier, Order, 
 use weir_config::{Buffer, Config, Sink};
 use weir_pipeline::checkpoint::Checkpoints;
 
+use crate::mover::{Drain, Mover};
+use crate::objects::{Stores, WantedStore};
+
 /// How often to look for what waited too long.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long the end waits for the disk: an agent that is told to end has 20 s for everything.
 const LAST_PATIENCE: Duration = Duration::from_secs(8);
 
+/// How long files may go to object stores when the agent is stopped: within the 20 s that it has for all.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(6);
+
 /// What a sink's buffer may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Bytes in memory.
     pub memory: u64,
     /// Bytes on disk; `None` without one.
     pub disk: Option<u64>,
+    /// Where goes what the disk has no room for.
+    pub object_store: Option<WantedStore>,
     /// What it does beside that.
     pub policy: Policy,
 }
@@ -38,6 +46,9 @@ pub fn wanted(config: &Config, sink: &Sink) -> Wanted {
     Wanted {
         memory: configured.map_or(DEFAULT_BOUND, |buffer| buffer.memory.bytes()),
         disk: configured.map(|buffer| buffer.disk.bytes()),
+        object_store: configured
+            .and_then(|buffer| buffer.object_store.as_ref())
+            .map(|store| WantedStore::new(config, store)),
         policy: configured.map(policy).unwrap_or_default(),
     }
 }
@@ -67,6 +78,11 @@ pub struct Buffers {
     /// Whether the disk was looked through for them.
     has_looked: bool,
     storer: Option<Storer>,
+    mover: Option<Mover>,
+    /// Made with the first buffer that has an object store.
+    stores: Option<Stores>,
+    /// By sink, as they are now.
+    object_stores: BTreeMap<String, WantedStore>,
 }
 
 // === impl Buffers ===
@@ -75,8 +91,19 @@ impl Buffers {
     /// Starts to keep buffers safe; there is none yet.
     pub fn start(checkpoints: Arc<Checkpoints>, ledger: Arc<Ledger>) -> io::Result<Buffers> {
         let storer = Some(Storer::start()?);
-        let (open, orphans) = Default::default();
-        Ok(Buffers { checkpoints, ledger, open, orphans, has_looked: false, storer })
+        let mover = Some(Mover::start(Arc::clone(&checkpoints))?);
+        let (open, orphans, stores, object_stores) = Default::default();
+        Ok(Buffers {
+            checkpoints,
+            ledger,
+            open,
+            orphans,
+            has_looked: false,
+            storer,
+            mover,
+            stores,
+            object_stores,
+        })
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -90,6 +117,11 @@ impl Buffers {
         name: &str,
         wanted: &Wanted,
     ) -> Result<Arc<MemoryTier>, StoreError> {
+        if wanted.object_store.is_some() && self.stores.is_none() {
+            let path = config.data_dir.clone();
+            let io = |error| StoreError::Io { action: "make the identity in", path, error };
+            self.stores = Some(Stores::new(&config.data_dir).map_err(io)?);
+        }
         let tier = match self.open.get(name) {
             Some(tier) => Arc::clone(tier),
             None => MemoryTier::new(wanted.memory, Arc::clone(&self.ledger)),
@@ -99,11 +131,13 @@ impl Buffers {
             let stored = self.checkpoints.stored(name);
             if wanted.disk.is_some() || !stored.is_empty() {
                 tier.put_disk(self.open_disk(config, name, wanted.disk.unwrap_or(0))?);
+                // What lies there may come back at once.
+                self.set_objects(name, &tier, wanted);
             }
         }
         self.storer.iter().for_each(|storer| storer.is_told_by(&tier));
         self.open.insert(name.to_owned(), Arc::clone(&tier));
-        self.storer.iter().for_each(|storer| storer.look_after(&self.open));
+        self.look_after_open();
         Ok(tier)
     }
 
@@ -126,9 +160,40 @@ impl Buffers {
         Ok(disk)
     }
 
+    fn look_after_open(&self) {
+        self.storer.iter().for_each(|storer| storer.look_after(&self.open));
+        let with_disk = self.open.values().filter(|tier| tier.disk().is_some());
+        self.mover.iter().for_each(|mover| mover.look_after(with_disk.clone().cloned().collect()));
+    }
+
+    /// Gives a buffer the object store that it is to have from now on.
+    fn set_objects(&mut self, name: &str, tier: &MemoryTier, wanted: &Wanted) {
+        let Some(disk) = tier.disk() else { return };
+        if self.object_stores.get(name) == wanted.object_store.as_ref() {
+            return;
+        }
+        let objects = match (&wanted.object_store, &mut self.stores) {
+            (Some(store), Some(stores)) => {
+                self.object_stores.insert(name.to_owned(), store.clone());
+                Some(stores.objects(name, store))
+            }
+            _ => {
+                self.object_stores.remove(name);
+                None
+            }
+        };
+        disk.store().set_objects(objects);
+    }
+
+    /// What asks for everything to go to the object stores.
+    pub fn drain(&self) -> Option<Drain> {
+        self.mover.as_ref().map(Mover::drain)
+    }
+
     /// Gives a buffer the bounds that it is to have from now on.
-    pub fn set_bounds(&self, name: &str, wanted: &Wanted) {
-        let Some(tier) = self.open.get(name) else { return };
+    pub fn set_bounds(&mut self, name: &str, wanted: &Wanted) {
+        let Some(tier) = self.open.get(name).cloned() else { return };
+        self.set_objects(name, &tier, wanted);
         if tier.bound() != wanted.memory {
             tier.set_bound(wanted.memory);
         }
@@ -145,7 +210,7 @@ impl Buffers {
         // One with a disk goes on with it should its sink come back: a folder has one owner.
         if self.open.get(name).is_some_and(|tier| tier.disk().is_none()) {
             self.open.remove(name);
-            self.storer.iter().for_each(|storer| storer.look_after(&self.open));
+            self.look_after_open();
         }
     }
 
@@ -171,10 +236,19 @@ impl Buffers {
         }
     }
 
+    /// Whether the disks are to be emptied when the agent is stopped.
+    pub fn drains_on_stop(&self) -> bool {
+        self.object_stores.values().any(|store| store.configured.drain_on_stop)
+    }
+
     /// Stores what is left when nobody works on it any more. Blocks.
     pub fn finish(&mut self) {
         if let Some(storer) = self.storer.take() {
             storer.finish();
+        }
+        if let Some(mover) = self.mover.take() {
+            let drains = self.drains_on_stop();
+            mover.finish(if drains { DRAIN_PATIENCE } else { Duration::ZERO });
         }
     }
 }

@@ -20,6 +20,7 @@ use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::Mode;
 use weir_pipeline::workers::{Routing, Workers};
 
+use crate::mover::Drain;
 use crate::plugins::{Loaded, Plugins};
 use crate::state::{AgentState, View};
 
@@ -192,6 +193,16 @@ impl Live {
             cluster: config.cluster.clone(),
             node: config.node.clone(),
         }
+    }
+
+    /// What asks for everything on disk to go to the object stores.
+    pub fn drain(&self) -> Option<Drain> {
+        self.sinks.drain()
+    }
+
+    /// Whether the disks are to be emptied when the agent is stopped.
+    pub fn drains_on_stop(&self) -> bool {
+        self.sinks.drains_on_stop()
     }
 
     // --- the end ---

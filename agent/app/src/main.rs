@@ -11,6 +11,8 @@ mod commands;
 mod live;
 mod memory;
 mod metrics;
+mod mover;
+mod objects;
 mod output;
 mod plugins;
 mod reload;

@@ -1,7 +1,7 @@
 //! What the admin address shows of a running agent.
 
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use weir_buffer::ledger::Ledger;
@@ -13,6 +13,7 @@ use weir_pipeline::tap::Taps;
 use weir_pipeline::workers::Health;
 
 use crate::live::Explainable;
+use crate::mover::Drain;
 use crate::reload::Reloads;
 use crate::shadows::Candidate;
 use crate::sinks::OpenSearchView;
@@ -32,6 +33,7 @@ pub struct AgentState {
     /// Which configuration runs, and what became of others.
     pub reloads: Reloads,
     view: RwLock<Arc<View>>,
+    drain: OnceLock<Drain>,
 }
 
 /// The parts of the generation that runs, and what is left of those before.
@@ -89,7 +91,18 @@ impl AgentState {
             readiness: Readiness::default(),
             reloads: Reloads::default(),
             view: RwLock::default(),
+            drain: OnceLock::new(),
         }
+    }
+
+    /// What asks for everything on disk to go to the object stores, once the agent runs.
+    pub fn drain(&self) -> Option<&Drain> {
+        self.drain.get()
+    }
+
+    /// Says what asks for it.
+    pub fn set_drain(&self, drain: Drain) {
+        let _ = self.drain.set(drain);
     }
 
     /// The parts as they are now.

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use weir_buffer::ack::{Ack, Acknowledge, Posting};
+use weir_buffer::disk::filesystem::OperatingSystem;
+use weir_buffer::disk::{Objects, Unnamed};
 use weir_buffer::ledger::{Account, Amount, Counts, Ledger};
-use weir_buffer::memory::MemoryTier;
+use weir_buffer::memory::{Disk, DiskSettings, MemoryTier};
+use weir_buffer::object::{Listing, Object, ObjectError, ObjectErrorKind, ObjectStore, Put};
 use weir_buffer::segment::{Segment, Targets};
 use weir_event::name_template::NameTemplate;
 use weir_host::{
@@ -83,7 +86,53 @@ fn holding(ledger: &Arc<Ledger>) -> Arc<MemoryTier> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let lease = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(tier.take())).join().unwrap());
     tier.hold("logs-closed".into(), lease.unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let settings = DiskSettings {
+        sink: "search".to_owned(),
+        folder: folder.path().to_owned(),
+        bound: 4096,
+        unnamed: Unnamed::Remove,
+    };
+    let system = Arc::new(OperatingSystem);
+    let disk = Disk::open(&settings, BTreeMap::new(), ledger, Arc::new(Nobody), system).unwrap();
+    disk.store().set_objects(Some(Objects::new(Arc::new(NoStore), "dev/".to_owned(), None)));
+    tier.put_disk(disk);
     tier
+}
+
+/// A store that does not answer.
+struct NoStore;
+
+impl NoStore {
+    fn refuse<T>() -> Result<T, ObjectError> {
+        Err(ObjectError { kind: ObjectErrorKind::Retry, message: "nobody is there".to_owned() })
+    }
+}
+
+impl ObjectStore for NoStore {
+    fn put_if_absent(&self, _: &str, _: Vec<u8>) -> Result<Put, ObjectError> {
+        NoStore::refuse()
+    }
+
+    fn put_if_match(&self, _: &str, _: Vec<u8>, _: &str) -> Result<Put, ObjectError> {
+        NoStore::refuse()
+    }
+
+    fn get(&self, _: &str, _: u64) -> Result<Object, ObjectError> {
+        NoStore::refuse()
+    }
+
+    fn get_range(&self, _: &str, _: u64, _: usize) -> Result<Vec<u8>, ObjectError> {
+        NoStore::refuse()
+    }
+
+    fn delete(&self, _: &str) -> Result<(), ObjectError> {
+        NoStore::refuse()
+    }
+
+    fn list(&self, _: &str, _: Option<&str>, _: bool) -> Result<Listing, ObjectError> {
+        NoStore::refuse()
+    }
 }
 
 fn opensearch() -> OpenSearchView {

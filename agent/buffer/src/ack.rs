@@ -45,10 +45,17 @@ pub enum Posting {
         account: Arc<Account>,
         /// How much.
         amount: Amount,
-        /// The file's number.
-        file: u64,
+        /// The file, wherever it is by then.
+        file: Arc<DiskFile>,
         /// The part's index.
         part: u8,
+    },
+    /// A file lies in the store of objects now.
+    Moved {
+        /// Whose buffer it belongs to.
+        sink: Arc<str>,
+        /// The file, to be told when no checkpoint says any more that it lies on the disk.
+        file: Arc<DiskFile>,
     },
     /// Nobody needs parts of a file any more: what became of the events in them is booked beside.
     Removed {

@@ -12,30 +12,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Amount;
 
+mod aside;
 pub mod filesystem;
 pub mod format;
 pub mod inspect;
+mod objects;
+mod residence;
 
+use aside::ASIDE;
 use filesystem::{FileSystem, Found};
 use format::{Header, HeaderError, Layout, MAX_PARTS, Packed, PartContent};
+pub use objects::{ObjectMetrics, Objects};
+pub use residence::ObjectPlace;
+use residence::Residence;
 
 /// A file is closed when it has so many bytes, or an eighth of the bound.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// What is behind the number in a file's name, and in the name of one that is not finished.
 const SUFFIX: &str = ".seg";
 const UNFINISHED_SUFFIX: &str = ".new";
-/// Where files lie that are damaged or that no checkpoint knows, for a person to look at.
-const ASIDE: &str = "aside";
-/// So many of them are kept.
-const MAX_ASIDE: usize = 16;
-
 /// What happened to a store since the start.
 #[derive(Debug, Default)]
 pub struct DiskMetrics {
@@ -66,6 +68,8 @@ pub struct DiskStore {
     file_system: Arc<dyn FileSystem>,
     bound: AtomicU64,
     state: Mutex<State>,
+    /// Where files go that the disk has no room for.
+    objects: RwLock<Option<Arc<Objects>>>,
     /// What it counts.
     pub metrics: DiskMetrics,
 }
@@ -77,6 +81,13 @@ struct State {
     /// Bytes of all files that are there or being written.
     used: u64,
     files: u64,
+    /// All files that somebody needs, here or in the store of objects.
+    known: BTreeMap<u64, Weak<DiskFile>>,
+    /// Bytes and number of those that lie in the store of objects.
+    object_bytes: u64,
+    object_files: u64,
+    /// Objects that nobody needs any more.
+    unneeded: Vec<String>,
     /// Files that nobody needs any more and that could not be removed yet, with their bytes.
     leftover: Vec<(PathBuf, u64)>,
     /// The header that was read last.
@@ -92,6 +103,8 @@ pub struct DiskFile {
     /// The parts that somebody needs, one bit each.
     needed: AtomicU64,
     is_damaged: AtomicBool,
+    /// Where its bytes are, and whose events lie in it. Nobody who holds it waits for anything but an account.
+    residence: Mutex<Residence>,
 }
 
 /// What a checkpoint says of a file: which parts hold events, and how many.
@@ -102,6 +115,9 @@ pub struct StoredParts {
     pub parts: u64,
     /// What lies in them, by pipeline.
     pub accounts: BTreeMap<String, Amount>,
+    /// Where the file is, if not on the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ObjectPlace>,
 }
 
 /// What becomes of files that the checkpoints do not name.
@@ -170,13 +186,13 @@ pub enum ReadError {
 // === impl DiskStore ===
 
 impl DiskStore {
-    /// Opens the folder of a sink, and makes it where there is none. `named` is what the checkpoints say: live parts by
-    /// file number.
+    /// Opens the folder of a sink, and makes it where there is none. `named` is what the checkpoints say, by file
+    /// number.
     pub fn open(
         sink: &str,
         folder: &Path,
         bound: u64,
-        named: &BTreeMap<u64, u64>,
+        named: &BTreeMap<u64, StoredParts>,
         unnamed: Unnamed,
         file_system: Arc<dyn FileSystem>,
     ) -> Result<Opened, StoreError> {
@@ -197,6 +213,7 @@ impl DiskStore {
             file_system,
             bound: AtomicU64::new(bound),
             state: Mutex::default(),
+            objects: RwLock::default(),
             metrics: DiskMetrics::default(),
         });
         let mut state = State { used: put_aside.iter().map(|found| found.bytes).sum(), ..State::default() };
@@ -205,21 +222,12 @@ impl DiskStore {
         let (mut files, mut aside, mut count) = (Vec::new(), Vec::new(), 0);
         let mut missing: BTreeSet<u64> = named.keys().copied().collect();
         for Found { name, bytes, modified } in found {
-            let known = number(&name).and_then(|number| Some((number, *named.get(&number)?)));
-            if let Some((number, needed)) = known {
+            let known = number(&name).and_then(|number| Some((number, named.get(&number)?)));
+            if let Some((number, stored)) = known {
                 missing.remove(&number);
                 (state.used, state.files) = (state.used + bytes, state.files + 1);
-                files.push((
-                    Arc::new(DiskFile {
-                        store: Arc::clone(&store),
-                        number,
-                        bytes,
-                        written: modified,
-                        needed: AtomicU64::new(needed),
-                        is_damaged: AtomicBool::new(false),
-                    }),
-                    needed,
-                ));
+                let residence = Residence::on_disk(stored.object.clone());
+                files.push(store.file((number, bytes, modified), stored.parts, residence));
             } else if name.ends_with(SUFFIX) || name.ends_with(UNFINISHED_SUFFIX) {
                 let number = number(&name);
                 state.next = state.next.max(number.map_or(0, |number| number.saturating_add(1)));
@@ -231,7 +239,21 @@ impl DiskStore {
                 }
             }
         }
+        for number in missing.clone() {
+            let Some(stored) = named.get(&number) else { continue };
+            let Some(place) = stored.object.clone() else { continue };
+            missing.remove(&number);
+            let residence = Residence::elsewhere(place.clone());
+            files.push(store.file((number, place.bytes, place.written()), stored.parts, residence));
+        }
         files.sort_by_key(|(file, _)| file.number);
+        for (file, _) in &files {
+            state.known.insert(file.number, Arc::downgrade(file));
+            if let Some(place) = file.place() {
+                (state.object_bytes, state.object_files) =
+                    (state.object_bytes + place.bytes, state.object_files + 1);
+            }
+        }
         *store.lock() = state;
         store.tidy();
         for (number, bytes) in aside {
@@ -260,16 +282,15 @@ impl DiskStore {
         let unfinished = self.folder.join(format!("{number:016x}{UNFINISHED_SUFFIX}"));
         match self.write_file(number, &layout, &unfinished) {
             Ok(()) => {
-                self.lock().files += 1;
+                let needed = all_parts(parts.len());
+                let what = (number, layout.bytes, SystemTime::now());
+                let (file, _) = self.file(what, needed, Residence::on_disk(None));
+                let mut state = self.lock();
+                state.files += 1;
+                state.known.insert(number, Arc::downgrade(&file));
+                drop(state);
                 self.metrics.files.fetch_add(1, Ordering::Relaxed);
-                Ok(Arc::new(DiskFile {
-                    store: Arc::clone(self),
-                    number,
-                    bytes: layout.bytes,
-                    written: SystemTime::now(),
-                    needed: AtomicU64::new(all_parts(parts.len())),
-                    is_damaged: AtomicBool::new(false),
-                }))
+                Ok(file)
             }
             Err(error) => {
                 self.metrics.write_errors.fetch_add(1, Ordering::Relaxed);
@@ -277,6 +298,25 @@ impl DiskStore {
                 Err(error)
             }
         }
+    }
+
+    /// A file by its number, its length and when it was written, with its live parts.
+    fn file(
+        self: &Arc<Self>,
+        (number, bytes, written): (u64, u64, SystemTime),
+        needed: u64,
+        residence: Residence,
+    ) -> (Arc<DiskFile>, u64) {
+        let file = DiskFile {
+            store: Arc::clone(self),
+            number,
+            bytes,
+            written,
+            needed: AtomicU64::new(needed),
+            is_damaged: AtomicBool::new(false),
+            residence: Mutex::new(residence),
+        };
+        (Arc::new(file), needed)
     }
 
     fn write_file(&self, number: u64, layout: &Layout<'_>, unfinished: &Path) -> Result<(), StoreError> {
@@ -341,60 +381,21 @@ impl DiskStore {
         }
     }
 
-    /// Takes a file away that nobody needs; one that is damaged is kept aside.
+    /// Takes a file away that nobody needs; one on the disk that is damaged is kept aside.
     fn retire(&self, file: &DiskFile) {
-        self.lock().files -= 1;
-        self.take_away(file.number, file.bytes, file.is_damaged.load(Ordering::Relaxed));
-    }
-
-    fn take_away(&self, number: u64, bytes: u64, keep: bool) {
-        let path = self.path(number);
-        if !keep {
-            return self.remove(&path, bytes);
+        let (is_here, place) = file.residence().end();
+        let mut state = self.lock();
+        state.known.remove(&file.number);
+        if let Some(place) = place {
+            state.object_bytes = state.object_bytes.saturating_sub(place.bytes);
+            state.object_files = state.object_files.saturating_sub(1);
+            state.unneeded.push(place.key);
         }
-        match self.put_aside(number) {
-            Ok(aside) => {
-                tracing::warn!(sink = %self.sink, path = %aside.display(), "a file of the buffer is kept aside, for somebody to look at");
-            }
-            Err(error) => {
-                tracing::warn!(sink = %self.sink, path = %path.display(), %error, "a file of the buffer cannot be kept aside and is removed");
-                self.remove(&path, bytes);
-            }
+        if is_here {
+            state.files -= 1;
+            drop(state);
+            self.take_away(file.number, file.bytes, file.is_damaged.load(Ordering::Relaxed));
         }
-    }
-
-    fn put_aside(&self, number: u64) -> io::Result<PathBuf> {
-        let aside = self.folder.join(ASIDE);
-        self.file_system.create_folder(&aside)?;
-        let mut kept = self.file_system.list(&aside)?;
-        kept.sort_by(|a, b| a.name.cmp(&b.name));
-        let too_many = (kept.len() + 1).saturating_sub(MAX_ASIDE);
-        for Found { name, bytes, .. } in kept.into_iter().take(too_many) {
-            self.remove(&aside.join(name), bytes);
-        }
-        let path = aside.join(format!("{number:016x}{SUFFIX}"));
-        self.file_system.rename(&self.path(number), &path)?;
-        Ok(path)
-    }
-
-    fn header(&self, number: u64) -> Result<Arc<Header>, ReadError> {
-        if let Some((known, header)) = &self.lock().header
-            && *known == number
-        {
-            return Ok(Arc::clone(header));
-        }
-        let path = self.path(number);
-        let read = Header::read(|offset, length| self.file_system.read(&path, offset, length));
-        let header = Arc::new(read.map_err(|error| match error {
-            HeaderError::Io(error) => ReadError::Io { path, error },
-            HeaderError::Damaged(reason) => ReadError::Damaged { path, reason: reason.to_owned() },
-        })?);
-        if header.number.is_some_and(|found| found != number) {
-            let path = self.path(number);
-            return Err(ReadError::Damaged { path, reason: "it is another file's".to_owned() });
-        }
-        self.lock().header = Some((number, Arc::clone(&header)));
-        Ok(header)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -431,18 +432,37 @@ impl DiskFile {
 
     /// What it says of its parts. Blocks.
     pub fn header(&self) -> Result<Arc<Header>, ReadError> {
-        let header = self.store.header(self.number);
+        let header = self.read_header();
         self.note(header.as_ref().err());
         header
+    }
+
+    fn read_header(&self) -> Result<Arc<Header>, ReadError> {
+        if let Some((known, header)) = &self.store.lock().header
+            && *known == self.number
+        {
+            return Ok(Arc::clone(header));
+        }
+        let path = self.whereabouts();
+        let read = Header::read(|offset, length| self.read_bytes(offset, length));
+        let header = Arc::new(read.map_err(|error| match error {
+            HeaderError::Io(error) => ReadError::Io { path, error },
+            HeaderError::Damaged(reason) => ReadError::Damaged { path, reason: reason.to_owned() },
+        })?);
+        if header.number.is_some_and(|found| found != self.number) {
+            let path = self.whereabouts();
+            return Err(ReadError::Damaged { path, reason: "it is another file's".to_owned() });
+        }
+        self.store.lock().header = Some((self.number, Arc::clone(&header)));
+        Ok(header)
     }
 
     /// Reads a part; of its documents those whose place is in `which`, where it is given. Blocks.
     pub fn read(&self, part: u8, which: Option<&[u32]>) -> Result<PartContent, ReadError> {
         let header = self.header()?;
-        let path = self.store.path(self.number);
-        let read = |offset, length| self.store.file_system.read(&path, offset, length);
+        let read = |offset, length| self.read_bytes(offset, length);
         let content = header.part(self.number, part, which, read);
-        let content = content.map_err(|error| ReadError::Io { path, error });
+        let content = content.map_err(|error| ReadError::Io { path: self.whereabouts(), error });
         self.note(content.as_ref().err());
         if content.as_ref().is_ok_and(|content| content.is_damaged) {
             self.note_damage();

@@ -29,6 +29,11 @@ impl Amount {
     pub fn one(bytes: u64) -> Amount {
         Amount { events: 1, bytes }
     }
+
+    /// Whether it is none at all.
+    pub fn is_nothing(&self) -> bool {
+        *self == Amount::default()
+    }
 }
 
 impl AddAssign for Amount {
@@ -127,6 +132,8 @@ pub struct Account {
     memory: Mutex<Amount>,
     disk: Mutex<Amount>,
     has_disk: AtomicBool,
+    object: Mutex<Amount>,
+    has_object: AtomicBool,
 }
 
 /// An account at one moment.
@@ -167,6 +174,8 @@ impl Account {
             memory: Mutex::default(),
             disk: Mutex::default(),
             has_disk: AtomicBool::new(false),
+            object: Mutex::default(),
+            has_object: AtomicBool::new(false),
         })
     }
 
@@ -223,17 +232,33 @@ impl Account {
         *lock(&self.disk) -= amount;
     }
 
+    /// Events that lie in the sink's object store, from an earlier run too.
+    pub fn enter_object(&self, amount: Amount) {
+        self.has_object.store(true, Ordering::Relaxed);
+        *lock(&self.object) += amount;
+    }
+
+    /// Events that are not in the object store any more.
+    pub fn leave_object(&self, amount: Amount) {
+        *lock(&self.object) -= amount;
+    }
+
     fn statement(&self) -> Statement {
         let counts = self.counts();
         let (memory, disk, in_flight) = (*lock(&self.memory), *lock(&self.disk), *lock(&self.in_flight));
         let mut right = counts.settled();
         right += memory;
         right += disk;
+        let object = *lock(&self.object);
+        right += object;
         right += in_flight;
         let mut buffered = BTreeMap::from([("memory".to_owned(), memory)]);
         // A sink without a disk buffer has no such line; one that has it keeps it when it is empty.
         if self.has_disk.load(Ordering::Relaxed) {
             buffered.insert("disk".to_owned(), disk);
+        }
+        if self.has_object.load(Ordering::Relaxed) {
+            buffered.insert("object".to_owned(), object);
         }
         let balanced = counts.incoming() == right;
         Statement {

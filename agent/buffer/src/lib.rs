@@ -8,4 +8,5 @@ pub mod disk;
 pub mod ledger;
 pub mod line;
 pub mod memory;
+pub mod object;
 pub mod segment;

@@ -32,6 +32,7 @@ mod lease;
 mod policy;
 mod put_back;
 mod read;
+mod relocate;
 mod store;
 mod take;
 mod waiting;
@@ -40,6 +41,7 @@ pub use disk::{Disk, DiskSettings};
 pub use lease::Lease;
 pub use policy::{Order, Policy, WhenFull};
 pub use put_back::PutBackError;
+pub use relocate::{Goal, Relocated};
 pub use take::Held;
 
 /// Memory of a sink without `buffer:`.

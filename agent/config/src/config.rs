@@ -1,5 +1,7 @@
 //! The checked configuration: what the rest of the agent works with.
 
+mod object_store;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,6 +11,8 @@ use std::time::Duration;
 
 use weir_event::name_template::NameTemplate;
 use weir_oci::{Reference, ReferencePrefix};
+
+pub use object_store::ObjectStore;
 
 use crate::error::{Complaint, Error};
 use crate::types::{Glob, LinePattern, Name, Pattern, Share, Size};
@@ -368,7 +372,7 @@ pub struct Rotation {
 }
 
 /// Where events wait for a sink. Every sink that names it has one of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buffer {
     /// What may wait in memory.
     pub memory: Size,
@@ -382,6 +386,8 @@ pub struct Buffer {
     pub order: Order,
     /// Bytes of documents that come back from disk in a second.
     pub replay_rate: Option<Size>,
+    /// Where goes what the disk has no room for.
+    pub object_store: Option<ObjectStore>,
 }
 
 /// What happens when a buffer is full.

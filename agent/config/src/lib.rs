@@ -24,7 +24,7 @@ mod yaml;
 
 pub use config::{
     Admin, Artifact, Buffer, Config, Durability, FileFormat, FileSink, FileSource, Grants, Isolation,
-    Joining, KubernetesLogs, Limits, Multiline, OnError, OpenSearchAuth, OpenSearchCompression,
+    Joining, KubernetesLogs, Limits, Multiline, ObjectStore, OnError, OpenSearchAuth, OpenSearchCompression,
     OpenSearchDeadLetters, OpenSearchFields, OpenSearchSink, OpenSearchTls, Order, Parser, Pipeline, Plugin,
     Preset, ReadFrom, Registry, Rotation, Secret, Shadow, Signing, Sink, SinkKind, Source, SourceKind, Stage,
     TlsIdentity, WhenFull,

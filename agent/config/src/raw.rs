@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(crate) use buffer::{Buffer, Order, WhenFull};
+pub(crate) use buffer::{Buffer, ObjectStore, Order, WhenFull};
 pub(crate) use pipeline::{Durability, NativeStage, Parser, Pipeline, Stage};
 pub(crate) use plugin::{Isolation, Limits, OnError, Plugin};
 pub(crate) use registry::Registry;

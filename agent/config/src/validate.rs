@@ -55,6 +55,7 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     plugins::check_secrets(&mut context);
     registries::check_secrets(&mut context);
     sinks::check_secrets(&mut context);
+    buffers::check_secrets(&mut context);
     pipelines::check_references(&mut context);
     buffers::check_references(&mut context);
     buffers::check_use(&sinks, &mut context);

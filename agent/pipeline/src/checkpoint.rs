@@ -12,26 +12,22 @@
 //! The format is described in docs/FORMATS.md.
 
 mod ack_queue;
+mod file;
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use ack_queue::AckQueue;
+use file::{previous_path, read_file, write_file};
 use serde::{Deserialize, Serialize};
 use weir_buffer::ack::Posting;
 use weir_buffer::disk::{DiskFile, StoredParts};
 use weir_buffer::ledger::{Account, Amount, Counts, Entry};
 
-/// First line of the file: this, the version, the CRC32C of the rest and its length.
-const MAGIC: &str = "weir-checkpoint";
-const VERSION: u32 = 1;
 /// Why events are lost that a best-effort sink had not taken when the agent ended.
 const AGENT_ENDED: &str = "agent_ended";
-/// A larger file is refused: 64 MiB holds some 200,000 followed files.
-const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The outputs that a file's lines can belong to.
 pub const OUTPUTS: usize = 3;
@@ -190,12 +186,20 @@ struct Versioned {
     renamed: HashMap<String, HashMap<FileKey, FileKey>>,
 }
 
-/// Parts of a file that wait until no checkpoint names them.
+/// What waits until no checkpoint names it.
 #[derive(Debug)]
 struct Removed {
     version: u64,
     handle: Arc<DiskFile>,
-    parts: u64,
+    what: Unnamed,
+}
+
+#[derive(Debug)]
+enum Unnamed {
+    /// Parts of a file, one bit each.
+    Parts(u64),
+    /// A file's place on the disk: it lies in the store of objects.
+    OnDisk,
 }
 
 /// The versions of the state in the file and in the one before it.
@@ -212,12 +216,20 @@ impl Versioned {
             match posting {
                 Posting::Booked { account, entry, amount } => self.state.book(&account, &entry, amount),
                 Posting::Stored { account, amount, file, part } => {
-                    self.store(&account, amount, file, 1 << part)
+                    self.store(&account, amount, &file, 1 << part)
+                }
+                Posting::Moved { sink, file: handle } => {
+                    let files = self.state.buffers.get_mut(&*sink);
+                    if let Some(stored) = files.and_then(|files| files.get_mut(&file_key(handle.number()))) {
+                        stored.object = handle.place();
+                    }
+                    self.removed.push(Removed { version: self.version, handle, what: Unnamed::OnDisk });
                 }
                 Posting::Removed { account, amount, file, parts, handle } => {
                     self.remove(&account, amount, file, parts);
                     let version = self.version;
-                    self.removed.extend(handle.map(|handle| Removed { version, handle, parts }));
+                    let what = Unnamed::Parts(parts);
+                    self.removed.extend(handle.map(|handle| Removed { version, handle, what }));
                 }
             }
         }
@@ -235,8 +247,8 @@ impl Versioned {
         renamed.insert(old, new);
     }
 
-    fn store(&mut self, account: &Account, amount: Amount, file: u64, part: u64) {
-        let early = (account.sink().to_owned(), file);
+    fn store(&mut self, account: &Account, amount: Amount, file: &DiskFile, part: u64) {
+        let early = (account.sink().to_owned(), file.number());
         if let Some(parts) = self.early.get_mut(&early).filter(|parts| **parts & part != 0) {
             *parts &= !part;
             if *parts == 0 {
@@ -245,7 +257,9 @@ impl Versioned {
             return;
         }
         let files = self.state.buffers.entry(account.sink().to_owned()).or_default();
-        let stored = files.entry(file_key(file)).or_default();
+        let stored = files.entry(file_key(file.number())).or_default();
+        // It may have been moved before its batch was safe.
+        stored.object = file.place();
         stored.parts |= part;
         *stored.accounts.entry(account.pipeline().to_owned()).or_default() += amount;
     }
@@ -373,9 +387,20 @@ impl Checkpoints {
         files.filter_map(|(key, stored)| Some((number(key)?, stored.clone()))).collect()
     }
 
-    /// What lies on disk before a sink, of one pipeline.
+    /// What lies on disk or in an object store before a sink, of one pipeline.
     pub fn stored_of(&self, pipeline: &str, sink: &str) -> Amount {
         self.lock().state.stored(pipeline, sink)
+    }
+
+    /// What of it lies in an object store.
+    pub fn stored_in_objects_of(&self, pipeline: &str, sink: &str) -> Amount {
+        let guard = self.lock();
+        let files = guard.state.buffers.get(sink).into_iter().flat_map(BTreeMap::values);
+        let mut sum = Amount::default();
+        for stored in files.filter(|stored| stored.object.is_some()) {
+            sum += stored.accounts.get(pipeline).copied().unwrap_or_default();
+        }
+        sum
     }
 
     /// The positions of a source's files.
@@ -482,8 +507,11 @@ impl Checkpoints {
             let mut guard = self.lock();
             guard.removed.extract_if(.., |removed| removed.version <= written.before).collect()
         };
-        for Removed { handle, parts, .. } in free {
-            handle.forget(parts);
+        for Removed { handle, what, .. } in free {
+            match what {
+                Unnamed::Parts(parts) => handle.forget(parts),
+                Unnamed::OnDisk => handle.leave_the_disk(),
+            }
         }
         Ok(())
     }
@@ -511,76 +539,6 @@ fn advance(
             known.iter().copied().filter(|(o, end)| *end > position.needed_from((*o).into())).collect();
         files.insert(file, position);
     }
-}
-
-// === the file ===
-
-fn previous_path(path: &Path) -> PathBuf {
-    path.with_extension("previous")
-}
-
-fn read_file(path: &Path) -> Result<Option<State>, CheckpointError> {
-    let io = |action, error| CheckpointError::Io { action, path: path.to_owned(), error };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io("open", error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| io("read", error))?;
-    decode(&bytes).map(Some).map_err(|reason| CheckpointError::Damaged { path: path.to_owned(), reason })
-}
-
-fn decode(bytes: &[u8]) -> Result<State, String> {
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("longer than {MAX_FILE_BYTES} bytes"));
-    }
-    let end = bytes.iter().position(|b| *b == b'\n').ok_or("no header line")?;
-    let (header, rest) = bytes.split_at(end);
-    let body = rest.get(1..).unwrap_or_default();
-    let header = std::str::from_utf8(header).map_err(|_| "header is not text")?;
-    let mut words = header.split(' ');
-    if words.next() != Some(MAGIC) {
-        return Err("not a checkpoint file".into());
-    }
-    if words.next() != Some("1") {
-        return Err("written by a newer version".into());
-    }
-    let crc = words.next().and_then(|w| u32::from_str_radix(w, 16).ok()).ok_or("no checksum")?;
-    let length = words.next().and_then(|w| w.parse::<usize>().ok()).ok_or("no length")?;
-    if body.len() != length {
-        return Err(format!("{} bytes where the header says {length}", body.len()));
-    }
-    if crc32c::crc32c(body) != crc {
-        return Err("checksum mismatch".into());
-    }
-    serde_json::from_slice(body).map_err(|error| error.to_string())
-}
-
-fn encode(state: &State) -> Vec<u8> {
-    let body = serde_json::to_vec(state).unwrap_or_default();
-    let mut out = format!("{MAGIC} {VERSION} {:08x} {}\n", crc32c::crc32c(&body), body.len()).into_bytes();
-    out.extend_from_slice(&body);
-    out
-}
-
-fn write_file(path: &Path, state: &State) -> Result<(), CheckpointError> {
-    let temporary = path.with_extension("new");
-    let io = |action, error| CheckpointError::Io { action, path: path.to_owned(), error };
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&temporary).map_err(|error| io("create", error))?;
-    file.write_all(&encode(state)).map_err(|error| io("write", error))?;
-    file.sync_data().map_err(|error| io("sync", error))?;
-    drop(file);
-    // A hard link keeps the previous one reachable without a moment in which there is none.
-    let previous = previous_path(path);
-    let _ = std::fs::remove_file(&previous);
-    let _ = std::fs::hard_link(path, &previous);
-    std::fs::rename(&temporary, path).map_err(|error| io("replace", error))?;
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let synced = std::fs::File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| io("sync the directory of", error))
 }
 
 #[cfg(test)]

@@ -8,13 +8,15 @@ use crate::{cargo, check::Problem, error::Result, repository::Repository};
 
 /// Each crate of the workspace and those of ours that it may depend on. `weir`, the app, knows all of them; a
 /// crate that is not listed here is a problem, so that a new one gets its place in the picture.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("weir-event", &[]),
     ("weir-manifest", &["weir-event"]),
     ("weir-oci", &[]),
     // The formats of references, without what speaks to registries.
     ("weir-config", &["weir-event", "weir-oci"]),
     ("weir-buffer", &["weir-event"]),
+    // It implements what the buffers ask of a store.
+    ("weir-object", &["weir-buffer"]),
     ("weir-pipeline", &["weir-event", "weir-buffer"]),
     ("weir-tail", &["weir-event", "weir-buffer", "weir-pipeline"]),
     ("weir-opensearch", &["weir-event", "weir-buffer", "weir-pipeline"]),
@@ -34,6 +36,7 @@ const AGENT: &[&str] = &[
     "weir-oci",
     "weir-config",
     "weir-buffer",
+    "weir-object",
     "weir-pipeline",
     "weir-tail",
     "weir-opensearch",

@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn the_modules_are_pinned() {
         let modules = Repository::find().unwrap().root().join(MODULES);
-        for module in ["registry", "cosign"] {
+        for module in ["registry", "cosign", "minio"] {
             for file in ["go.mod", "go.sum"] {
                 assert!(modules.join(module).join(file).is_file(), "{module}/{file}");
             }

@@ -24,6 +24,8 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// How long somebody who asked for a reload waits for what becomes of it. It goes on behind that.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(60);
+/// How long somebody who asked for a drain waits for it.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(60);
 /// What browsers say of themselves when a page sends a request.
 const OF_BROWSERS: [&str; 3] = ["origin", "sec-fetch-site", "sec-fetch-mode"];
 
@@ -64,6 +66,7 @@ pub fn routes(state: Arc<AgentState>, token: Token) -> Router {
         .route("/api/generation", get(generation))
         .route("/api/plugins", get(running_plugins))
         .route("/api/reload", post(reload))
+        .route("/api/drain", post(drain))
         .merge(buffers::routes(Token::clone(&token)))
         .merge(explain::routes(Token::clone(&token)))
         .merge(shadow::routes(Token::clone(&token)))
@@ -145,6 +148,21 @@ async fn reload(State(state): Shared, headers: HeaderMap) -> Response {
     }
 }
 
+/// Brings what waits on disk to the object stores: 200 with what is left when that was tried, 409 where there is none.
+async fn drain(State(state): Shared, headers: HeaderMap) -> Response {
+    if OF_BROWSERS.iter().any(|name| headers.contains_key(*name)) {
+        return (StatusCode::FORBIDDEN, "requests of browsers are not taken here\n").into_response();
+    }
+    let Some(drain) = state.drain().cloned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the agent starts; ask again later\n").into_response();
+    };
+    match off_the_reactor(move || drain.everything(DRAIN_PATIENCE)).await {
+        Ok(drained) if drained.has_object_store => axum::Json(drained).into_response(),
+        Ok(_) => (StatusCode::CONFLICT, "no buffer has an object store\n").into_response(),
+        Err(status) => status.into_response(),
+    }
+}
+
 fn no_reload(state: &AgentState, status: StatusCode, reason: &'static str) -> Response {
     let Status { generation, config_hash, .. } = state.reloads.status();
     let answer = NoReload { generation, config_hash, outcome: "unknown", reason };
@@ -159,7 +177,7 @@ async fn page(State(state): Shared) -> Response {
 async fn nothing_here() -> (StatusCode, &'static str) {
     (
         StatusCode::NOT_FOUND,
-        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/status, /api/generation, /api/plugins, /api/plugins/NAME/shadow, /api/reload, /api/buffers, /api/explain and /api/tap\n",
+        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/status, /api/generation, /api/plugins, /api/plugins/NAME/shadow, /api/reload, /api/drain, /api/buffers, /api/explain and /api/tap\n",
     )
 }
 

@@ -101,6 +101,9 @@ pub struct SinkStatus {
     pub disk_bytes: Option<u64>,
     /// The most that it may be.
     pub disk_bound_bytes: Option<u64>,
+    /// In the buffer's object store; absent where it has none.
+    #[serde(default)]
+    pub object_bytes: Option<u64>,
     /// Events that wait for indices that take nothing.
     pub held_events: u64,
     /// Age of the oldest that waits.
@@ -199,6 +202,10 @@ fn sinks(view: &View) -> Vec<SinkStatus> {
         memory_bound_bytes: buffer.bound(),
         disk_bytes: buffer.disk().map(|disk| disk.store().used()),
         disk_bound_bytes: buffer.disk().map(|disk| disk.store().bound()),
+        object_bytes: buffer.disk().and_then(|disk| {
+            let store = disk.store();
+            store.objects().map(|_| store.in_objects().0)
+        }),
         held_events: buffer.held().iter().map(|(_, amount)| amount.events).sum(),
         oldest_seconds: buffer
             .oldest()

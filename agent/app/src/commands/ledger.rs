@@ -85,7 +85,8 @@ fn find(data_dir: &Path) -> Result<Report, String> {
     let checkpoints = Checkpoints::open(data_dir).map_err(|error| error.to_string())?;
     let accounts = checkpoints.counts().into_iter().map(|(pipeline, sink, counts)| {
         let stored = checkpoints.stored_of(&pipeline, &sink);
-        durable(pipeline, sink, counts, stored)
+        let in_objects = checkpoints.stored_in_objects_of(&pipeline, &sink);
+        durable(pipeline, sink, counts, (stored, in_objects))
     });
     let accounts = accounts.collect();
     Ok(Report { agent: Agent::Stopped, accounts })
@@ -97,12 +98,21 @@ fn parse(body: &[u8]) -> Result<Vec<Statement>, String> {
 }
 
 /// The account of an agent that does not run: what was in its memory then is not in these counts.
-fn durable(pipeline: String, sink: String, counts: Counts, stored: Amount) -> Statement {
+fn durable(
+    pipeline: String,
+    sink: String,
+    counts: Counts,
+    (stored, in_objects): (Amount, Amount),
+) -> Statement {
     let mut right = counts.settled();
     right += stored;
     let mut buffered = BTreeMap::from([("memory".to_owned(), Amount::default())]);
-    if stored != Amount::default() {
-        buffered.insert("disk".to_owned(), stored);
+    let mut on_disk = stored;
+    on_disk -= in_objects;
+    for (tier, amount) in [("disk", on_disk), ("object", in_objects)] {
+        if !amount.is_nothing() {
+            buffered.insert(tier.to_owned(), amount);
+        }
     }
     Statement {
         pipeline,
@@ -141,12 +151,17 @@ mod tests {
         let ten = Amount { events: 10, bytes: 100 };
         let mut counts = Counts { read: ten, delivered: ten, ..Counts::default() };
         let durable = |counts: &Counts, stored| durable("p".into(), "s".into(), counts.clone(), stored);
-        assert!(durable(&counts, Amount::default()).balanced);
+        assert!(durable(&counts, Default::default()).balanced);
         counts.delivered = Amount { events: 9, bytes: 90 };
-        assert!(!durable(&counts, Amount::default()).balanced);
-        let with_stored = durable(&counts, Amount::one(10));
+        assert!(!durable(&counts, Default::default()).balanced);
+        let with_stored = durable(&counts, (Amount::one(10), Amount::default()));
         assert!(with_stored.balanced);
         assert_eq!(with_stored.buffered["disk"], Amount::one(10));
+        counts.delivered = Amount { events: 7, bytes: 70 };
+        let with_objects = durable(&counts, (Amount { events: 3, bytes: 30 }, Amount::one(10)));
+        assert!(with_objects.balanced);
+        assert_eq!(with_objects.buffered["disk"], Amount { events: 2, bytes: 20 });
+        assert_eq!(with_objects.buffered["object"], Amount::one(10));
     }
 
     #[test]

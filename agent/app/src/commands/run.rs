@@ -32,6 +32,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// after which the agent must be gone.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(8);
 const SINKS_PATIENCE: Duration = Duration::from_secs(8);
+/// Where what is left then goes to an object store, that needs its time too.
+const SINKS_PATIENCE_BEFORE_DRAIN: Duration = Duration::from_secs(3);
 /// In a single run there is no hurry, but a sink that fails for so long without a break fails the run. An answer that is
 /// awaited may be a good one, and a cold server takes long over its first, so that time counts only up to the second.
 const ONCE_SINK_PATIENCE: Duration = Duration::from_secs(10);
@@ -209,6 +211,9 @@ async fn run_live(
     .map_err(Refusal::Config)?;
     state.reloads.set_generation(&config.hash);
     state.readiness.set_ready();
+    if let Some(drain) = lock_live(&live).drain() {
+        state.set_drain(drain);
+    }
     let (hash, sources, pipelines) = (&config.hash, config.sources.len(), config.pipelines.len());
     tracing::info!(config_hash = %hash, sources, pipelines, "weir runs");
 
@@ -232,7 +237,9 @@ async fn run_live(
         live.finish_workers(patience.workers)
     });
     let held = held.await.unwrap_or_default();
-    finish_sinks(&live, patience.sinks, mode).await;
+    let drains = mode == Mode::Follow && lock_live(&live).drains_on_stop();
+    let patience = if drains { patience.sinks.min(SINKS_PATIENCE_BEFORE_DRAIN) } else { patience.sinks };
+    finish_sinks(&live, patience, mode).await;
     helpers.abort_all();
     // What no sink has taken is safe on disk where there is one, then in the checkpoints.
     let saved = blocking(&live, |live| (live.finish(), live.sink_metrics())).await?;

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_buffer::ledger::Ledger;
-use weir_buffer::memory::{MemoryTier, Policy};
+use weir_buffer::memory::MemoryTier;
 use weir_buffer::segment::Route;
 use weir_config::{Config, DEAD_LETTER_MEMORY, Errors, Name};
 use weir_pipeline::checkpoint::Checkpoints;
@@ -18,6 +18,7 @@ use weir_pipeline::workers::Workers;
 
 use super::{ByName, Difference, one};
 use crate::buffers::{self, Buffers, Wanted};
+use crate::mover::Drain;
 use crate::sinks::{self, Built, OpenSearchView};
 
 /// All sinks that run.
@@ -252,6 +253,16 @@ impl Sinks {
         self.all().all(|(_, running)| running.driver.is_finished())
     }
 
+    /// What asks for everything on disk to go to the object stores.
+    pub fn drain(&self) -> Option<Drain> {
+        self.buffers.drain()
+    }
+
+    /// Whether the disks are to be emptied when the agent is stopped.
+    pub fn drains_on_stop(&self) -> bool {
+        self.buffers.drains_on_stop()
+    }
+
     /// Ends them all; what is left is stored where there is a disk. Blocks.
     pub fn finish(&mut self) {
         for (_, running) in self.all() {
@@ -291,7 +302,8 @@ fn specs(config: &Config) -> ByName<Spec> {
     for pipeline in config.pipelines.keys() {
         let path = config.data_dir.join("dead-letters").join(format!("{pipeline}.ndjson"));
         let kind = weir_config::SinkKind::File(weir_config::FileSink { path, rotate: None });
-        let wanted = Wanted { memory: DEAD_LETTER_MEMORY.bytes(), disk: None, policy: Policy::default() };
+        let (object_store, policy) = Default::default();
+        let wanted = Wanted { memory: DEAD_LETTER_MEMORY.bytes(), disk: None, object_store, policy };
         specs.insert(dead_letters_of(pipeline), Spec { kind, wanted });
     }
     specs

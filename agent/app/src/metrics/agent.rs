@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
-use weir_buffer::disk::DiskStore;
+use weir_buffer::disk::{DiskStore, ObjectMetrics, Objects};
 use weir_buffer::ledger::{Amount, Statement};
 use weir_buffer::memory::MemoryTier;
 use weir_host::{Cause, Plugin, Provenance, Standing};
@@ -18,9 +18,10 @@ use crate::reload::{Outcome, Status};
 use crate::sinks::OpenSearchView;
 use crate::state::{AgentState, PipelineView, View};
 
-/// The tier that every sink has, and the one that it may have.
+/// The tier that every sink has, and those that it may have.
 const MEMORY: &str = "memory";
 const DISK: &str = "disk";
+const OBJECT: &str = "object";
 
 /// The agent as a whole.
 pub fn agent(out: &mut Exposition, state: &AgentState, view: &View) {
@@ -157,16 +158,24 @@ pub fn sinks(out: &mut Exposition, view: &View) {
 }
 
 fn buffers(out: &mut Exposition, view: &View) {
-    let mut tiers = |family, memory: fn(&MemoryTier) -> u64, disk: fn(&DiskStore) -> u64| {
+    let mut tiers = |family,
+                     memory: fn(&MemoryTier) -> u64,
+                     disk: fn(&DiskStore) -> u64,
+                     object: fn(&DiskStore, &Objects) -> Option<u64>| {
         let samples = view.sinks.iter().flat_map(|(name, _, buffer)| {
             let sample = |tier, bytes| Sample::count([("sink", name.as_str()), ("tier", tier)], bytes);
             let on_disk = buffer.disk().map(|of| sample(DISK, disk(of.store())));
-            [sample(MEMORY, memory(buffer))].into_iter().chain(on_disk)
+            let store = buffer.disk().map(|disk| disk.store());
+            let in_objects = store.and_then(|store| Some((store, store.objects()?)));
+            let in_objects = in_objects.and_then(|(store, objects)| object(store, &objects));
+            let in_objects = in_objects.map(|bytes| sample(OBJECT, bytes));
+            [sample(MEMORY, memory(buffer))].into_iter().chain(on_disk).chain(in_objects)
         });
         out.add(family, samples);
     };
-    tiers(&f::BUFFER_USED, MemoryTier::used, DiskStore::used);
-    tiers(&f::BUFFER_BOUND, MemoryTier::bound, DiskStore::bound);
+    let in_objects = |store: &DiskStore, _: &Objects| Some(store.in_objects().0);
+    tiers(&f::BUFFER_USED, MemoryTier::used, DiskStore::used, in_objects);
+    tiers(&f::BUFFER_BOUND, MemoryTier::bound, DiskStore::bound, |_, objects| objects.max_bytes());
     let mut add = |family, number: fn(&DiskStore) -> u64| {
         let samples = view.sinks.iter().map(|(name, _, buffer)| {
             let number = buffer.disk().map_or(0, |disk| number(disk.store()));
@@ -184,6 +193,19 @@ fn buffers(out: &mut Exposition, view: &View) {
     add(&f::BUFFER_STORED_BYTES, |store| store.metrics.stored_bytes.load(Ordering::Relaxed));
     add(&f::BUFFER_REPLAYED_EVENTS, |store| store.metrics.replayed_events.load(Ordering::Relaxed));
     add(&f::BUFFER_REPLAYED_BYTES, |store| store.metrics.replayed_bytes.load(Ordering::Relaxed));
+    add(&f::BUFFER_OBJECTS, |store| store.in_objects().1);
+    let mut add = |family, counter: fn(&ObjectMetrics) -> &AtomicU64| {
+        let samples = view.sinks.iter().filter_map(|(name, _, buffer)| {
+            let objects = buffer.disk()?.store().objects()?;
+            Some(Sample::count([("sink", name.as_str())], counter(&objects.metrics).load(Ordering::Relaxed)))
+        });
+        out.add(family, samples);
+    };
+    add(&f::BUFFER_MOVED, |metrics| &metrics.moved);
+    add(&f::BUFFER_MOVED_BYTES, |metrics| &metrics.moved_bytes);
+    add(&f::BUFFER_REMOVED_OBJECTS, |metrics| &metrics.removed);
+    add(&f::BUFFER_OBJECT_ERRORS, |metrics| &metrics.errors);
+    add(&f::BUFFER_OBJECT_FAILING, |metrics| &metrics.failing);
     let oldest = view.sinks.iter().map(|(name, _, buffer)| {
         let age = buffer.oldest().and_then(|since| since.elapsed().ok()).unwrap_or_default();
         Sample::new([("sink", name.as_str())], age.as_secs_f64())

@@ -155,7 +155,7 @@ pub const LEDGER_BALANCED: Family = gauge(
 pub const BUFFER_USED: Family = gauge(
     "weir_buffer_used_bytes",
     "sink, tier",
-    "Bytes of documents that wait for a sink: memory, with the room set aside for more, and files on disk.",
+    "Bytes of documents that wait for a sink: memory, with the room set aside for more, files on disk, and objects.",
 );
 pub const BUFFER_BOUND: Family = gauge("weir_buffer_bound_bytes", "sink, tier", "The most that it may be.");
 
@@ -193,6 +193,30 @@ pub const BUFFER_REPLAYED_EVENTS: Family =
     counter("weir_buffer_replayed_events_total", "sink", "Events read back from the sink's buffer on disk.");
 pub const BUFFER_REPLAYED_BYTES: Family =
     counter("weir_buffer_replayed_bytes_total", "sink", "The same in bytes of the events as they were read.");
+pub const BUFFER_OBJECTS: Family =
+    gauge("weir_buffer_objects", "sink", "Files of the sink's buffer that lie in its object store.");
+pub const BUFFER_MOVED: Family = counter(
+    "weir_buffer_moved_files_total",
+    "sink",
+    "Files of the sink's buffer that were moved from disk to its object store.",
+);
+pub const BUFFER_MOVED_BYTES: Family =
+    counter("weir_buffer_moved_bytes_total", "sink", "Bytes of these files.");
+pub const BUFFER_REMOVED_OBJECTS: Family = counter(
+    "weir_buffer_removed_objects_total",
+    "sink",
+    "Objects removed from the object store since nobody needs them any more.",
+);
+pub const BUFFER_OBJECT_ERRORS: Family = counter(
+    "weir_buffer_object_errors_total",
+    "sink",
+    "Requests to the object store that failed, after all their tries.",
+);
+pub const BUFFER_OBJECT_FAILING: Family = gauge(
+    "weir_buffer_object_store_failing",
+    "sink",
+    "1 while the last request to the object store failed; the disk's bound holds then.",
+);
 
 pub const SINK_SEGMENTS: Family = counter("weir_sink_segments_total", "sink", "Segments delivered.");
 pub const SINK_EVENTS: Family = counter("weir_sink_events_total", "sink", "Documents delivered.");
@@ -381,6 +405,12 @@ pub const ALL: &[&Family] = &[
     &BUFFER_STORED_BYTES,
     &BUFFER_REPLAYED_EVENTS,
     &BUFFER_REPLAYED_BYTES,
+    &BUFFER_OBJECTS,
+    &BUFFER_MOVED,
+    &BUFFER_MOVED_BYTES,
+    &BUFFER_REMOVED_OBJECTS,
+    &BUFFER_OBJECT_ERRORS,
+    &BUFFER_OBJECT_FAILING,
     &SINK_SEGMENTS,
     &SINK_EVENTS,
     &SINK_BYTES,

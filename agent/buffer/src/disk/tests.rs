@@ -5,13 +5,15 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use weir_event::identity::EventId;
 
+use super::aside::MAX_ASIDE;
 use super::filesystem::OperatingSystem;
 use super::format::{Packer, PartSource};
 use super::*;
 use crate::segment::{Documents, Record, Targets};
 
 fn open(folder: &Path, bound: u64, named: &[(u64, u64)], unnamed: Unnamed) -> Opened {
-    let named = named.iter().copied().collect();
+    let stored = |parts| StoredParts { parts, ..StoredParts::default() };
+    let named = named.iter().map(|(number, parts)| (*number, stored(*parts))).collect();
     DiskStore::open("s", folder, bound, &named, unnamed, Arc::new(OperatingSystem)).unwrap()
 }
 
@@ -127,6 +129,19 @@ fn what_nobody_knows_is_put_aside_where_checkpoints_are_not_complete() {
     assert_eq!(opened.store.used(), bytes_in(path));
     let again = open(path, 1_000_000, &[], Unnamed::Remove).store;
     assert_eq!(again.used(), bytes_in(path), "they count at the next start too");
+}
+
+/// A small disk has room for events, whatever was put aside.
+#[test]
+fn what_is_put_aside_leaves_most_of_the_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let store = open(path, 20_000, &[], Unnamed::Remove).store;
+    while write(&store, 700).is_ok() {}
+    let opened = open(path, 20_000, &[], Unnamed::PutAside);
+    assert!((1..=5_000).contains(&opened.store.used()), "{}", opened.store.used());
+    assert_eq!(opened.store.used(), bytes_in(path));
+    write(&opened.store, 5_000).unwrap();
 }
 
 #[test]

@@ -53,12 +53,8 @@ impl MemoryTier {
         let going: u64 = condemned.iter().filter(|file| goes(file)).map(|file| file.bytes()).sum();
         let mut excess = disk.store.used().saturating_sub(going).saturating_sub(bound - bound / 8);
         let mut last: Option<Arc<DiskFile>> = None;
-        self.drop_while(BUFFER_FULL, |waiting, _| {
-            let file = match waiting {
-                Waiting::Disk(Stub { on_disk: OnDisk { file, .. }, .. }) => file,
-                Waiting::File(adopted) => &adopted.file,
-                Waiting::Memory(_) => return false,
-            };
+        let is_excessive = excess > 0;
+        let drop_next = |file: &Arc<DiskFile>| {
             // All that waits of a file goes, or none of it: only whole files make room.
             if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, file)) {
                 return true;
@@ -72,7 +68,10 @@ impl MemoryTier {
             condemned.push(Arc::clone(file));
             last = Some(Arc::clone(file));
             true
-        });
+        };
+        if is_excessive {
+            self.drop_on_disk_while(BUFFER_FULL, drop_next);
+        }
         let refused = std::mem::take(&mut self.lock().refused);
         if is_broken && refused > 0 {
             let bound = self.bound();
@@ -98,6 +97,38 @@ impl MemoryTier {
         loop {
             let is_wanted = state.oldest_waiting().is_some_and(|oldest| wanted(oldest, &state));
             let Some(waiting) = state.pop_oldest(|_| is_wanted) else { break };
+            dropped.push(waiting);
+        }
+        drop(state);
+        self.say_dropped(dropped, reason);
+        drop(moving);
+    }
+
+    /// Drops what lies on the disk, oldest first, as long as this says so of the next file. What lies in an object store
+    /// takes no room there, and stays.
+    fn drop_on_disk_while(&self, reason: &'static str, mut wanted: impl FnMut(&Arc<DiskFile>) -> bool) {
+        let moving = self.ledger.moving();
+        let mut state = self.lock();
+        let mut files: Vec<(u64, u64, Arc<DiskFile>)> = Vec::new();
+        for waiting in state.queue.iter().chain(state.held.values().flatten()) {
+            let file = match waiting {
+                Waiting::Disk(Stub { on_disk: OnDisk { file, .. }, .. }) => file,
+                Waiting::File(adopted) => &adopted.file,
+                Waiting::Memory(_) => continue,
+            };
+            if file.place().is_none() {
+                files.push((waiting.place(), waiting.number(), Arc::clone(file)));
+            }
+        }
+        files.sort_by_key(|(place, number, _)| (*place, *number));
+        let mut dropped = Vec::new();
+        for (_, number, file) in files {
+            if !wanted(&file) {
+                break;
+            }
+            let Some((waiting, spot)) = state.remove(number) else { continue };
+            // An empty lane is none.
+            state.insert(spot, Vec::new());
             dropped.push(waiting);
         }
         drop(state);
@@ -150,8 +181,8 @@ impl MemoryTier {
                             slot.account.leave_memory(slot.amount);
                             ack
                         }
-                        Duty::Disk(OnDisk { ack, .. }) => {
-                            slot.account.leave_disk(slot.amount);
+                        Duty::Disk(OnDisk { ack, file, .. }) => {
+                            file.leave(&slot.account, slot.amount);
                             ack
                         }
                         Duty::Done => continue,
@@ -159,8 +190,8 @@ impl MemoryTier {
                     ack.book(&slot.account, entry, slot.amount);
                     ack.release();
                 }
-                Waiting::Disk(Stub { amount, account, on_disk: OnDisk { ack, .. }, .. }) => {
-                    account.leave_disk(amount);
+                Waiting::Disk(Stub { amount, account, on_disk: OnDisk { ack, file, .. }, .. }) => {
+                    file.leave(&account, amount);
                     ack.book(&account, entry, amount);
                     ack.release();
                 }

@@ -11,6 +11,7 @@ use crate::disk::format::Header;
 use crate::disk::{DiskFile, DiskStore, Opened, StoreError, StoredParts, Unnamed};
 use crate::ledger::{Account, Amount, Entry, Ledger};
 
+use super::relocate::Relocating;
 use super::store::Storing;
 use super::{OnDisk, Stub, Waiting};
 
@@ -38,6 +39,9 @@ pub struct Disk {
     direct: Arc<dyn Acknowledge>,
     sink: String,
     pub(super) storing: Mutex<Storing>,
+    pub(super) relocating: Mutex<Relocating>,
+    /// Whether the checkpoints name all that is safe.
+    pub(super) knows_all: bool,
 }
 
 /// A file that an earlier run left.
@@ -68,25 +72,38 @@ impl Disk {
         file_system: Arc<dyn FileSystem>,
     ) -> Result<Disk, StoreError> {
         let DiskSettings { sink, folder, bound, unnamed } = settings;
-        let live = named.iter().map(|(number, stored)| (*number, stored.parts)).collect();
-        let opened = DiskStore::open(sink, folder, *bound, &live, *unnamed, file_system)?;
+        let opened = DiskStore::open(sink, folder, *bound, &named, *unnamed, file_system)?;
         let Opened { store, files, missing, unnamed: count } = opened;
-        for (pipeline, amount) in named.values().flat_map(|stored| &stored.accounts) {
-            ledger.account(pipeline, sink).enter_disk(*amount);
-        }
         if count > 0 {
             tracing::info!(%sink, files = count, "files of the buffer were not safe yet when the agent ended; their events are read again");
         }
-        let mut disk =
-            Disk { store, adopted: Vec::new(), direct, sink: sink.clone(), storing: Mutex::default() };
+        let mut disk = Disk {
+            store,
+            adopted: Vec::new(),
+            direct,
+            sink: sink.clone(),
+            storing: Mutex::default(),
+            relocating: Mutex::default(),
+            knows_all: *unnamed == Unnamed::Remove,
+        };
         let mut named = named;
         for number in missing {
-            let Some(StoredParts { parts, accounts }) = named.remove(&number) else { continue };
+            let Some(StoredParts { parts, accounts, .. }) = named.remove(&number) else { continue };
             tracing::error!(%sink, file = format!("{number:016x}"), "a file of the buffer is gone; its events are lost");
+            for (pipeline, amount) in &accounts {
+                ledger.account(pipeline, sink).enter_disk(*amount);
+            }
             disk.lose(ledger, (number, None), parts, &accounts, FILE_MISSING);
         }
         for (file, live) in files {
             let Some(StoredParts { accounts: amounts, .. }) = named.remove(&file.number()) else { continue };
+            for (pipeline, amount) in &amounts {
+                file.enter(&ledger.account(pipeline, sink), *amount);
+            }
+            // An earlier run brought it to the store of objects and ended before it left the disk.
+            if file.place().is_some() {
+                disk.post_moved(&file);
+            }
             disk.adopted.push(AdoptedFile {
                 number: 0,
                 place: 0,
@@ -146,7 +163,10 @@ impl Disk {
         for (pipeline, amount) in amounts {
             let account = ledger.account(pipeline, &self.sink);
             let ack = Ack::new(0, Arc::clone(&self.direct));
-            account.leave_disk(*amount);
+            match handle {
+                Some(file) => file.leave(&account, *amount),
+                None => account.leave_disk(*amount),
+            }
             ack.book(&account, entry.clone(), *amount);
             // The parts go with the first of the accounts; whose they were was in the header.
             let parts = std::mem::take(&mut parts);
@@ -154,6 +174,13 @@ impl Disk {
             ack.post(Posting::Removed { account, amount, file, parts, handle: handle.cloned() });
             ack.release();
         }
+    }
+
+    /// Says in the checkpoints that a file lies in the store of objects.
+    pub(super) fn post_moved(&self, file: &Arc<DiskFile>) {
+        let ack = Ack::new(0, Arc::clone(&self.direct));
+        ack.post(Posting::Moved { sink: Arc::from(self.sink.as_str()), file: Arc::clone(file) });
+        ack.release();
     }
 
     /// The segments of a file that an earlier run left, and what of it the header does not know.

@@ -76,8 +76,8 @@ impl Lease {
                 book(&ack);
                 Some(ack)
             }
-            Duty::Disk(OnDisk { ack, .. }) => {
-                account.leave_disk(slot.amount);
+            Duty::Disk(OnDisk { ack, file, .. }) => {
+                file.leave(account, slot.amount);
                 book(&ack);
                 Some(ack)
             }

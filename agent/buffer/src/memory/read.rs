@@ -27,6 +27,7 @@ const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// A read under way. It goes on when nobody waits for it, and who comes next takes its outcome.
 pub(super) struct Reading {
     number: u64,
+    file: Arc<DiskFile>,
     task: JoinHandle<Outcome>,
 }
 
@@ -57,12 +58,16 @@ impl MemoryTier {
         let Some(wanted) = self.wanted(number) else { return ReadOutcome::Done };
         let mut reading = self.reading.lock().await;
         if reading.as_ref().is_none_or(|reading| reading.number != number) {
-            *reading = Some(Reading { number, task: tokio::task::spawn_blocking(|| wanted.read()) });
+            let file = Arc::clone(wanted.file());
+            *reading = Some(Reading { number, file, task: tokio::task::spawn_blocking(|| wanted.read()) });
         }
         let Some(under_way) = reading.as_mut() else { return ReadOutcome::Done };
         // It goes on: a disk that answers late has answered.
         let Ok(outcome) = tokio::time::timeout(self.read_patience, &mut under_way.task).await else {
-            self.note_stall();
+            // An object store has its own limits, and its own errors.
+            if !under_way.file.is_elsewhere() {
+                self.note_stall();
+            }
             return ReadOutcome::Stalled;
         };
         *reading = None;
@@ -180,7 +185,7 @@ fn part_read(mut stub: Stub, read: Result<PartContent, ReadError>) -> (Vec<Waiti
             reason,
             "events of the buffer are lost"
         );
-        account.leave_disk(lost);
+        file.leave(&account, lost);
         ack.book(&account, Entry::Lost(reason.into()), lost);
     }
     let Some(content) = content.filter(|content| !content.documents.records.is_empty()) else {
@@ -227,6 +232,12 @@ fn verdict(error: &ReadError, failures: &mut u32) -> Verdict {
 const EIO: i32 = 5;
 
 impl Wanted {
+    fn file(&self) -> &Arc<DiskFile> {
+        match self {
+            Wanted::Header(file) | Wanted::Part { file, .. } => file,
+        }
+    }
+
     fn read(self) -> Outcome {
         match self {
             Wanted::Header(file) => Outcome::Header(file.header()),

@@ -164,9 +164,9 @@ impl MemoryTier {
         *duty = Duty::Disk(OnDisk { ack: late, file: Arc::clone(file), part, places: None });
         drop(duty);
         account.leave_memory(amount);
-        account.enter_disk(amount);
+        file.enter(account, amount);
         file.note_stored(amount);
-        ack.post(Posting::Stored { account: Arc::clone(account), amount, file: file.number(), part });
+        ack.post(Posting::Stored { account: Arc::clone(account), amount, file: Arc::clone(file), part });
         drop(moving);
         ack.release();
         true
@@ -309,6 +309,13 @@ impl<'a> Packing<'a> {
 // === impl Storing ===
 
 impl Storing {
+    /// There is room again: nothing is waited for.
+    pub(super) fn forget_pause(&mut self) {
+        if !self.is_broken {
+            (self.not_before, self.pause) = (None, Duration::ZERO);
+        }
+    }
+
     /// Small files for every single segment would help nobody.
     fn may_press(&mut self, now: Instant) -> bool {
         let is_due = self.pressed.is_none_or(|last| now.saturating_duration_since(last) >= PRESSED_EVERY);

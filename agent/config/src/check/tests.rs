@@ -45,7 +45,11 @@ fn full() -> Json {
                   "t": {"type": "opensearch", "endpoints": ["http://b"], "index": "a",
                         "auth": {"bearer": {"file": "t"}}, "dead_letters": {"file": "d"}}},
         "buffers": {"d": {"memory": "8MiB", "disk": "1GiB", "when_full": "block", "max_age": "1h",
-            "order": "newest_first", "replay_rate": "1MiB"}},
+                          "order": "newest_first", "replay_rate": "1MiB",
+                          "object_store": {"endpoint": "https://m:9000", "bucket": "weir", "create_bucket": true,
+                                           "region": "eu-1", "prefix": "{cluster}/{node}", "access_key": {"env": "E"},
+                                           "secret_key": {"file": "s"}, "ca": {"file": "a"}, "path_style": false,
+                                           "max_size": "1TiB", "drain_on_stop": true}}},
         "admin": {"listen": "127.0.0.1:0"},
     })
 }

@@ -1,12 +1,12 @@
-//! Buffers on disk.
+//! Buffers on disk and in object stores.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Text;
-use crate::types::Size;
+use super::{FileReference, SecretReference, Text};
+use crate::types::{BucketName, Endpoint, KeyPrefix, RegionName, Size};
 
 /// Where events wait that a sink has not taken. Every sink that names it has one of its own, with these bounds.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -15,8 +15,8 @@ pub(crate) struct Buffer {
     /// What may wait in memory; at least 4MiB.
     #[schemars(extend("default" = "16MiB"))]
     pub memory: Option<Text<Size>>,
-    /// What may wait on disk, in files below `data_dir`; at least 32MiB. What the sink has not taken within 5 s
-    /// lies there, and survives the agent.
+    /// What may wait on disk, in files below `data_dir`; at least 32MiB, with `object_store` 8MiB. What the sink has not
+    /// taken within 5 s lies there, and survives the agent.
     pub disk: Text<Size>,
     /// What happens when both are full.
     #[schemars(extend("default" = "block"))]
@@ -31,6 +31,43 @@ pub(crate) struct Buffer {
     /// How much comes back from disk in a second at the most, in bytes of documents; at least 64KiB. Absent: as much as
     /// the sink takes.
     pub replay_rate: Option<Text<Size>>,
+    /// Where goes what the disk has no room for.
+    pub object_store: Option<ObjectStore>,
+}
+
+/// A bucket in MinIO or another store that speaks S3. When three quarters of the disk are full, its oldest files go
+/// there as they are; they come back in their turn, and are removed when they are delivered.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ObjectStore {
+    /// Where the store answers.
+    pub endpoint: Text<Endpoint>,
+    /// The bucket. It must have no object lock, and is better without versions: what is delivered is removed.
+    pub bucket: Text<BucketName>,
+    /// Whether the bucket is made where there is none.
+    #[schemars(extend("default" = false))]
+    pub create_bucket: Option<bool>,
+    /// The region that requests are signed for.
+    #[schemars(extend("default" = "us-east-1"))]
+    pub region: Option<Text<RegionName>>,
+    /// What all keys begin with.
+    #[schemars(extend("default" = "{cluster}/{node}"))]
+    pub prefix: Option<Text<KeyPrefix>>,
+    /// The public half of what requests are signed with.
+    pub access_key: SecretReference,
+    /// The secret half.
+    pub secret_key: SecretReference,
+    /// Certificates in PEM of who vouches for the store, in the place of those that the system knows.
+    pub ca: Option<FileReference>,
+    /// Whether the bucket stands in the path, as MinIO has it, or in the host's name.
+    #[schemars(extend("default" = true))]
+    pub path_style: Option<bool>,
+    /// What may lie there; as much as goes in where it is not given.
+    pub max_size: Option<Text<Size>>,
+    /// Whether the files on disk go there when the agent is stopped, as far as its 20 s allow. `POST /api/drain` asks
+    /// for the same at any time.
+    #[schemars(extend("default" = false))]
+    pub drain_on_stop: Option<bool>,
 }
 
 /// What happens when a buffer is full.

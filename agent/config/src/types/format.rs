@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Address, Artifact, Endpoint, FieldPath, FilePath, Glob, IndexName, IndexTemplate, Label, LinePattern,
-    Name, Pattern, RegistryPrefix, Share, Size, UserName, VariableName,
+    Address, Artifact, BucketName, Endpoint, FieldPath, FilePath, Glob, IndexName, IndexTemplate, KeyPrefix,
+    Label, LinePattern, Name, Pattern, RegionName, RegistryPrefix, Share, Size, UserName, VariableName,
 };
 use crate::error::Complaint;
 
@@ -34,9 +34,10 @@ pub(crate) struct Known {
     pub check: fn(&str) -> Result<(), Complaint>,
 }
 
-static FORMATS: [Known; 18] = [
+static FORMATS: [Known; 21] = [
     entry::<Address>(),
     entry::<Artifact>(),
+    entry::<BucketName>(),
     entry::<Duration>(),
     entry::<Endpoint>(),
     entry::<FieldPath>(),
@@ -44,10 +45,12 @@ static FORMATS: [Known; 18] = [
     entry::<Glob>(),
     entry::<IndexName>(),
     entry::<IndexTemplate>(),
+    entry::<KeyPrefix>(),
     entry::<Label>(),
     entry::<LinePattern>(),
     entry::<Name>(),
     entry::<Pattern>(),
+    entry::<RegionName>(),
     entry::<RegistryPrefix>(),
     entry::<Share>(),
     entry::<Size>(),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::Context;
 use super::pipelines::require;
-use crate::config::{Buffer, Order, Sink, SinkKind, WhenFull};
+use crate::config::{Buffer, ObjectStore, Order, Secret, Sink, SinkKind, WhenFull};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
+use crate::secret::{self, SecretError};
 use crate::types::{Format as _, Name, Size};
 use crate::yaml::Value;
 
@@ -21,15 +22,21 @@ const MIN_AGE: Duration = Duration::from_secs(60);
 const MIN_REPLAY_RATE: Size = Size::of_bytes(64 * 1024);
 /// A segment is to be an eighth of it at the most.
 const MIN_DISK: Size = Size::of_mib(32);
+/// There it is what passes on to the store.
+const MIN_DISK_BEFORE_OBJECTS: Size = Size::of_mib(8);
+const DEFAULT_REGION: &str = "us-east-1";
+const DEFAULT_PREFIX: &str = "{cluster}/{node}";
 
 pub(super) fn buffer(raw: raw::Buffer, _: &Name, path: &KeyPath, context: &mut Context<'_>) -> Buffer {
     let memory = raw.memory.map_or(DEFAULT_MEMORY, |size| size.0);
-    for (key, size, least) in [("memory", memory, MIN_MEMORY), ("disk", raw.disk.0, MIN_DISK)] {
+    let min_disk = if raw.object_store.is_some() { MIN_DISK_BEFORE_OBJECTS } else { MIN_DISK };
+    for (key, size, least) in [("memory", memory, MIN_MEMORY), ("disk", raw.disk.0, min_disk)] {
         if size < least {
             let message = format!("must be at least {least}, found {size}");
             context.error(&path.key(key), Complaint::new(message));
         }
     }
+    let object_store = raw.object_store.map(|raw| object_store(raw, &path.key("object_store"), context));
     let max_age = raw.max_age.map(|age| age.0);
     if max_age.is_some_and(|age| age < MIN_AGE) {
         context.error(&path.key("max_age"), Complaint::new("must be at least 1m"));
@@ -52,6 +59,7 @@ pub(super) fn buffer(raw: raw::Buffer, _: &Name, path: &KeyPath, context: &mut C
             Some(raw::Order::NewestFirst) => Order::NewestFirst,
         },
         replay_rate,
+        object_store,
     }
 }
 
@@ -69,6 +77,55 @@ pub(super) fn check_order(
             let help = "give it a buffer with order: oldest_first";
             let path = KeyPath::of(&["sinks", name, "buffer"]);
             context.error(&path, Complaint::new(message).help(help));
+        }
+    }
+}
+
+fn object_store(raw: raw::ObjectStore, path: &KeyPath, context: &mut Context<'_>) -> ObjectStore {
+    let prefix = raw.prefix.map_or_else(|| DEFAULT_PREFIX.to_owned(), |prefix| prefix.0.0);
+    if raw.endpoint.0.0.starts_with("http://") {
+        let complaint = Complaint::new("what waits goes over the network in clear");
+        context.warn(&path.key("endpoint"), complaint.help("use an https:// endpoint"));
+    }
+    ObjectStore {
+        endpoint: raw.endpoint.0.0,
+        bucket: raw.bucket.0.0,
+        create_bucket: raw.create_bucket.unwrap_or(false),
+        region: raw.region.map_or_else(|| DEFAULT_REGION.to_owned(), |region| region.0.0),
+        access_key: secret(raw.access_key, context),
+        secret_key: secret(raw.secret_key, context),
+        ca: raw.ca.map(|ca| context.absolute(&ca.file.0.0)),
+        path_style: raw.path_style.unwrap_or(true),
+        max_size: raw.max_size.map(|size| size.0),
+        drain_on_stop: raw.drain_on_stop.unwrap_or(false),
+        prefix,
+    }
+}
+
+fn secret(raw: raw::SecretReference, context: &Context<'_>) -> Secret {
+    match raw {
+        raw::SecretReference::File(path) => Secret::File(context.absolute(&path.0.0)),
+        raw::SecretReference::Env(name) => Secret::Variable(name.0.0),
+    }
+}
+
+/// Complains about keys and certificates of object stores that cannot be had, whatever else may be wrong with them.
+pub(super) fn check_secrets(context: &mut Context<'_>) {
+    let section = KeyPath::of(&["buffers"]);
+    let tree = context.tree;
+    for buffer in tree.entry("buffers").into_iter().flat_map(|entry| entry.value.entries()) {
+        let Some(store) = buffer.value.entry("object_store") else { continue };
+        for key in ["access_key", "secret_key", "ca"] {
+            let Some(entry) = store.value.entry(key) else { continue };
+            let at = section.key(&buffer.key).key("object_store").key(key);
+            for (at, error) in
+                secret::find_missing(&entry.value.to_json(), context.base_dir, context.host, &at)
+            {
+                if key == "ca" && !matches!(error, SecretError::Unreadable { .. }) {
+                    continue;
+                }
+                context.error(&at, Complaint::new(error.reason()));
+            }
         }
     }
 }

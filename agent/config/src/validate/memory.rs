@@ -17,6 +17,8 @@ const DEFAULT_SHARE_PERCENT: u64 = 60;
 const SOURCE_MEMORY: Size = Size::of_mib(4);
 /// Documents that wait for one sink without a buffer.
 const SINK_MEMORY: Size = Size::of_mib(16);
+/// Files of one sink on their way to an object store or back.
+const OBJECTS_MEMORY: Size = Size::of_mib(16);
 /// Dead letters of one pipeline that wait to be written.
 pub const DEAD_LETTER_MEMORY: Size = Size::of_mib(4);
 
@@ -134,8 +136,12 @@ impl Parts {
             stages.filter(|stage| matches!(stage, Stage::Plugin(name) if name == plugin)).count().max(1)
         };
         let of = |memory: Size, count: usize| memory.bytes().saturating_mul(count as u64);
-        let buffer = |sink: &Sink| buffers.get(sink.buffer.as_ref()?).map(|buffer| buffer.memory);
-        let sink = |sink: &Sink| buffer(sink).unwrap_or(SINK_MEMORY).bytes();
+        let buffer = |sink: &Sink| buffers.get(sink.buffer.as_ref()?);
+        let bytes = |buffer: &Buffer| {
+            let objects = buffer.object_store.as_ref().map_or(0, |_| OBJECTS_MEMORY.bytes());
+            buffer.memory.bytes().saturating_add(objects)
+        };
+        let sink = |sink: &Sink| buffer(sink).map_or(SINK_MEMORY.bytes(), bytes);
         let shadows = plugins.values().filter(|plugin| plugin.shadow.is_some());
         let candidates = shadows.map(|plugin| plugin.limits.memory.bytes());
         let candidates = candidates.reduce(u64::saturating_add);

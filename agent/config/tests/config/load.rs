@@ -67,7 +67,7 @@ fn what_is_not_given_has_its_default() {
     assert_eq!((search.max_wait, search.max_events), (Duration::from_secs(1), 10_000));
     assert_eq!((search.auth.clone(), search.concurrency), (OpenSearchAuth::None, 4));
     assert!(!config.sinks["out"].best_effort);
-    let buffer = config.buffers["durable"];
+    let buffer = &config.buffers["durable"];
     assert_eq!((buffer.memory.to_string(), buffer.disk.to_string()), ("16MiB".into(), "1GiB".into()));
 }
 

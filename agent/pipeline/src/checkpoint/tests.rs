@@ -1,8 +1,11 @@
 //! Checkpoints: what is in the file, when it gets there, and what a start makes of it.
 
 use weir_buffer::ack::Ack;
+use weir_buffer::disk::filesystem::OperatingSystem;
+use weir_buffer::disk::{DiskStore, ObjectPlace, Unnamed as OnOpen};
 use weir_buffer::ledger::Account;
 
+use super::file::{decode, encode};
 use super::*;
 
 fn progress(to: u64) -> Vec<Progress> {
@@ -117,7 +120,11 @@ fn a_part_that_is_removed_before_it_is_heard_to_be_stored_never_comes_in() {
     let checkpoints = Checkpoints::open(dir.path()).unwrap();
     let account = Account::new("p", "s");
     let five = Amount { events: 5, bytes: 50 };
-    let stored = |part| Posting::Stored { account: Arc::clone(&account), amount: five, file: 7, part };
+    let file = file(dir.path(), 7);
+    let stored = |part| {
+        let (account, file) = (Arc::clone(&account), Arc::clone(&file));
+        Posting::Stored { account, amount: five, file, part }
+    };
     let removed = |parts| {
         let account = Arc::clone(&account);
         Posting::Removed { account, amount: five, file: 7, parts, handle: None }
@@ -131,6 +138,50 @@ fn a_part_that_is_removed_before_it_is_heard_to_be_stored_never_comes_in() {
     assert!(checkpoints.lock().early.is_empty(), "nothing is remembered for ever");
 }
 
+/// A file of the sink `s` with this number.
+fn file(folder: &Path, number: u64) -> Arc<DiskFile> {
+    let folder = folder.join("buffer");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(format!("{number:016x}.seg")), "").unwrap();
+    let named = [(number, StoredParts { parts: u64::MAX, ..StoredParts::default() })].into();
+    let opened = DiskStore::open("s", &folder, 1, &named, OnOpen::Remove, Arc::new(OperatingSystem));
+    opened.unwrap().files.remove(0).0
+}
+
+/// Whatever is heard first: that a part is stored, or that its file lies elsewhere by then.
+#[test]
+fn a_file_that_was_moved_leaves_the_disk_when_no_checkpoint_says_that_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = Checkpoints::open(dir.path()).unwrap();
+    let account = Account::new("p", "s");
+    let five = Amount { events: 5, bytes: 50 };
+    let place = ObjectPlace { key: "k".into(), bytes: 0, written: 0 };
+    for (number, stored_first) in [(1, true), (2, false)] {
+        let file = file(dir.path(), number);
+        let path = dir.path().join(format!("buffer/{number:016x}.seg"));
+        let stored = || {
+            let (account, file) = (Arc::clone(&account), Arc::clone(&file));
+            Posting::Stored { account, amount: five, file, part: 0 }
+        };
+        if stored_first {
+            checkpoints.settle_counts(vec![stored()]);
+            checkpoints.save().unwrap();
+            assert_eq!(checkpoints.stored("s")[&number].object, None);
+        }
+        assert!(file.move_to(place.clone()));
+        checkpoints.settle_counts(vec![Posting::Moved { sink: "s".into(), file: Arc::clone(&file) }]);
+        if !stored_first {
+            checkpoints.settle_counts(vec![stored()]);
+        }
+        assert_eq!(checkpoints.stored("s")[&number].object, Some(place.clone()));
+        checkpoints.save().unwrap();
+        assert!(path.is_file(), "the checkpoint before this one says that it is here");
+        checkpoints.save().unwrap();
+        assert!(!path.try_exists().unwrap());
+        assert_eq!(checkpoints.stored("s")[&number].parts, 1);
+    }
+}
+
 #[test]
 fn what_lies_on_disk_is_not_missing_after_a_crash() {
     let dir = tempfile::tempdir().unwrap();
@@ -138,7 +189,10 @@ fn what_lies_on_disk_is_not_missing_after_a_crash() {
     let checkpoints = Checkpoints::open(dir.path()).unwrap();
     let (ten, four) = (Amount { events: 10, bytes: 100 }, Amount { events: 4, bytes: 40 });
     let read = Posting::Booked { account: Arc::clone(&account), entry: Entry::Read, amount: ten };
-    checkpoints.settle_counts(vec![read, Posting::Stored { account, amount: four, file: 1, part: 0 }]);
+    checkpoints.settle_counts(vec![
+        read,
+        Posting::Stored { account, amount: four, file: file(dir.path(), 1), part: 0 },
+    ]);
     checkpoints.save().unwrap();
     let checkpoints = Checkpoints::open(dir.path()).unwrap();
     assert_eq!(checkpoints.stored_of("p", "s"), four);
@@ -169,8 +223,16 @@ fn the_written_form_is_the_documented_one() {
     let file = FilePosition { path: "/var/log/a.log".into(), position: 7, ..FilePosition::default() };
     state.sources.entry("apps".into()).or_default().insert("1:2".into(), file);
     let accounts = [("all".to_owned(), Amount { events: 5, bytes: 700 })].into();
-    let stored = StoredParts { parts: 0b1011, accounts };
-    state.buffers.entry("search".into()).or_default().insert(file_key(26), stored);
+    let stored = StoredParts { parts: 0b1011, accounts, object: None };
+    let object = ObjectPlace {
+        key: "dev/node-1/0123456789abcdef0123456789abcdef/segments/search/2026/11/23/05/000000000000001b-ab.seg".into(),
+        bytes: 4096,
+        written: 1_795_410_000,
+    };
+    let moved = StoredParts { object: Some(object), ..stored.clone() };
+    let buffer = state.buffers.entry("search".into()).or_default();
+    buffer.insert(file_key(26), stored);
+    buffer.insert(file_key(27), moved);
     if std::env::var_os("WEIR_UPDATE").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/checkpoint.v1");
         std::fs::write(path, encode(&state)).unwrap();

@@ -126,8 +126,14 @@ fn export(data_dir: &Path, arguments: &Arguments, out: &mut dyn io::Write) -> Re
             continue;
         }
         for (number, stored) in &sink.named {
-            if let Some(file) = sink.files.get(number) {
-                one(&sink.sink, file, stored.parts, out, &mut summary)?;
+            match (sink.files.get(number), &stored.object) {
+                (Some(file), _) => one(&sink.sink, file, stored.parts, out, &mut summary)?,
+                (None, Some(place)) => {
+                    let problem = format!("{} lies in the object store and is left out", place.key);
+                    summary.problems.push(problem);
+                }
+                // Delivered meanwhile.
+                (None, None) => {}
             }
         }
     }

@@ -30,6 +30,7 @@ States:
   aside    kept aside; how much of it can be read stands beside
   damaged  something in it cannot be read
   missing  the checkpoint names it, and it is not there
+  object   it lies in the object store, where the checkpoint says; it is not looked at
 
 Exit codes:
   0  no file is damaged or missing
@@ -104,14 +105,19 @@ fn of_sink(data_dir: &Path, of: &SinkFiles) -> Vec<FileReport> {
     for file in &of.aside {
         reports.extend(look(&of.sink, file, "aside"));
     }
-    for number in of.named.keys().filter(|number| !of.files.contains_key(number)) {
+    for (number, stored) in of.named.iter().filter(|(number, _)| !of.files.contains_key(number)) {
+        let events = stored.accounts.values().map(|amount| amount.events).sum();
+        if let Some(place) = &stored.object {
+            let (sink, path) = (of.sink.clone(), place.key.clone());
+            let (state, bytes, reason) = ("object", place.bytes, Some("not looked at".to_owned()));
+            reports.push(FileReport { sink, path, state, bytes, records: events, readable: 0, reason });
+            continue;
+        }
         let path = super::folder(data_dir).join(&of.sink).join(format!("{number:016x}.seg"));
         // Beside a running agent: delivered since the checkpoint was read.
         let is_still_named = weir_pipeline::checkpoint::Checkpoints::open(data_dir)
             .is_ok_and(|checkpoints| checkpoints.stored(&of.sink).contains_key(number));
         if is_still_named && !fs::exists(&path).unwrap_or(true) {
-            let events =
-                of.named.get(number).map_or(0, |stored| stored.accounts.values().map(|a| a.events).sum());
             reports.push(FileReport {
                 sink: of.sink.clone(),
                 path: path.display().to_string(),
@@ -173,6 +179,7 @@ fn text(report: &Report, painter: Painter) -> String {
     for file in &report.files {
         let style = match file.state {
             "damaged" | "missing" => Style::Red,
+            "object" => Style::Yellow,
             _ => Style::Green,
         };
         text += &format!("{} {}", painter.paint(style, format!("{:<8}", file.state)), file.path);

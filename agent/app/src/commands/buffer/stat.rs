@@ -50,7 +50,7 @@ struct Report {
 #[derive(Debug, Default, Serialize)]
 struct SinkReport {
     sink: String,
-    /// On disk, by the checkpoint.
+    /// On disk and in the object store, by the checkpoint.
     events: u64,
     /// Of these events, as they were read from their source.
     event_bytes: u64,
@@ -58,6 +58,11 @@ struct SinkReport {
     files: u64,
     /// Of these files.
     bytes: u64,
+    /// Of these events.
+    object_events: u64,
+    /// Files in the object store, and their bytes.
+    objects: u64,
+    object_bytes: u64,
     oldest_seconds: Option<u64>,
     aside_files: u64,
     aside_bytes: u64,
@@ -105,6 +110,8 @@ fn of_files(of: &SinkFiles) -> SinkReport {
     }
     let mut sum = Amount::default();
     pipelines.values().for_each(|amount| sum += *amount);
+    let in_objects = || of.named.values().filter_map(|stored| Some((stored, stored.object.as_ref()?)));
+    let amounts = in_objects().flat_map(|(stored, _)| stored.accounts.values());
     let oldest = of.files.values().map(|file| file.written).min();
     let age = oldest.and_then(|oldest| SystemTime::now().duration_since(oldest).ok());
     SinkReport {
@@ -114,6 +121,9 @@ fn of_files(of: &SinkFiles) -> SinkReport {
         pipelines,
         files: of.files.len() as u64,
         bytes: of.files.values().map(|file| file.bytes).sum(),
+        object_events: amounts.map(|amount| amount.events).sum(),
+        objects: in_objects().count() as u64,
+        object_bytes: in_objects().map(|(_, place)| place.bytes).sum(),
         oldest_seconds: age.map(|age| age.as_secs()),
         aside_files: of.aside.len() as u64,
         aside_bytes: of.aside.iter().map(|file| file.bytes).sum(),
@@ -131,7 +141,7 @@ fn text(report: &Report, painter: Painter) -> String {
         text += &format!("{}\n", painter.paint(Style::Bold, &sink.sink));
         text += &format!(
             "  on disk    {} events, {} bytes in {} {files}",
-            grouped(sink.events),
+            grouped(sink.events - sink.object_events),
             grouped(sink.bytes),
             grouped(sink.files)
         );
@@ -142,6 +152,14 @@ fn text(report: &Report, painter: Painter) -> String {
             text += &format!(", the oldest {seconds} s old");
         }
         text += "\n";
+        if sink.objects > 0 {
+            text += &format!(
+                "  in objects {} events, {} bytes in {} objects\n",
+                grouped(sink.object_events),
+                grouped(sink.object_bytes),
+                grouped(sink.objects)
+            );
+        }
         if let Some(agent) = &sink.agent {
             let (used, bound) = (grouped(agent.memory_used), grouped(agent.memory_bound));
             text += &format!("  in memory  {used} of {bound} bytes\n");

@@ -121,6 +121,9 @@ fn describe_sink(sink: &SinkView) -> String {
         if buffer.order != "oldest_first" {
             text += &format!(", {}", buffer.order);
         }
+        if let Some(store) = &buffer.object_store {
+            text += &format!(", then the bucket {store}");
+        }
     }
     text
 }
@@ -163,6 +166,7 @@ mod tests {
                 memory: "64MiB".into(),
                 disk: "2GiB".into(),
                 when_full: "block",
+                object_store: Some("weir-buffer at http://minio:9000".into()),
                 order: "newest_first",
             }),
         };
@@ -186,7 +190,7 @@ pipeline app-logs, weight 10, durability always
              drops     debug (sampled)
              on error  dead letter, 32 MiB a worker, 100 ms a call
     ↓
-  local    file /out, buffer durable: 64MiB of memory, 2GiB on disk, when full block, newest_first
+  local    file /out, buffer durable: 64MiB of memory, 2GiB on disk, when full block, newest_first, then the bucket weir-buffer at http://minio:9000
   screen   console, best effort: may lose events, holds nobody back
 
 ";

@@ -87,6 +87,9 @@ pub struct BufferView {
     pub disk: String,
     pub when_full: &'static str,
     pub order: &'static str,
+    /// The bucket and where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_store: Option<String>,
 }
 
 /// All pipelines of a valid configuration.
@@ -213,6 +216,10 @@ fn sink_view(name: &Name, sink: &Sink, config: &Config) -> SinkView {
             Order::OldestFirst => "oldest_first",
             Order::NewestFirst => "newest_first",
         },
+        object_store: buffer
+            .object_store
+            .as_ref()
+            .map(|store| format!("{} at {}", store.bucket, store.endpoint)),
     });
     SinkView { name: name.to_string(), r#type, path, best_effort: sink.best_effort, buffer }
 }

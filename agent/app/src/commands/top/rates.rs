@@ -90,6 +90,7 @@ pub struct SinkRates {
     pub memory_bound_bytes: u64,
     pub disk_bytes: Option<u64>,
     pub disk_bound_bytes: Option<u64>,
+    pub object_bytes: Option<u64>,
     pub held_events: u64,
     pub oldest_seconds: f64,
 }
@@ -157,7 +158,10 @@ impl Snapshot {
             }
             Sort::Waiting => {
                 self.pipelines.sort_by_key(|row| std::cmp::Reverse(row.waiting));
-                let waits = |row: &SinkRates| row.memory_bytes + row.disk_bytes.unwrap_or_default();
+                let waits = |row: &SinkRates| {
+                    let below = row.disk_bytes.unwrap_or_default() + row.object_bytes.unwrap_or_default();
+                    row.memory_bytes + below
+                };
                 self.sinks.sort_by_key(|row| std::cmp::Reverse(waits(row)));
             }
             Sort::Cpu => self.plugins.sort_by(|a, b| down(a.cpu, b.cpu)),
@@ -262,6 +266,7 @@ impl Between {
             memory_bound_bytes: now.memory_bound_bytes,
             disk_bytes: now.disk_bytes,
             disk_bound_bytes: now.disk_bound_bytes,
+            object_bytes: now.object_bytes,
             held_events: now.held_events,
             oldest_seconds: now.oldest_seconds,
         }

@@ -121,6 +121,7 @@ fn sinks(sinks: &[SinkRates], width: usize, painter: Painter) -> Vec<String> {
         Column("RETRIES/s", RIGHT),
         Column("MEMORY", RIGHT),
         Column("DISK", RIGHT),
+        Column("OBJECTS", RIGHT),
         Column("HELD", RIGHT),
         Column("OLDEST", RIGHT),
     ];
@@ -137,6 +138,7 @@ fn sinks(sinks: &[SinkRates], width: usize, painter: Painter) -> Vec<String> {
                 (Some(used), Some(bound)) => of(used, bound),
                 _ => "-".to_owned(),
             },
+            row.object_bytes.map_or_else(|| "-".to_owned(), |used| bytes(used as f64)),
             grouped(row.held_events),
             age(row.oldest_seconds),
         ],

@@ -85,6 +85,7 @@ fn status(seconds: u64) -> Status {
             memory_bound_bytes: 64 << 20,
             disk_bytes: Some(5 << 20),
             disk_bound_bytes: Some(2 << 30),
+            object_bytes: Some(3 << 30),
             held_events: 7,
             oldest_seconds: 4.25,
         }],
@@ -102,8 +103,8 @@ app-logs  search  5 000        1 200      3 800      300   4.2 s  ok
 audit     search    1.0          1.0          0      300   4.2 s  held by enrich
   sampled sampler.level=debug: 0/s, 0 in all
 
-SINK    STATE    DOCS/s  BYTES/s  RETRIES/s               MEMORY                DISK  HELD  OLDEST
-search  failing   1 200  293 KiB        0.5  1.0 MiB of 64.0 MiB  5.0 MiB of 2.0 GiB     7   4.2 s
+SINK    STATE    DOCS/s  BYTES/s  RETRIES/s               MEMORY                DISK  OBJECTS  HELD  OLDEST
+search  failing   1 200  293 KiB        0.5  1.0 MiB of 64.0 MiB  5.0 MiB of 2.0 GiB  3.0 GiB     7   4.2 s
 
 PLUGIN   VERSION  STATE        EVENTS/s  ns/EVENT    CPU  FAULTS/s   MEMORY
 enrich   1.4.2    quarantined       1.0       120  0.0 %         0  1.5 MiB

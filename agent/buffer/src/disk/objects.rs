@@ -1,0 +1,218 @@
+//! The object tier of one sink: where its files go that the disk has no room for.
+//!
+//! 1. A file goes as it is. Its key says whose it is, when and as which number it was written, and the hash of its
+//!    bytes: a repeat writes the same, so an object that is there is a success.
+//! 2. What is in the store and not named by a checkpoint is nobody's: it is removed when an agent starts, by its own
+//!    agent alone.
+//! 3. One object is kept in memory, the one that is being read.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{DiskFile, DiskStore, ObjectPlace};
+use crate::object::{ObjectError, ObjectErrorKind, ObjectStore, Put};
+
+/// A longer object is read piece by piece.
+const MAX_WHOLE_BYTES: u64 = 8 * 1024 * 1024;
+/// A longer file stays on the disk: it would not go in one request.
+pub(crate) const MAX_OBJECT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What happened to the objects of a sink since the start.
+#[derive(Debug, Default)]
+pub struct ObjectMetrics {
+    /// Files moved there.
+    pub moved: AtomicU64,
+    /// Their bytes.
+    pub moved_bytes: AtomicU64,
+    /// Objects read.
+    pub read: AtomicU64,
+    /// Objects removed.
+    pub removed: AtomicU64,
+    /// Requests that failed, after all their tries.
+    pub errors: AtomicU64,
+    /// 1 while the last request failed.
+    pub failing: AtomicU64,
+}
+
+/// Where the files of one sink lie in a store of objects.
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    /// What the keys of this sink's files begin with, slash included.
+    folder: String,
+    /// Bytes that its objects may have together.
+    max_bytes: Option<u64>,
+    last: Mutex<Option<(String, Arc<Vec<u8>>)>>,
+    /// What it counts.
+    pub metrics: Arc<ObjectMetrics>,
+}
+
+// === impl Objects ===
+
+impl Objects {
+    /// The objects below `folder`, which ends with a slash.
+    pub fn new(store: Arc<dyn ObjectStore>, folder: String, max_bytes: Option<u64>) -> Objects {
+        Objects { store, folder, max_bytes, last: Mutex::default(), metrics: Arc::default() }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// What the keys begin with.
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Bytes that its objects may have together.
+    pub fn max_bytes(&self) -> Option<u64> {
+        self.max_bytes
+    }
+
+    /// Stores a file's bytes.
+    pub(crate) fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), ObjectError> {
+        let length = bytes.len() as u64;
+        match self.heard(self.store.put_if_absent(key, bytes))? {
+            Put::Stored(_) | Put::Refused => {}
+        }
+        self.metrics.moved.fetch_add(1, Ordering::Relaxed);
+        self.metrics.moved_bytes.fetch_add(length, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Removes an object.
+    pub(crate) fn delete(&self, key: &str) -> Result<(), ObjectError> {
+        self.heard(self.store.delete(key))?;
+        self.metrics.removed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Reads a piece of an object.
+    pub(super) fn read(&self, place: &ObjectPlace, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let failed = |error: ObjectError| match error.kind {
+            ObjectErrorKind::Missing => io::Error::new(io::ErrorKind::NotFound, error),
+            _ => io::Error::other(error),
+        };
+        if place.bytes > MAX_WHOLE_BYTES {
+            return self.heard(self.store.get_range(&place.key, offset, length)).map_err(failed);
+        }
+        let known = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let whole = match known.filter(|(key, _)| *key == place.key) {
+            Some((_, whole)) => whole,
+            None => {
+                let got = self.heard(self.store.get(&place.key, MAX_WHOLE_BYTES)).map_err(failed)?;
+                self.metrics.read.fetch_add(1, Ordering::Relaxed);
+                let whole = Arc::new(got.bytes);
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((place.key.clone(), Arc::clone(&whole)));
+                whole
+            }
+        };
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
+        let end = start.saturating_add(length).min(whole.len());
+        Ok(whole.get(start..end).unwrap_or_default().to_vec())
+    }
+
+    /// Lets go of what is kept of an object.
+    fn forget(&self, key: &str) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_some_and(|(known, _)| known == key) {
+            *last = None;
+        }
+    }
+
+    fn heard<T>(&self, answer: Result<T, ObjectError>) -> Result<T, ObjectError> {
+        match &answer {
+            Ok(_) => self.metrics.failing.store(0, Ordering::Relaxed),
+            Err(error) if error.kind == ObjectErrorKind::Missing => {}
+            Err(_) => {
+                self.metrics.errors.fetch_add(1, Ordering::Relaxed);
+                self.metrics.failing.store(1, Ordering::Relaxed);
+            }
+        }
+        answer
+    }
+}
+
+// === impl DiskStore ===
+
+impl DiskStore {
+    /// Where files go that the disk has no room for.
+    pub fn objects(&self) -> Option<Arc<Objects>> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets where files go that the disk has no room for.
+    pub fn set_objects(&self, objects: Option<Objects>) {
+        *self.objects.write().unwrap_or_else(PoisonError::into_inner) = objects.map(Arc::new);
+    }
+
+    /// Bytes and number of its files in the store of objects.
+    pub fn in_objects(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.object_bytes, state.object_files)
+    }
+
+    /// The files that are to be moved, oldest first, so that those on the disk alone have at most `rest` bytes.
+    pub(crate) fn to_move(&self, rest: u64) -> Vec<Arc<DiskFile>> {
+        let known: Vec<Arc<DiskFile>> =
+            self.lock().known.values().filter_map(std::sync::Weak::upgrade).collect();
+        let mut here: Vec<Arc<DiskFile>> = known
+            .into_iter()
+            .filter(|file| file.is_on_disk_only() && file.bytes <= MAX_OBJECT_BYTES)
+            .collect();
+        let mut sum: u64 = here.iter().map(|file| file.bytes).sum();
+        let count = here.iter().take_while(|file| {
+            let is_wanted = sum > rest;
+            sum = sum.saturating_sub(file.bytes);
+            is_wanted
+        });
+        let count = count.count();
+        here.truncate(count);
+        here
+    }
+
+    /// A file's bytes, to be moved. Blocks.
+    pub(crate) fn whole(&self, file: &DiskFile) -> io::Result<Vec<u8>> {
+        let length = usize::try_from(file.bytes).unwrap_or(usize::MAX);
+        self.file_system.read(&self.path(file.number), 0, length)
+    }
+
+    /// Takes note that a file lies in the store of objects now. False where nobody needs it any more.
+    pub(crate) fn moved(&self, file: &DiskFile, place: ObjectPlace) -> bool {
+        let (key, bytes) = (place.key.clone(), place.bytes);
+        let mut state = self.lock();
+        let is_needed = file.move_to(place);
+        match is_needed {
+            true => {
+                state.object_bytes += bytes;
+                state.object_files += 1;
+            }
+            false => state.unneeded.push(key),
+        }
+        is_needed
+    }
+
+    /// Objects that nobody needs any more.
+    pub(crate) fn take_unneeded(&self) -> Vec<String> {
+        let keys = std::mem::take(&mut self.lock().unneeded);
+        if let Some(objects) = self.objects() {
+            keys.iter().for_each(|key| objects.forget(key));
+        }
+        keys
+    }
+
+    /// Notes objects that nobody needs any more and that could not be removed.
+    pub(crate) fn put_back_unneeded(&self, keys: impl IntoIterator<Item = String>) {
+        self.lock().unneeded.extend(keys);
+    }
+
+    /// The keys of all objects that hold something.
+    pub(crate) fn keys(&self) -> BTreeSet<String> {
+        let known: Vec<Arc<DiskFile>> =
+            self.lock().known.values().filter_map(std::sync::Weak::upgrade).collect();
+        known.iter().filter_map(|file| Some(file.place()?.key)).collect()
+    }
+}

@@ -1,0 +1,198 @@
+//! The third tier: what the disk has no room for goes to a real MinIO, survives what the disk survives, and comes once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
+
+use integration_tests::{Agent, FaultProxy, MinIo, Node, Schedule, count, numbers, until, until_within};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+
+/// For what waits for uploads on a machine that is shared.
+const LONG: Duration = Duration::from_secs(60);
+
+fn configure(node: &Node, object_store: &str) {
+    node.configure(&format!(
+        "
+sources: {{pods: {{type: kubernetes_logs, path: pods, linger: 50ms}}}}
+pipelines: {{all: {{from: [pods], to: [out]}}}}
+sinks: {{out: {{type: file, path: out.ndjson, buffer: durable}}}}
+buffers: {{durable: {{memory: 8MiB, disk: 8MiB, object_store: {{{object_store}}}}}}}
+"
+    ));
+}
+
+/// Events of 8 KiB that no compression makes much smaller.
+fn large_events(range: std::ops::Range<u64>) -> Vec<String> {
+    let mut random = StdRng::seed_from_u64(range.start);
+    let mut text = || -> String { (0..8192).map(|_| char::from(random.random_range(b'0'..=b'z'))).collect() };
+    range.map(|n| json!({"n": n, "text": text()}).to_string()).collect()
+}
+
+fn break_sink(node: &Node) {
+    let _ = fs::remove_file(node.path("out.ndjson"));
+    symlink("/dev/full", node.path("out.ndjson")).unwrap();
+}
+
+fn heal_sink(node: &Node) {
+    let _ = fs::remove_file(node.path("out.ndjson"));
+    symlink(node.path("real.ndjson"), node.path("out.ndjson")).unwrap();
+}
+
+/// Events in memory, on disk and in the object store.
+fn buffered(agent: &Agent) -> [u64; 3] {
+    let account = agent.admin().ledger().account("all", "out");
+    ["memory", "disk", "object"].map(|tier| account.buffered.get(tier).map_or(0, |amount| amount.events))
+}
+
+/// Events that the checkpoint on disk names, wherever they lie.
+fn durably_buffered(node: &Node) -> u64 {
+    let text = fs::read_to_string(node.path("data/checkpoint")).unwrap_or_default();
+    let state: Value =
+        text.split_once('\n').and_then(|(_, state)| serde_json::from_str(state).ok()).unwrap_or_default();
+    let files = state["buffers"]["out"].as_object().into_iter().flatten();
+    files.filter_map(|(_, file)| file["accounts"]["all"]["events"].as_u64()).sum()
+}
+
+#[test]
+fn what_the_disk_has_no_room_for_survives_a_kill_in_the_object_store_and_comes_once() {
+    const EVENTS: u64 = 4_000;
+    let (node, minio) = (Node::new(), MinIo::shared());
+    configure(&node, &minio.configuration(&node, &minio.url()));
+    break_sink(&node);
+    let agent = node.start();
+    node.pod("shop_cart_u1").lines(large_events(0..EVENTS));
+    until_within(LONG, "all is safe", || {
+        let [memory, disk, object] = buffered(&agent);
+        (memory, disk + object) == (0, EVENTS) && object > 0
+    });
+    let metrics = agent.admin().metrics();
+    let used = |tier: &str| metrics.count("weir_buffer_used_bytes", &[("sink", "out"), ("tier", tier)]);
+    assert!(used("disk") <= 8 << 20, "the disk's bound holds: {}", used("disk"));
+    assert!(used("object") > 8 << 20, "there is more than the disk holds: {}", used("object"));
+    until("the checkpoint knows", || durably_buffered(&node) == EVENTS);
+    agent.kill();
+    let account = node.ledger().account("all", "out");
+    assert_eq!(account.buffered["disk"].events + account.buffered["object"].events, EVENTS);
+    assert!(account.buffered["object"].events > 0, "{account:?}");
+
+    fs::remove_dir_all(node.path("pods")).unwrap();
+    heal_sink(&node);
+    let agent = node.start();
+    let out = node.path("real.ndjson");
+    until_within(LONG, "all of it arrives", || count(&out) == EVENTS);
+    let delivered = Instant::now();
+    until_within(LONG, "what is delivered leaves the bucket", || minio.segments().is_empty());
+    assert!(delivered.elapsed() < Duration::from_secs(10), "{:?}", delivered.elapsed());
+    assert_eq!(buffered(&agent), [0; 3]);
+    let ended = agent.terminate();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(numbers(&out), (0..EVENTS).collect::<Vec<_>>(), "each once, in order");
+    let account = node.ledger().account("all", "out");
+    assert_eq!((account.read.events, account.delivered.events, account.lost_events()), (EVENTS, EVENTS, 0));
+}
+
+/// Without the store the disk's bound holds; when it is back all goes on.
+#[test]
+fn a_store_that_is_away_stops_nothing_for_good() {
+    const EVENTS: u64 = 4_000;
+    let (node, minio) = (Node::new(), MinIo::shared());
+    let proxy = FaultProxy::start(minio.address(), Schedule::quiet());
+    proxy.set_away(true);
+    configure(&node, &minio.configuration(&node, &proxy.url()));
+    break_sink(&node);
+    let agent = node.start();
+    node.pod("shop_cart_u1").lines(large_events(0..EVENTS));
+    let failing =
+        || agent.admin().metrics().count("weir_buffer_object_store_failing", &[("sink", "out")]) == 1;
+    until_within(LONG, "the store fails", failing);
+    let used =
+        || agent.admin().metrics().count("weir_buffer_used_bytes", &[("sink", "out"), ("tier", "disk")]);
+    until_within(LONG, "the disk is nearly full", || used() > 6 << 20);
+    assert!(used() <= 8 << 20);
+    assert_eq!(buffered(&agent)[2], 0);
+    assert_eq!(agent.admin().get("/healthz").status, 200);
+
+    proxy.set_away(false);
+    until_within(LONG * 2, "all is safe", || {
+        let [memory, disk, object] = buffered(&agent);
+        (memory, disk + object) == (0, EVENTS)
+    });
+    heal_sink(&node);
+    let out = node.path("real.ndjson");
+    until_within(LONG, "all of it arrives", || count(&out) == EVENTS);
+    assert_eq!(agent.terminate().code, Some(0));
+    assert_eq!(numbers(&out), (0..EVENTS).collect::<Vec<_>>(), "each once, in order");
+}
+
+/// Nobody can use the store, and everybody is told why and what to do.
+#[test]
+fn a_store_that_refuses_says_why() {
+    let minio = MinIo::shared();
+    let refused = |change: &dyn Fn(&Node, String) -> String, expected: &[&str]| {
+        let node = Node::new();
+        configure(&node, &change(&node, minio.configuration(&node, &minio.url())));
+        break_sink(&node);
+        let agent = node.start();
+        node.pod("shop_cart_u1").lines(large_events(0..1_500));
+        until_within(LONG, expected[0], || expected.iter().all(|text| agent.log().contains(text)));
+        let log = agent.log();
+        assert!(!log.contains("weir-tests-secret"), "{log}");
+        assert_eq!(agent.admin().get("/healthz").status, 200, "it lives");
+        agent.kill();
+    };
+    let with = |from: &'static str, to: &'static str| {
+        move |_: &Node, text: String| {
+            assert!(text.contains(from), "{text}");
+            text.replace(from, to)
+        }
+    };
+    refused(
+        &with("create_bucket: true", "create_bucket: false"),
+        &["bucket does not exist", "create_bucket: true"],
+    );
+    refused(
+        &|node, text| {
+            node.write("secret-key", "another");
+            text
+        },
+        &["the secret key is not that of the access key", "see to secret_key"],
+    );
+    refused(
+        &|node, text| {
+            node.write("access-key", "nobody");
+            text
+        },
+        &["does not know the access key", "see to access_key"],
+    );
+}
+
+/// What lies on disk goes to the store when somebody asks for it, and at the end where that is configured.
+#[test]
+fn a_drain_empties_the_disk() {
+    let (node, minio) = (Node::new(), MinIo::shared());
+    let store = minio.configuration(&node, &minio.url());
+    configure(&node, &format!("{store}, drain_on_stop: true"));
+    break_sink(&node);
+    let agent = node.start();
+    let mut log = node.pod("shop_cart_u1");
+    log.lines(large_events(0..100));
+    until("all is read", || buffered(&agent).iter().sum::<u64>() == 100);
+    let drained = agent.admin().post("/api/drain", &[]);
+    assert_eq!(drained.status, 200, "{drained:?}");
+    assert_eq!(buffered(&agent), [0, 0, 100]);
+
+    log.lines(large_events(100..200));
+    until("all is read", || buffered(&agent).iter().sum::<u64>() == 200);
+    let ended = agent.terminate();
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(ended.wall < Duration::from_secs(60), "{ended}");
+    let account = node.ledger().account("all", "out");
+    assert_eq!(account.buffered.get("object").map(|amount| amount.events), Some(200), "{account:?}");
+    heal_sink(&node);
+    node.run_once_well();
+    assert_eq!(numbers(&node.path("real.ndjson")), (0..200).collect::<Vec<_>>());
+}
