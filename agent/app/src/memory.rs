@@ -11,6 +11,15 @@ const KEPT: libc::c_int = 4 << 20;
 #[cfg(target_env = "gnu")]
 const LARGE: libc::c_int = 4 << 20;
 
+/// Gives back to the kernel what was let go of, wherever it lies: a start needs memory that nothing needs later.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes the allocator's locks itself, and touches nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Makes the allocator keep the memory that a full pipeline needs again and again.
 pub fn keep_some() {
     #[cfg(target_env = "gnu")]

@@ -142,8 +142,7 @@ impl Sheet {
         let mut call = std::mem::take(&mut self.call);
         call.begin(parts.reads.len());
         for index in &self.live {
-            let Some(event) = self.events.get(*index as usize) else { continue };
-            self.lay_out(&mut call, compiled, parts, batch, event, *index as usize);
+            self.lay_out(&mut call, compiled, parts, batch, *index as usize);
         }
         self.call = call;
         Some(&self.call)
@@ -151,15 +150,8 @@ impl Sheet {
 
     /// Appends what a stage reads of an event.
     #[inline]
-    fn lay_out(
-        &self,
-        call: &mut Call,
-        compiled: &Compiled,
-        parts: &StageParts,
-        batch: &Batch,
-        event: &Event,
-        index: usize,
-    ) {
+    fn lay_out(&self, call: &mut Call, compiled: &Compiled, parts: &StageParts, batch: &Batch, index: usize) {
+        let Some(event) = self.events.get(index) else { return };
         let Some(row) = batch.rows().get(event.row as usize) else { return };
         call.rows += 1;
         call.streams.push(row.stream);

@@ -42,6 +42,8 @@ use crate::settings::Settings;
 const LAST_ANSWERS: Duration = Duration::from_millis(1500);
 /// A request is never made smaller than this because one was too large.
 const LEAST_BYTES: usize = 64 * 1024;
+/// The first request has no more: what a disk holds is not read back into memory for somebody who may not be there.
+const FIRST_BYTES: usize = 1024 * 1024;
 /// A group that is refused as busy is halved down to this many documents.
 const LEAST_EVENTS: usize = 256;
 /// A group that failed so often while others were answered is halved.
@@ -196,13 +198,25 @@ impl Driver {
 
     fn wants_more(&self) -> bool {
         // Others would fare no better, or nobody knows yet: they wait where they take no memory.
-        let is_unproven = self.answered == 0 && !self.link.is_failing();
         let has_tried = self.link.fails_whatever_is_sent() && !self.waiting.is_empty();
-        if has_tried || self.requests > 0 && (is_unproven || self.link.fails_whatever_is_sent()) {
+        if has_tried || self.requests > 0 && (self.is_unproven() || self.link.fails_whatever_is_sent()) {
             return false;
         }
         let (bytes, events) = self.collected();
-        !self.is_closed && self.ends.is_none() && bytes < self.max_bytes && events < self.settings.max_events
+        !self.is_closed
+            && self.ends.is_none()
+            && bytes < self.enough_bytes()
+            && events < self.settings.max_events
+    }
+
+    /// Nothing is known yet of whoever is at the other end.
+    fn is_unproven(&self) -> bool {
+        self.answered == 0 && !self.link.is_failing()
+    }
+
+    /// A request of so many bytes waits for no more.
+    fn enough_bytes(&self) -> usize {
+        if self.is_unproven() { self.max_bytes.min(FIRST_BYTES) } else { self.max_bytes }
     }
 
     fn collected(&self) -> (usize, usize) {
@@ -308,7 +322,7 @@ impl Driver {
     fn collected_group(&mut self, now: Instant) -> Option<Group> {
         let oldest = self.collecting.first()?.since;
         let (bytes, events) = self.collected();
-        let is_full = bytes >= self.max_bytes || events >= self.settings.max_events;
+        let is_full = bytes >= self.enough_bytes() || events >= self.settings.max_events;
         if !is_full && !self.is_closed && now < oldest + self.settings.max_wait {
             return None;
         }

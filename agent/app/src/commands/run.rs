@@ -20,10 +20,12 @@ use crate::live::{Live, Surroundings, Trial};
 use crate::plugins::{PluginHost, Plugins};
 use crate::reload::{Reloader, Trigger};
 use crate::state::AgentState;
-use crate::{admin, output, plugins, reload};
+use crate::{admin, memory, output, plugins, reload};
 
 /// Sent to who writes beyond its file size limit; the number is the same on every Linux but MIPS.
 const SIGXFSZ: i32 = 25;
+/// After this a start is over and the memory that it needed is given back.
+const START_SETTLES: Duration = Duration::from_secs(2);
 /// How often positions and counts become durable.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// After a SIGTERM: how long batches that were read may find room, and documents their sinks. Together below the 20 s
@@ -218,6 +220,7 @@ async fn run_live(
     let mut helpers = JoinSet::new();
     helpers.spawn(save_forever(Arc::clone(&checkpoints)));
     helpers.spawn(tidy_forever(Arc::clone(&live)));
+    helpers.spawn(give_back_memory());
     if mode == Mode::Follow {
         let requests = state.reloads.open();
         if let Err(error) = reload::watch(&path, &state) {
@@ -360,6 +363,12 @@ async fn reload_on_signal(hang_up: Option<Signal>, state: Arc<AgentState>) {
     while hang_up.recv().await.is_some() {
         state.reloads.hint(Trigger::Signal);
     }
+}
+
+/// Gives back what the start needed, when everything that was started has settled.
+async fn give_back_memory() {
+    tokio::time::sleep(START_SETTLES).await;
+    let _ = tokio::task::spawn_blocking(memory::give_back).await;
 }
 
 /// Sees to parts that end by themselves.

@@ -94,8 +94,8 @@ impl Sheet {
         if let Some(field) = time_field {
             self.take_time(compiled, *field, batch);
         }
-        if let (Some(first), Some(event)) = (compiled.stages.first(), self.events.last()) {
-            self.lay_out(call, compiled, first, batch, event, self.events.len() - 1);
+        if let (Some(first), Some(last)) = (compiled.stages.first(), self.events.len().checked_sub(1)) {
+            self.lay_out(call, compiled, first, batch, last);
         }
     }
 
