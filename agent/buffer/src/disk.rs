@@ -88,6 +88,9 @@ struct State {
     object_files: u64,
     /// Objects that nobody needs any more.
     unneeded: Vec<String>,
+    /// Objects that may be there of files on the disk, by number. They are not removed before their file goes: a removal that
+    /// arrives late would take what was brought there under the same key meanwhile.
+    strays: BTreeMap<u64, String>,
     /// Files that nobody needs any more and that could not be removed yet, with their bytes.
     leftover: Vec<(PathBuf, u64)>,
     /// The header that was read last.
@@ -386,6 +389,8 @@ impl DiskStore {
         let (is_here, place) = file.residence().end();
         let mut state = self.lock();
         state.known.remove(&file.number);
+        let stray = state.strays.remove(&file.number);
+        state.unneeded.extend(stray.filter(|_| place.is_none()));
         if let Some(place) = place {
             state.object_bytes = state.object_bytes.saturating_sub(place.bytes);
             state.object_files = state.object_files.saturating_sub(1);
@@ -545,6 +550,12 @@ pub fn all_parts(count: usize) -> u64 {
         0 => 0,
         count => u64::MAX >> (MAX_PARTS - count.min(MAX_PARTS)),
     }
+}
+
+/// The number in an object's key.
+fn number_in_key(key: &str) -> Option<u64> {
+    let (digits, _) = key.rsplit_once('/')?.1.split_once('-')?;
+    u64::from_str_radix(digits, 16).ok()
 }
 
 /// The number in a finished or unfinished file's name.

@@ -195,6 +195,18 @@ impl DiskStore {
         is_needed
     }
 
+    /// Takes note of an object that may be there of a file that is on the disk. False where that file is not needed.
+    pub(crate) fn note_stray(&self, key: &str) -> bool {
+        let Some(number) = super::number_in_key(key) else { return false };
+        let mut state = self.lock();
+        let file = state.known.get(&number).and_then(std::sync::Weak::upgrade);
+        let is_needed = file.is_some_and(|file| file.is_there() && file.place().is_none());
+        if is_needed {
+            state.strays.insert(number, key.to_owned());
+        }
+        is_needed
+    }
+
     /// Objects that nobody needs any more.
     pub(crate) fn take_unneeded(&self) -> Vec<String> {
         let keys = std::mem::take(&mut self.lock().unneeded);

@@ -154,7 +154,9 @@ impl MemoryTier {
         let place = place(objects.folder(), file, &bytes);
         if let Err(error) = objects.put(&place.key, bytes) {
             // It may be there all the same, and the file may be delivered before the next try.
-            store.put_back_unneeded([place.key]);
+            if !store.note_stray(&place.key) {
+                store.put_back_unneeded([place.key]);
+            }
             return Err(error);
         }
         let moving = self.ledger.moving();
@@ -193,7 +195,7 @@ fn sweep(disk: &Disk, objects: &Objects) -> Result<(), ObjectError> {
     loop {
         let listing = objects.store().list(objects.folder(), after.as_deref(), false)?;
         for (key, _) in &listing.objects {
-            if !named.contains(key) {
+            if !named.contains(key) && !disk.store.note_stray(key) {
                 objects.delete(key)?;
                 tracing::info!(sink = disk.sink(), key, "removed an object that no checkpoint names");
             }
