@@ -90,7 +90,7 @@ struct State {
     unneeded: Vec<String>,
     /// Objects that may be there of files on the disk, by number. They are not removed before their file goes: a removal that
     /// arrives late would take what was brought there under the same key meanwhile.
-    strays: BTreeMap<u64, String>,
+    strays: BTreeMap<u64, BTreeSet<String>>,
     /// Files that nobody needs any more and that could not be removed yet, with their bytes.
     leftover: Vec<(PathBuf, u64)>,
     /// The header that was read last.
@@ -389,8 +389,10 @@ impl DiskStore {
         let (is_here, place) = file.residence().end();
         let mut state = self.lock();
         state.known.remove(&file.number);
-        let stray = state.strays.remove(&file.number);
-        state.unneeded.extend(stray.filter(|_| place.is_none()));
+        let strays = state.strays.remove(&file.number).unwrap_or_default();
+        // Under the same number an earlier run may have brought other bytes there, which have another key.
+        let others = strays.into_iter().filter(|key| place.as_ref().is_none_or(|place| place.key != *key));
+        state.unneeded.extend(others);
         if let Some(place) = place {
             state.object_bytes = state.object_bytes.saturating_sub(place.bytes);
             state.object_files = state.object_files.saturating_sub(1);

@@ -57,7 +57,8 @@ impl FakeStore {
             let mut random = self.random.lock().unwrap();
             (random.random_range(0..100) < *self.bad.lock().unwrap(), random.random_bool(0.5))
         };
-        for key in std::mem::take(&mut *self.late.lock().unwrap()) {
+        let late = std::mem::take(&mut *self.late.lock().unwrap());
+        for key in late {
             match self.random.lock().unwrap().random_bool(0.3) {
                 true => drop(self.objects.lock().unwrap().remove(&key)),
                 false => self.late.lock().unwrap().push(key),

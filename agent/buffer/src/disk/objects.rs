@@ -202,7 +202,7 @@ impl DiskStore {
         let file = state.known.get(&number).and_then(std::sync::Weak::upgrade);
         let is_needed = file.is_some_and(|file| file.is_there() && file.place().is_none());
         if is_needed {
-            state.strays.insert(number, key.to_owned());
+            state.strays.entry(number).or_default().insert(key.to_owned());
         }
         is_needed
     }
