@@ -26,8 +26,6 @@ pub struct ObjectMetrics {
     pub moved: AtomicU64,
     /// Their bytes.
     pub moved_bytes: AtomicU64,
-    /// Objects read.
-    pub read: AtomicU64,
     /// Objects removed.
     pub removed: AtomicU64,
     /// Requests that failed, after all their tries.
@@ -103,7 +101,6 @@ impl Objects {
             Some((_, whole)) => whole,
             None => {
                 let got = self.heard(self.store.get(&place.key, MAX_WHOLE_BYTES)).map_err(failed)?;
-                self.metrics.read.fetch_add(1, Ordering::Relaxed);
                 let whole = Arc::new(got.bytes);
                 *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some((place.key.clone(), Arc::clone(&whole)));
