@@ -72,6 +72,22 @@ impl Node {
         path
     }
 
+    /// Nothing can be written to the output `out.ndjson` from now on.
+    pub fn break_output(&self) {
+        self.link_output(Path::new("/dev/full"));
+    }
+
+    /// The output `out.ndjson` can be written again, behind what is in `real.ndjson`.
+    pub fn heal_output(&self) {
+        self.link_output(&self.path("real.ndjson"));
+    }
+
+    fn link_output(&self, to: &Path) {
+        let output = self.path("out.ndjson");
+        let _ = fs::remove_file(&output);
+        symlink(to, &output).unwrap_or_else(|error| panic!("{}: {error}", output.display()));
+    }
+
     /// The `weir` command with these arguments, run in the node's folder.
     pub fn command(&self, arguments: &[&str]) -> Command {
         self.prepared(Command::new(artefacts::weir()), arguments)

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 
 use integration_tests::{Agent, Ended, Node, count, numbers, until};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ buffers: {durable: {memory: 16MiB, disk: 128MiB}}
 fn dead_sink() -> (Node, Agent) {
     let node = Node::new();
     node.configure(CONFIG);
-    symlink("/dev/full", node.path("out.ndjson")).unwrap();
+    node.break_output();
     let agent = node.start();
     let events =
         |of: std::ops::Range<u64>| of.map(|n| json!({"n": n, "text": "something that happened"}).to_string());
@@ -46,11 +46,6 @@ fn json_of(node: &Node, arguments: &[&str]) -> Value {
     let ended = buffer(node, &[arguments, &["--output", "json"]].concat());
     assert_eq!(ended.code, Some(0), "{ended}");
     serde_json::from_str(&ended.stdout).unwrap()
-}
-
-fn heal(node: &Node) {
-    fs::remove_file(node.path("out.ndjson")).unwrap();
-    symlink(node.path("real.ndjson"), node.path("out.ndjson")).unwrap();
 }
 
 /// Shown, verified, exported; dropped; put back; delivered once, in order.
@@ -86,7 +81,7 @@ fn beside_a_running_agent() {
     let dropped = account.events_for("given_up");
     assert!(dropped > 0 && dropped <= 3_000, "{account:?}");
     until("all of it waits on disk", || on_disk(&agent) == 3_000 + (3_000 - dropped));
-    heal(&node);
+    node.heal_output();
     let out = node.path("real.ndjson");
     until("all of it arrives", || count(&out) as u64 == 6_000 - dropped);
     let ended = agent.terminate();
@@ -107,7 +102,7 @@ fn without_an_agent() {
     account.check();
     assert_eq!((account.events_for("given_up"), account.buffered["disk"].events), (3_000, 3_000));
     fs::remove_dir_all(node.path("pods")).unwrap();
-    heal(&node);
+    node.heal_output();
     node.run_once_well();
     assert_eq!(numbers(&node.path("real.ndjson")), (0..3_000).collect::<Vec<_>>(), "each once, in order");
     node.ledger().account("all", "out").check();

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -36,18 +36,6 @@ fn large_events(range: std::ops::Range<u64>) -> impl Iterator<Item = String> {
     })
 }
 
-/// Nothing can be written to the output from now on.
-fn break_sink(node: &Node) {
-    let _ = fs::remove_file(node.path("out.ndjson"));
-    symlink("/dev/full", node.path("out.ndjson")).unwrap();
-}
-
-/// The output can be written again, behind what is in it.
-fn heal_sink(node: &Node) {
-    let _ = fs::remove_file(node.path("out.ndjson"));
-    symlink(node.path("real.ndjson"), node.path("out.ndjson")).unwrap();
-}
-
 fn segments(node: &Node) -> Vec<PathBuf> {
     let Ok(listed) = fs::read_dir(node.path("data/buffer/out")) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = listed.map(|entry| entry.unwrap().path()).collect();
@@ -76,7 +64,7 @@ fn durably_read(node: &Node) -> u64 {
 fn what_a_dead_sink_has_not_taken_survives_a_kill_and_its_source() {
     let node = Node::new();
     node.configure(CONFIG);
-    break_sink(&node);
+    node.break_output();
     let agent = node.start();
     let mut log = node.pod("shop_cart_u1");
     log.lines(events(0..20_000));
@@ -93,7 +81,7 @@ fn what_a_dead_sink_has_not_taken_survives_a_kill_and_its_source() {
     assert_eq!((account.delivered, account.lost_events()), (Amount::default(), 0));
 
     fs::remove_dir_all(node.path("pods")).unwrap();
-    heal_sink(&node);
+    node.heal_output();
     let agent = node.start();
     let out = node.path("real.ndjson");
     until("all of it arrives", || count(&out) == 20_000);
@@ -112,7 +100,7 @@ fn what_a_dead_sink_has_not_taken_survives_a_kill_and_its_source() {
 fn a_stop_with_a_dead_sink_leaves_everything_on_disk() {
     let node = Node::new();
     node.configure(CONFIG);
-    break_sink(&node);
+    node.break_output();
     let agent = node.start();
     node.pod("shop_cart_u1").lines(events(0..5_000));
     until("all is read", || buffered(&agent).1 == 5_000);
@@ -125,7 +113,7 @@ fn a_stop_with_a_dead_sink_leaves_everything_on_disk() {
     let ended = node.run_once();
     assert_eq!(ended.code, Some(1), "the sink takes nothing: {ended}");
     assert!(ended.log.contains("buffered") && ended.log.contains("disk"), "{ended}");
-    heal_sink(&node);
+    node.heal_output();
     node.run_once_well();
     assert_eq!(numbers(&node.path("real.ndjson")), (0..5_000).collect::<Vec<_>>());
     let account = node.ledger().account("all", "out");
@@ -148,14 +136,14 @@ sinks:
 buffers: {durable: {memory: 16MiB, disk: 128MiB}}
 ",
     );
-    break_sink(&node);
+    node.break_output();
     let agent = node.start();
     node.pod("shop_cart_u1").lines(events(0..5_000));
     until("it is on disk", || buffered(&agent) == (5_000, 0));
     until("the checkpoint knows", || durably_read(&node) == 10_000);
     agent.kill();
     fs::remove_dir_all(node.path("pods")).unwrap();
-    heal_sink(&node);
+    node.heal_output();
     node.run_once_well();
     for out in ["real.ndjson", "fine.ndjson"] {
         assert_eq!(numbers(&node.path(out)), (0..5_000).collect::<Vec<_>>(), "{out}");
@@ -179,8 +167,8 @@ fn kills_while_the_sink_dies_and_comes_back_lose_nothing() {
     let mut written = 0;
     for round in 0..5 {
         match round % 2 {
-            0 => break_sink(&node),
-            _ => heal_sink(&node),
+            0 => node.break_output(),
+            _ => node.heal_output(),
         }
         let agent = Agent::spawn(node.command(&["run", "-c", "weir.yaml"]), &node.path("data"));
         let end = Instant::now() + Duration::from_millis(random.random_range(500..8_000));
@@ -197,7 +185,7 @@ fn kills_while_the_sink_dies_and_comes_back_lose_nothing() {
         let ledger = node.ledger();
         ledger.accounts.iter().for_each(integration_tests::Account::check);
     }
-    heal_sink(&node);
+    node.heal_output();
     let ended = node.run_once_well();
     let read: BTreeSet<u64> = numbers(&node.path("real.ndjson")).into_iter().collect();
     assert!(read.iter().copied().eq(0..written), "{} of {written}: {ended}", read.len());
@@ -211,7 +199,7 @@ fn kills_while_the_sink_dies_and_comes_back_lose_nothing() {
 fn a_damaged_file_costs_what_is_damaged_and_nothing_else() {
     let node = Node::new();
     node.configure(CONFIG);
-    break_sink(&node);
+    node.break_output();
     let agent = node.start();
     node.pod("shop_cart_u1").lines(events(0..5_000));
     until("all is read", || buffered(&agent).1 == 5_000);
@@ -225,7 +213,7 @@ fn a_damaged_file_costs_what_is_damaged_and_nothing_else() {
     assert!(ended.stdout.contains("records of its part"), "{ended}");
 
     fs::remove_dir_all(node.path("pods")).unwrap();
-    heal_sink(&node);
+    node.heal_output();
     let ended = node.run_once();
     assert_eq!(ended.code, Some(1), "something is lost: {ended}");
     let lost = node.ledger().account("all", "out").events_for("corrupt");
@@ -254,7 +242,7 @@ sinks: {out: {type: file, path: out.ndjson, buffer: small}}
 buffers: {small: {memory: 8MiB, disk: 32MiB}}
 ",
     );
-    break_sink(&node);
+    node.break_output();
     let agent = node.start();
     let total = 9_000;
     node.pod("shop_cart_u1").lines(large_events(0..total));
@@ -268,7 +256,7 @@ buffers: {small: {memory: 8MiB, disk: 32MiB}}
     }
     let account = agent.admin().ledger().account("all", "out");
     assert!(account.read.events < total && account.lost_events() == 0, "{account:?}");
-    heal_sink(&node);
+    node.heal_output();
     let out = node.path("real.ndjson");
     let end = Instant::now() + Duration::from_secs(60);
     while count(&out) < total {
@@ -297,7 +285,7 @@ fn a_disk_that_takes_nothing_is_told_and_tried_again() {
     for (is_limited, take_away, give_back) in cases {
         let node = Node::new();
         node.configure(CONFIG);
-        break_sink(&node);
+        node.break_output();
         let run = ["run", "-c", "weir.yaml"];
         let agent = node.start_with(match is_limited {
             true => node.command_under_file_limit(&run),
@@ -334,7 +322,7 @@ sinks: {out: {type: file, path: out.ndjson, buffer: small}}
 buffers: {small: {memory: 8MiB, disk: 32MiB, when_full: drop_oldest}}
 ",
     );
-    break_sink(&node);
+    node.break_output();
     let agent = node.start();
     let total = 9_000;
     node.pod("shop_cart_u1").lines(large_events(0..total));
@@ -347,7 +335,7 @@ buffers: {small: {memory: 8MiB, disk: 32MiB, when_full: drop_oldest}}
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(account().events_for("buffer_full") > 0, "{:?}", account());
-    heal_sink(&node);
+    node.heal_output();
     let out = node.path("real.ndjson");
     until("what is left arrives", || {
         let account = account();

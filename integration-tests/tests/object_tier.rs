@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use integration_tests::{Agent, FaultProxy, MinIo, Node, Schedule, count, numbers, until, until_within};
@@ -32,16 +31,6 @@ fn large_events(range: std::ops::Range<u64>) -> Vec<String> {
     range.map(|n| json!({"n": n, "text": text()}).to_string()).collect()
 }
 
-fn break_sink(node: &Node) {
-    let _ = fs::remove_file(node.path("out.ndjson"));
-    symlink("/dev/full", node.path("out.ndjson")).unwrap();
-}
-
-fn heal_sink(node: &Node) {
-    let _ = fs::remove_file(node.path("out.ndjson"));
-    symlink(node.path("real.ndjson"), node.path("out.ndjson")).unwrap();
-}
-
 /// Events in memory, on disk and in the object store.
 fn buffered(agent: &Agent) -> [u64; 3] {
     let account = agent.admin().ledger().account("all", "out");
@@ -62,7 +51,7 @@ fn what_the_disk_has_no_room_for_survives_a_kill_in_the_object_store_and_comes_o
     const EVENTS: u64 = 4_000;
     let (node, minio) = (Node::new(), MinIo::shared());
     configure(&node, &minio.configuration(&node, &minio.url()));
-    break_sink(&node);
+    node.break_output();
     let agent = node.start();
     node.pod("shop_cart_u1").lines(large_events(0..EVENTS));
     until_within(LONG, "all is safe", || {
@@ -80,7 +69,7 @@ fn what_the_disk_has_no_room_for_survives_a_kill_in_the_object_store_and_comes_o
     assert!(account.buffered["object"].events > 0, "{account:?}");
 
     fs::remove_dir_all(node.path("pods")).unwrap();
-    heal_sink(&node);
+    node.heal_output();
     let agent = node.start();
     let out = node.path("real.ndjson");
     until_within(LONG, "all of it arrives", || count(&out) == EVENTS);
@@ -103,7 +92,7 @@ fn a_store_that_is_away_stops_nothing_for_good() {
     let proxy = FaultProxy::start(minio.address(), Schedule::quiet());
     proxy.set_away(true);
     configure(&node, &minio.configuration(&node, &proxy.url()));
-    break_sink(&node);
+    node.break_output();
     let agent = node.start();
     node.pod("shop_cart_u1").lines(large_events(0..EVENTS));
     let failing =
@@ -121,7 +110,7 @@ fn a_store_that_is_away_stops_nothing_for_good() {
         let [memory, disk, object] = buffered(&agent);
         (memory, disk + object) == (0, EVENTS)
     });
-    heal_sink(&node);
+    node.heal_output();
     let out = node.path("real.ndjson");
     until_within(LONG, "all of it arrives", || count(&out) == EVENTS);
     assert_eq!(agent.terminate().code, Some(0));
@@ -135,7 +124,7 @@ fn a_store_that_refuses_says_why() {
     let refused = |change: &dyn Fn(&Node, String) -> String, expected: &[&str]| {
         let node = Node::new();
         configure(&node, &change(&node, minio.configuration(&node, &minio.url())));
-        break_sink(&node);
+        node.break_output();
         let agent = node.start();
         node.pod("shop_cart_u1").lines(large_events(0..1_500));
         until_within(LONG, expected[0], || expected.iter().all(|text| agent.log().contains(text)));
@@ -176,7 +165,7 @@ fn a_drain_empties_the_disk() {
     let (node, minio) = (Node::new(), MinIo::shared());
     let store = minio.configuration(&node, &minio.url());
     configure(&node, &format!("{store}, drain_on_stop: true"));
-    break_sink(&node);
+    node.break_output();
     let agent = node.start();
     let mut log = node.pod("shop_cart_u1");
     log.lines(large_events(0..100));
@@ -192,7 +181,7 @@ fn a_drain_empties_the_disk() {
     assert!(ended.wall < Duration::from_secs(60), "{ended}");
     let account = node.ledger().account("all", "out");
     assert_eq!(account.buffered.get("object").map(|amount| amount.events), Some(200), "{account:?}");
-    heal_sink(&node);
+    node.heal_output();
     node.run_once_well();
     assert_eq!(numbers(&node.path("real.ndjson")), (0..200).collect::<Vec<_>>());
 }

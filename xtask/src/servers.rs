@@ -40,8 +40,8 @@ Servers:
   opensearch  OpenSearch 2.19.4 with its stock modules, fetched by Maven once (about 100 MB, a minute); ready
               in half a minute. Java (17 to 23) and Maven are installed from Debian where they are missing.
               The default instance listens on port 9200 if that is free, as configs/opensearch.yaml wants it
-  minio       MinIO, an object store that speaks S3, built by Go once (4 minutes) from a pinned module. Its JSON
-              has access_key and secret_key. Go has to be installed
+  minio       MinIO, an object store that speaks S3, built by Go once (4 minutes) from a pinned module. Its
+              JSON has access_key and secret_key. Go has to be installed
   registry    crane's registry for OCI artefacts, built by Go once (a minute) from a pinned module. What is
               pushed is kept in memory. Its JSON names crane too, the tool that speaks to it. Go has to be
               installed

@@ -26,7 +26,7 @@ Usage: cargo xtask soak NAME [OPTIONS]
 Scenarios:
   logs     Twenty containers write into files that rotate; the agent is killed with SIGKILL at random moments,
            OpenSearch is stopped and started again. Every event must be there once, the ledger must balance
-  outage   The same with OpenSearch away for most of the time, a disk buffer of 8 MiB, the rest in MinIO, which
+  outage   The same with OpenSearch away most of the time, a disk buffer of 8 MiB, the rest in MinIO, which
            is away for a part of it, and bad lines to both
   latency  One container writes 1,000 events a second into a healthy OpenSearch: how long it takes from a line
            written to its document found by its id, as percentiles
@@ -38,7 +38,7 @@ Scenarios:
            instances must be replaced, the agent's memory must not grow, every event must have its fate
 
 Options of all:
-      --rate N      Events a second [default: 8000 for logs, 11000 for outage, 1000 for latency, 50000 for others]
+      --rate N      Events a second [default: logs 8000, outage 11000, latency 1000, others 50000]
 
 Options of logs, outage and latency:
       --events N    Events in all [default: 2000000 for logs and outage, 60000 for latency]

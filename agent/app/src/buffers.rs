@@ -166,8 +166,9 @@ impl Buffers {
 
     fn look_after_open(&mut self) {
         self.storer.iter().for_each(|storer| storer.look_after(&self.open));
-        let with_disk = self.open.values().filter(|tier| tier.disk().is_some());
-        self.mover.iter().for_each(|mover| mover.look_after(with_disk.clone().cloned().collect()));
+        if let Some(mover) = &self.mover {
+            mover.look_after(self.open.values().filter(|tier| tier.disk().is_some()).cloned().collect());
+        }
         self.keep();
     }
 

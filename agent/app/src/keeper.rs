@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use weir_buffer::ack::Acknowledge;
+use weir_buffer::disk::Held;
 use weir_buffer::memory::MemoryTier;
 use weir_buffer::object::ObjectError;
 use weir_buffer::presence::{Adopter, Adoption, Content, Heir, Presence};
@@ -216,10 +217,10 @@ struct Estate<'a> {
 }
 
 impl Estate<'_> {
-    /// The keys that its buffers name.
-    fn named(&self) -> BTreeSet<String> {
+    /// What its buffers name.
+    fn named(&self) -> BTreeSet<Held> {
         let disks = self.kept.buffers.values().filter_map(|buffer| buffer.disk());
-        disks.flat_map(|disk| disk.store().keys()).collect()
+        disks.flat_map(|disk| disk.store().held()).collect()
     }
 }
 

@@ -31,8 +31,8 @@ use filesystem::{FileSystem, Found};
 use format::{Header, HeaderError, Layout, MAX_PARTS, Packed, PartContent};
 pub(crate) use objects::HandedOver;
 pub use objects::{ObjectMetrics, Objects};
-pub use residence::ObjectPlace;
 use residence::Residence;
+pub use residence::{Held, ObjectPlace, TakenFrom};
 
 /// A file is closed when it has so many bytes, or an eighth of the bound.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -88,10 +88,10 @@ struct State {
     object_bytes: u64,
     object_files: u64,
     /// Objects that nobody needs any more.
-    unneeded: Vec<String>,
+    unneeded: Vec<Held>,
     /// Objects that may be there of files on the disk, by number. They are not removed before their file goes: a removal that
     /// arrives late would take what was brought there under the same key meanwhile.
-    strays: BTreeMap<u64, String>,
+    strays: BTreeMap<u64, BTreeSet<String>>,
     /// Files that nobody needs any more and that could not be removed yet, with their bytes.
     leftover: Vec<(PathBuf, u64)>,
     /// The header that was read last.
@@ -393,13 +393,15 @@ impl DiskStore {
         let (is_here, place, is_ours) = file.residence().end();
         let mut state = self.lock();
         state.known.remove(&file.number);
-        let stray = state.strays.remove(&file.number);
-        state.unneeded.extend(stray.filter(|_| place.is_none()));
+        let strays = state.strays.remove(&file.number).unwrap_or_default();
+        // Under the same number an earlier run may have brought other bytes there, which have another key.
+        let others = strays.into_iter().filter(|key| place.as_ref().is_none_or(|place| place.key != *key));
+        state.unneeded.extend(others.map(|key| Held::own(&key)));
         if let Some(place) = place {
             state.object_bytes = state.object_bytes.saturating_sub(place.bytes);
             state.object_files = state.object_files.saturating_sub(1);
             if is_ours {
-                state.unneeded.push(place.key);
+                state.unneeded.push(place.held());
             }
         }
         if is_here {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::disk::{StoredParts, number_in_key};
+use crate::disk::{Held, StoredParts, TakenFrom, number_in_key};
 use crate::object::{ObjectError, ObjectErrorKind, ObjectStore, Put};
 
 mod adopter;
@@ -26,8 +26,8 @@ use manifest::{ClaimText, Left, MAX_BYTES, NAME, VERSION};
 /// What claims lie below in an agent's folder, and what segments do.
 const CLAIMS: &str = "claims/";
 const SEGMENTS: &str = "segments/";
-/// Behind it stands the whole key of an object that lies in another agent's folder.
-const FOREIGN: &str = "of/";
+/// No sink has this name. Behind it stand from whom and when an object was taken over, and its whole key.
+const TAKEN: &str = "!of/";
 const CLAIM_SUFFIX: &str = ".json";
 /// A longer claim is not read.
 const MAX_CLAIM_BYTES: u64 = 1024 * 1024;
@@ -91,13 +91,13 @@ struct State {
     sure_until: Option<Duration>,
     /// Until then somebody who was taking over may still claim.
     claims_until: Option<Duration>,
-    /// Objects of this agent for which there is a claim.
+    /// The keys of claims on what this agent has.
     claimed: BTreeSet<String>,
     /// Whether the objects of an earlier run were looked through.
     has_looked: bool,
     /// Objects that an earlier run brought there and that are not named; they hold nothing, unless their file is named.
     garbage: BTreeSet<String>,
-    /// What asking found.
+    /// What asking found, by the key of the claim.
     known: BTreeMap<String, Use>,
 }
 
@@ -234,11 +234,11 @@ impl Presence {
                 "another agent took this one for gone; what it has claimed in the object store is handed over"
             );
         }
-        let claimed = self.claimed_keys(&self.settings.folder)?;
+        let claims = self.claims(&self.settings.folder)?;
         let mut state = self.lock();
-        state.claimed = claimed.into_iter().collect();
+        state.claimed = claims.into_iter().collect();
         let State { garbage, claimed, .. } = &mut *state;
-        garbage.retain(|key| !claimed.contains(key));
+        garbage.retain(|key| !claimed.contains(&claim_on(&self.settings.folder, &Held::own(key))));
         state.known.clear();
         state.claims_until = is_contested.then(|| written + patience);
         // The list of claims is whole: only now the manifest counts as this agent's.
@@ -252,9 +252,9 @@ impl Presence {
         if self.lock().claims_until.is_none_or(|until| now < until) {
             return Ok(());
         }
-        let claimed = self.claimed_keys(&self.settings.folder)?;
+        let claims = self.claims(&self.settings.folder)?;
         let mut state = self.lock();
-        state.claimed = claimed.into_iter().collect();
+        state.claimed = claims.into_iter().collect();
         state.claims_until = None;
         Ok(())
     }
@@ -302,7 +302,8 @@ impl Presence {
     }
 
     /// Whether an object may be used. Waits for a sign of life where there was none for too long. Blocks.
-    pub fn may_use(&self, key: &str) -> Result<Use, ObjectError> {
+    pub fn may_use(&self, held: &Held) -> Result<Use, ObjectError> {
+        let (key, claim) = (&held.key, claim_on(&self.settings.folder, held));
         let unsure = || ObjectError {
             kind: ObjectErrorKind::Retry,
             message: format!(
@@ -311,36 +312,39 @@ impl Presence {
         };
         let must_ask = self.wait(|state, now| {
             let is_sure = state.is_sure(now);
-            is_sure.then(|| state.claims_until.is_some() || state.claimed.contains(key))
+            is_sure.then(|| state.claims_until.is_some() || state.claimed.contains(&claim))
         });
         if !must_ask.ok_or_else(unsure)? {
             return Ok(Use::Own);
         }
-        if let Some(known) = self.lock().known.get(key) {
+        if let Some(known) = self.lock().known.get(&claim) {
             return Ok(*known);
         }
         let epoch = self.lock().epoch;
-        let found = match self.claim(&self.settings.folder, key, epoch, Left::default())? {
+        let found = match self.claim(&claim, epoch, Left::default())? {
             Claim::Mine(..) => Use::Claimed,
             Claim::Anothers => Use::HandedOver,
         };
-        self.lock().known.insert(key.to_owned(), found);
+        self.lock().known.insert(claim, found);
         Ok(found)
     }
 
     /// Whether another has claimed an object that this agent does not know of: of the file with this number, whose objects
     /// would lie in this folder. Waits for the first sign of life, but not for long: the file is here. Blocks.
     pub fn is_handed_over(&self, folder: &str, number: u64) -> bool {
-        let behind = format!("/{number:016x}-");
+        let (own, behind) = (self.settings.folder.as_str(), format!("/{number:016x}-"));
         if self.wait(|state, _| state.has_tried.then_some(())).is_none() {
             // Once is enough.
             self.lock().has_tried = true;
         }
         let key = {
             let state = self.lock();
-            state.claimed.iter().find(|key| key.starts_with(folder) && key.contains(&behind)).cloned()
+            let claims = state.claimed.iter().filter(|claim| claim.contains(&behind));
+            let keys = claims.filter(|claim| !is_on_taken(own, claim)).filter_map(|claim| claimed_by(own, claim));
+            keys.into_iter().find(|key| key.starts_with(folder))
         };
-        key.is_some_and(|key| self.may_use(&key).is_ok_and(|found| found == Use::HandedOver))
+        let is_anothers = |key: &str| self.may_use(&Held::own(key)).is_ok_and(|found| found == Use::HandedOver);
+        key.is_some_and(|key| is_anothers(&key))
     }
 
     /// Waits until there is an answer, within its patience.
@@ -361,25 +365,27 @@ impl Presence {
     }
 
     /// Lets go of what is known of an object that is gone.
-    pub fn forget(&self, key: &str) {
+    pub fn forget(&self, held: &Held) {
         let mut state = self.lock();
-        state.known.remove(key);
-        state.garbage.remove(key);
+        state.known.remove(&claim_on(&self.settings.folder, held));
+        state.garbage.remove(&held.key);
     }
 
     /// Removes claims of objects of this agent that are gone and that it does not name any more. Blocks.
-    pub fn tidy(&self, named: &BTreeSet<String>) -> Result<(), ObjectError> {
+    pub fn tidy(&self, named: &BTreeSet<Held>) -> Result<(), ObjectError> {
         if !self.is_sure() {
             return Ok(());
         }
-        for key in self.claimed_keys(&self.settings.folder)? {
-            if named.contains(&key) || self.exists(&key)? {
+        let named: BTreeSet<&str> = named.iter().map(|held| held.key.as_str()).collect();
+        for claim in self.claims(&self.settings.folder)? {
+            let Some(key) = claimed_by(&self.settings.folder, &claim) else { continue };
+            if named.contains(key.as_str()) || self.exists(&key)? {
                 continue;
             }
-            self.store.delete(&claim_key(&self.settings.folder, &key))?;
+            self.store.delete(&claim)?;
             let mut state = self.lock();
-            state.claimed.remove(&key);
-            state.known.remove(&key);
+            state.claimed.remove(&claim);
+            state.known.remove(&claim);
         }
         Ok(())
     }
@@ -426,15 +432,14 @@ impl Presence {
         }
     }
 
-    /// Claims an object for as long as the agent of this folder would have it. Of all who try, one has it.
-    fn claim(&self, folder: &str, key: &str, epoch: u64, left: Left) -> Result<Claim, ObjectError> {
-        let at = claim_key(folder, key);
+    /// Claims an object by writing the claim on it. Of all who try, one has it.
+    fn claim(&self, at: &str, epoch: u64, left: Left) -> Result<Claim, ObjectError> {
         let text = ClaimText { version: VERSION, by: self.settings.identity.clone(), epoch, left };
         let bytes = serde_json::to_vec(&text).unwrap_or_default();
-        if let Put::Stored(_) = self.store.put_if_absent(&at, bytes)? {
+        if let Put::Stored(_) = self.store.put_if_absent(at, bytes)? {
             return Ok(Claim::Mine(epoch, text.left));
         }
-        Ok(match self.read_claim(&at)? {
+        Ok(match self.read_claim(at)? {
             Some(claim) if claim.by == self.settings.identity => Claim::Mine(claim.epoch, claim.left),
             _ => Claim::Anothers,
         })
@@ -446,10 +451,10 @@ impl Presence {
         Ok(serde_json::from_slice(&object.bytes).ok())
     }
 
-    /// The keys of objects in a folder for which there are claims.
-    fn claimed_keys(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
+    /// The claims on what the agent of a folder has.
+    fn claims(&self, folder: &str) -> Result<Vec<String>, ObjectError> {
         let listed = self.list(&format!("{folder}{CLAIMS}"))?;
-        Ok(listed.into_iter().filter_map(|(key, _)| claimed_by(folder, &key)).collect())
+        Ok(listed.into_iter().map(|(key, _)| key).collect())
     }
 
     /// All objects whose keys begin so, with their lengths.
@@ -484,13 +489,21 @@ impl State {
     }
 }
 
-/// Where a claim lies that stands for an object in the folder of the agent whose turn it was.
-fn claim_key(folder: &str, key: &str) -> String {
-    let behind = key.strip_prefix(folder).and_then(|rest| rest.strip_prefix(SEGMENTS));
-    match behind {
-        Some(rest) => format!("{folder}{CLAIMS}{rest}{CLAIM_SUFFIX}"),
-        None => format!("{folder}{CLAIMS}{FOREIGN}{key}{CLAIM_SUFFIX}"),
+/// Where the claim lies on an object that the agent of this folder has: on one and the same object there is another each time
+/// that the agent comes to have it.
+fn claim_on(folder: &str, held: &Held) -> String {
+    let Held { key, taken_from } = held;
+    if let Some(TakenFrom { folder: from, epoch }) = taken_from {
+        let identity = from.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        return format!("{folder}{CLAIMS}{TAKEN}{identity}-{epoch}/{key}{CLAIM_SUFFIX}");
     }
+    let rest = key.strip_prefix(folder).and_then(|rest| rest.strip_prefix(SEGMENTS)).unwrap_or(key);
+    format!("{folder}{CLAIMS}{rest}{CLAIM_SUFFIX}")
+}
+
+/// Whether a claim is on an object that the agent of this folder took over.
+fn is_on_taken(folder: &str, claim: &str) -> bool {
+    claim.strip_prefix(folder).and_then(|rest| rest.strip_prefix(CLAIMS)).is_some_and(|rest| rest.starts_with(TAKEN))
 }
 
 /// The sink in a segment's key.
@@ -502,8 +515,8 @@ fn sink_of(key: &str) -> Option<&str> {
 /// Which object a claim stands for.
 fn claimed_by(folder: &str, claim: &str) -> Option<String> {
     let rest = claim.strip_prefix(folder)?.strip_prefix(CLAIMS)?.strip_suffix(CLAIM_SUFFIX)?;
-    Some(match rest.strip_prefix(FOREIGN) {
-        Some(key) => key.to_owned(),
+    Some(match rest.strip_prefix(TAKEN) {
+        Some(taken) => taken.split_once('/')?.1.to_owned(),
         None => format!("{folder}{SEGMENTS}{rest}"),
     })
 }

@@ -19,12 +19,13 @@ use std::time::Duration;
 
 pub(crate) use places::Places;
 
-use crate::config::{Admin, Config};
+use crate::config::{Admin, Config, Secret};
 use crate::error::{Complaint, Report};
 use crate::files::Files;
 use crate::host::Host;
 use crate::key_path::KeyPath;
 use crate::raw;
+use crate::secret::{self, SecretError};
 use crate::types::Name;
 use crate::yaml::Node;
 
@@ -115,6 +116,23 @@ impl<'a> Context<'a> {
     /// A path relative to the configuration's folder.
     fn absolute(&self, path: &Path) -> PathBuf {
         self.base_dir.join(path).components().collect()
+    }
+
+    /// Where a secret is had.
+    fn secret(&self, raw: raw::SecretReference) -> Secret {
+        match raw {
+            raw::SecretReference::File(path) => Secret::File(self.absolute(&path.0.0)),
+            raw::SecretReference::Env(name) => Secret::Variable(name.0.0),
+        }
+    }
+
+    /// Complains about files and variables below a value that cannot be had, where what is wrong with them matters.
+    fn check_found(&mut self, value: &Node, at: &KeyPath, matters: impl Fn(&SecretError) -> bool) {
+        for (at, error) in secret::find_missing(&value.to_json(), self.base_dir, self.host, at) {
+            if matters(&error) {
+                self.error(&at, Complaint::new(error.reason()));
+            }
+        }
     }
 
     /// Complains about a time that is not within these bounds.

@@ -20,7 +20,7 @@ pub(crate) fn let_go(component: &Component) {
     let image = component.image_range();
     let page_bytes = rustix::param::page_size();
     let (start, end) = (image.start.addr(), image.end.addr());
-    let pages = start.next_multiple_of(page_bytes) / page_bytes..end / page_bytes;
+    let pages = start.div_ceil(page_bytes)..end / page_bytes;
     let Some(entries) = entries(&pages) else { return };
     for run in runs(&entries) {
         let offset = (pages.start + run.start) * page_bytes - start;

@@ -441,7 +441,6 @@ fn authorization(auth: &Auth, secret: &str) -> Result<Option<HeaderValue>, Clien
     Ok(Some(value))
 }
 
-/// An error with its causes: those of HTTP say little without.
 /// Whether nothing was sent, because nobody took the connection.
 fn is_no_connection(error: &(dyn std::error::Error + 'static)) -> bool {
     use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
@@ -452,6 +451,7 @@ fn is_no_connection(error: &(dyn std::error::Error + 'static)) -> bool {
     })
 }
 
+/// An error with its causes: those of HTTP say little without.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -38,12 +38,14 @@ struct FakeStore {
     random: Mutex<StdRng>,
     /// Out of a hundred requests, so many fail.
     bad: Mutex<u32>,
+    /// Removals that nobody waits for any more and that are still to come.
+    late: Mutex<Vec<String>>,
 }
 
 impl FakeStore {
     fn new(seed: u64) -> Arc<FakeStore> {
         let random = Mutex::new(StdRng::seed_from_u64(seed));
-        Arc::new(FakeStore { objects: Mutex::default(), random, bad: Mutex::new(0) })
+        Arc::new(FakeStore { objects: Mutex::default(), random, bad: Mutex::new(0), late: Mutex::default() })
     }
 
     fn set_bad(&self, share: u32) {
@@ -55,6 +57,13 @@ impl FakeStore {
             let mut random = self.random.lock().unwrap();
             (random.random_range(0..100) < *self.bad.lock().unwrap(), random.random_bool(0.5))
         };
+        let late = std::mem::take(&mut *self.late.lock().unwrap());
+        for key in late {
+            match self.random.lock().unwrap().random_bool(0.3) {
+                true => drop(self.objects.lock().unwrap().remove(&key)),
+                false => self.late.lock().unwrap().push(key),
+            }
+        }
         let failed = || ObjectError { kind: ObjectErrorKind::Retry, message: "so the seed wants it".into() };
         if fails && !is_done {
             return Err(failed());
@@ -94,7 +103,15 @@ impl ObjectStore for FakeStore {
     }
 
     fn delete(&self, key: &str) -> Result<(), ObjectError> {
-        self.ask(|objects| drop(objects.remove(key)))
+        let mut is_done = false;
+        let answer = self.ask(|objects| {
+            is_done = true;
+            objects.remove(key);
+        });
+        if !is_done {
+            self.late.lock().unwrap().push(key.to_owned());
+        }
+        answer
     }
 
     fn list(&self, prefix: &str, _: Option<&str>, _: bool) -> Result<Listing, ObjectError> {

@@ -117,9 +117,8 @@ async fn running_plugins(State(state): Shared) -> axum::Json<plugins::PluginsAns
 /// Reloads, and says what came of it: 200 where the configuration on disk runs now, 422 with the reasons where it does
 /// not.
 async fn reload(State(state): Shared, headers: HeaderMap) -> Response {
-    // No page that somebody looks at is to reach an agent on the same machine.
-    if OF_BROWSERS.iter().any(|name| headers.contains_key(*name)) {
-        return (StatusCode::FORBIDDEN, "requests of browsers are not taken here\n").into_response();
+    if let Some(refusal) = refuse_browsers(&headers) {
+        return refusal;
     }
     let asked = match state.reloads.ask(Trigger::Api) {
         Ok(asked) => asked,
@@ -150,8 +149,8 @@ async fn reload(State(state): Shared, headers: HeaderMap) -> Response {
 
 /// Brings what waits on disk to the object stores: 200 with what is left when that was tried, 409 where there is none.
 async fn drain(State(state): Shared, headers: HeaderMap) -> Response {
-    if OF_BROWSERS.iter().any(|name| headers.contains_key(*name)) {
-        return (StatusCode::FORBIDDEN, "requests of browsers are not taken here\n").into_response();
+    if let Some(refusal) = refuse_browsers(&headers) {
+        return refusal;
     }
     let Some(drain) = state.drain().cloned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "the agent starts; ask again later\n").into_response();
@@ -161,6 +160,12 @@ async fn drain(State(state): Shared, headers: HeaderMap) -> Response {
         Ok(_) => (StatusCode::CONFLICT, "no buffer has an object store\n").into_response(),
         Err(status) => status.into_response(),
     }
+}
+
+/// No page that somebody looks at is to reach an agent on the same machine.
+fn refuse_browsers(headers: &HeaderMap) -> Option<Response> {
+    let is_browser = OF_BROWSERS.iter().any(|name| headers.contains_key(*name));
+    is_browser.then(|| (StatusCode::FORBIDDEN, "requests of browsers are not taken here\n").into_response())
 }
 
 fn no_reload(state: &AgentState, status: StatusCode, reason: &'static str) -> Response {

@@ -220,8 +220,8 @@ async fn run_live(
     let mut helpers = JoinSet::new();
     helpers.spawn(save_forever(Arc::clone(&checkpoints)));
     helpers.spawn(tidy_forever(Arc::clone(&live)));
-    helpers.spawn(give_back_memory());
     if mode == Mode::Follow {
+        helpers.spawn(give_back_memory());
         let requests = state.reloads.open();
         if let Err(error) = reload::watch(&path, &state) {
             tracing::warn!(%error, "cannot watch the configuration; reload with SIGHUP or POST /api/reload");

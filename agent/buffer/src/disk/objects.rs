@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::residence::Residence;
-use super::{DiskFile, DiskStore, ObjectPlace};
+use super::{DiskFile, DiskStore, Held, ObjectPlace};
 use crate::object::{ObjectError, ObjectErrorKind, ObjectStore, Put};
 use crate::presence::{Presence, Use};
 
@@ -28,8 +28,6 @@ pub struct ObjectMetrics {
     pub moved: AtomicU64,
     /// Their bytes.
     pub moved_bytes: AtomicU64,
-    /// Objects read.
-    pub read: AtomicU64,
     /// Objects removed.
     pub removed: AtomicU64,
     /// Requests that failed, after all their tries.
@@ -78,15 +76,15 @@ impl Objects {
     }
 
     /// Whether an object may be used.
-    pub(crate) fn may_use(&self, key: &str) -> Result<Use, ObjectError> {
-        self.presence.as_ref().map_or(Ok(Use::Own), |presence| presence.may_use(key))
+    pub(crate) fn may_use(&self, held: &Held) -> Result<Use, ObjectError> {
+        self.presence.as_ref().map_or(Ok(Use::Own), |presence| presence.may_use(held))
     }
 
     /// Says no where another agent has the file with this number.
     pub(super) fn admit(&self, number: u64, place: Option<&ObjectPlace>) -> io::Result<()> {
         let Some(presence) = &self.presence else { return Ok(()) };
         let is_handed_over = match place {
-            Some(place) => presence.may_use(&place.key).map_err(io::Error::other)? == Use::HandedOver,
+            Some(place) => presence.may_use(&place.held()).map_err(io::Error::other)? == Use::HandedOver,
             None => presence.is_handed_over(&self.folder, number),
         };
         if is_handed_over { Err(io::Error::other(HandedOver)) } else { Ok(()) }
@@ -118,20 +116,20 @@ impl Objects {
         Ok(())
     }
 
-    /// Removes an object.
-    pub(crate) fn delete(&self, key: &str) -> Result<(), ObjectError> {
-        if self.may_use(key)? == Use::HandedOver {
+    /// Removes an object, unless another agent has it.
+    pub(crate) fn delete(&self, held: &Held) -> Result<(), ObjectError> {
+        if self.may_use(held)? == Use::HandedOver {
             return Ok(());
         }
-        self.heard(self.store.delete(key))?;
-        self.presence.iter().for_each(|presence| presence.forget(key));
+        self.heard(self.store.delete(&held.key))?;
+        self.presence.iter().for_each(|presence| presence.forget(held));
         self.metrics.removed.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Reads a piece of an object.
     pub(super) fn read(&self, place: &ObjectPlace, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        let is_claimed = || self.may_use(&place.key).is_ok_and(|found| found == Use::Claimed);
+        let is_claimed = || self.may_use(&place.held()).is_ok_and(|found| found == Use::Claimed);
         let failed = |error: ObjectError| match error.kind {
             // Whoever had it before this agent claimed it has delivered and removed it.
             ObjectErrorKind::Missing if is_claimed() => io::Error::other(HandedOver),
@@ -146,7 +144,6 @@ impl Objects {
             Some((_, whole)) => whole,
             None => {
                 let got = self.heard(self.store.get(&place.key, MAX_WHOLE_BYTES)).map_err(failed)?;
-                self.metrics.read.fetch_add(1, Ordering::Relaxed);
                 let whole = Arc::new(got.bytes);
                 *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some((place.key.clone(), Arc::clone(&whole)));
@@ -233,7 +230,7 @@ impl DiskStore {
 
     /// Takes note that a file lies in the store of objects now. False where nobody needs it any more.
     pub(crate) fn moved(&self, file: &DiskFile, place: ObjectPlace) -> bool {
-        let (key, bytes) = (place.key.clone(), place.bytes);
+        let (held, bytes) = (place.held(), place.bytes);
         let mut state = self.lock();
         let is_needed = file.move_to(place);
         match is_needed {
@@ -241,7 +238,7 @@ impl DiskStore {
                 state.object_bytes += bytes;
                 state.object_files += 1;
             }
-            false => state.unneeded.push(key),
+            false => state.unneeded.push(held),
         }
         is_needed
     }
@@ -253,23 +250,23 @@ impl DiskStore {
         let file = state.known.get(&number).and_then(std::sync::Weak::upgrade);
         let is_needed = file.is_some_and(|file| file.is_there() && file.place().is_none());
         if is_needed {
-            state.strays.insert(number, key.to_owned());
+            state.strays.entry(number).or_default().insert(key.to_owned());
         }
         is_needed
     }
 
     /// Objects that nobody needs any more.
-    pub(crate) fn take_unneeded(&self) -> Vec<String> {
-        let keys = std::mem::take(&mut self.lock().unneeded);
+    pub(crate) fn take_unneeded(&self) -> Vec<Held> {
+        let unneeded = std::mem::take(&mut self.lock().unneeded);
         if let Some(objects) = self.objects() {
-            keys.iter().for_each(|key| objects.forget(key));
+            unneeded.iter().for_each(|held| objects.forget(&held.key));
         }
-        keys
+        unneeded
     }
 
     /// Notes objects that nobody needs any more and that could not be removed.
-    pub(crate) fn put_back_unneeded(&self, keys: impl IntoIterator<Item = String>) {
-        self.lock().unneeded.extend(keys);
+    pub(crate) fn put_back_unneeded(&self, unneeded: impl IntoIterator<Item = Held>) {
+        self.lock().unneeded.extend(unneeded);
     }
 
     /// Takes an object of another agent in, as a file of this one.
@@ -288,25 +285,26 @@ impl DiskStore {
     }
 
     /// What holds nothing any more and is there until it is removed: keys of objects, and numbers of files on the disk, of
-    /// which an object may be under way.
+    /// which an object may be under way. What another agent has may hold something there.
     pub fn settled(&self) -> Vec<String> {
         let (known, mut settled): (Vec<Arc<DiskFile>>, Vec<String>) = {
             let state = self.lock();
             let known = state.known.values().filter_map(std::sync::Weak::upgrade);
-            (known.collect(), state.unneeded.clone())
+            (known.collect(), state.unneeded.iter().map(|held| held.key.clone()).collect())
         };
         let name = |file: &DiskFile| match file.place() {
             Some(place) => place.key,
             None => format!("{:016x}", file.number()),
         };
-        settled.extend(known.iter().filter(|file| file.holds_nothing()).map(|file| name(file)));
+        let is_settled = |file: &&Arc<DiskFile>| file.holds_nothing() && !file.is_handed_over();
+        settled.extend(known.iter().filter(is_settled).map(|file| name(file)));
         settled
     }
 
-    /// The keys of all objects that hold something.
-    pub fn keys(&self) -> BTreeSet<String> {
+    /// All objects that its files lie in.
+    pub fn held(&self) -> BTreeSet<Held> {
         let known: Vec<Arc<DiskFile>> =
             self.lock().known.values().filter_map(std::sync::Weak::upgrade).collect();
-        known.iter().filter_map(|file| Some(file.place()?.key)).collect()
+        known.iter().filter_map(|file| Some(file.place()?.held())).collect()
     }
 }

@@ -24,6 +24,28 @@ pub struct ObjectPlace {
     pub bytes: u64,
     /// When the file was written, in seconds since the Unix epoch.
     pub written: u64,
+    /// From whom it was taken over; `None` where this agent brought it there itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_from: Option<TakenFrom>,
+}
+
+/// The agent from whom an object was taken over.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TakenFrom {
+    /// What its keys begin with, slash included.
+    pub folder: String,
+    /// The epoch under which that was done.
+    pub epoch: u64,
+}
+
+/// An object as an agent has it. The same one may come back to an agent from whom it was taken: then it has it anew, and
+/// who takes it the second time has nothing to do with who took it first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    /// The object's key.
+    pub key: String,
+    /// From whom it was taken over; `None` where the agent brought it there itself.
+    pub taken_from: Option<TakenFrom>,
 }
 
 /// Where a file's bytes are.
@@ -44,6 +66,20 @@ impl ObjectPlace {
     /// When the file was written.
     pub fn written(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.written)
+    }
+
+    /// The object, as the agent has it that it is the place of.
+    pub fn held(&self) -> Held {
+        Held { key: self.key.clone(), taken_from: self.taken_from.clone() }
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    /// One that the agent brought there itself.
+    pub fn own(key: &str) -> Held {
+        Held { key: key.to_owned(), taken_from: None }
     }
 }
 
@@ -103,6 +139,11 @@ impl DiskFile {
     /// Takes note that another agent has it, and removes it.
     pub(crate) fn note_handed_over(&self) {
         self.residence().is_handed_over = true;
+    }
+
+    /// Whether another agent has it, as far as is known.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.residence().is_handed_over
     }
 
     /// Whether it holds no event that is not settled.

@@ -5,6 +5,7 @@
 //! 2. Nothing waits for it but who calls: the sink goes on, and so does storing as long as the disk has room.
 //! 3. Before anything else, what an earlier run brought there and nobody names is removed.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::MemoryTier;
 use super::disk::Disk;
-use crate::disk::{DiskFile, ObjectPlace, Objects};
+use crate::disk::{DiskFile, Held, ObjectPlace, Objects};
 use crate::object::{ObjectError, ObjectErrorKind};
 
 /// Files that are brought there at the same time; each takes its bytes of memory.
@@ -159,7 +160,7 @@ impl MemoryTier {
         if let Err(error) = objects.put(&place.key, bytes) {
             // It may be there all the same, and the file may be delivered before the next try.
             if !store.note_stray(&place.key) {
-                store.put_back_unneeded([place.key]);
+                store.put_back_unneeded([place.held()]);
             }
             return Err(error);
         }
@@ -174,10 +175,10 @@ impl MemoryTier {
 
 /// Removes the objects that nobody needs any more.
 fn remove_unneeded(disk: &Disk, objects: &Objects) -> Result<(), ObjectError> {
-    let mut keys = disk.store.take_unneeded().into_iter();
-    while let Some(key) = keys.next() {
-        if let Err(error) = objects.delete(&key) {
-            disk.store.put_back_unneeded(std::iter::once(key).chain(keys));
+    let mut unneeded = disk.store.take_unneeded().into_iter();
+    while let Some(held) = unneeded.next() {
+        if let Err(error) = objects.delete(&held) {
+            disk.store.put_back_unneeded(std::iter::once(held).chain(unneeded));
             return Err(error);
         }
     }
@@ -194,13 +195,13 @@ fn sweep(disk: &Disk, objects: &Objects) -> Result<(), ObjectError> {
         );
         return Ok(());
     }
-    let named = disk.store.keys();
+    let named: BTreeSet<String> = disk.store.held().into_iter().map(|held| held.key).collect();
     let mut after = None;
     loop {
         let listing = objects.store().list(objects.folder(), after.as_deref(), false)?;
         for (key, _) in &listing.objects {
             if !named.contains(key) && !disk.store.note_stray(key) {
-                objects.delete(key)?;
+                objects.delete(&Held::own(key))?;
                 tracing::info!(sink = disk.sink(), key, "removed an object that no checkpoint names");
             }
         }
@@ -219,7 +220,7 @@ fn place(folder: &str, file: &DiskFile, bytes: &[u8]) -> ObjectPlace {
     let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let number = file.number();
     let key = format!("{folder}{hour}/{number:016x}-{hash}.seg");
-    ObjectPlace { key, bytes: bytes.len() as u64, written }
+    ObjectPlace { key, bytes: bytes.len() as u64, written, taken_from: None }
 }
 
 // === impl Relocating ===

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::manifest::{Adoption, ClaimText, Left, Manifest, SinkContent, Tenure};
-use super::{Claim, Presence, SEGMENTS, claim_key, sink_of};
+use super::{Claim, Presence, SEGMENTS, Use, claim_on, claimed_by, sink_of};
 use crate::ack::Acknowledge;
-use crate::disk::{StoredParts, number_in_key};
+use crate::disk::{Held, StoredParts, TakenFrom, number_in_key};
 use crate::memory::{Inheritance, MemoryTier};
 use crate::object::{ObjectError, Put};
 
@@ -166,14 +166,14 @@ impl Adopter {
         is_mine: bool,
     ) -> Result<(), ObjectError> {
         let presence = Arc::clone(&self.presence);
-        let mut keys = presence.left_by(&folder, &manifest)?;
-        keys.retain(|key, _| sink_of(key).is_some_and(|sink| heir.buffer(sink).is_some()));
+        let mut all = presence.left_by(&folder, &manifest)?;
+        all.retain(|held, _| sink_of(&held.key).is_some_and(|sink| heir.buffer(sink).is_some()));
         let is_heir = manifest.content.sinks.keys().any(|sink| heir.buffer(sink).is_some());
         let has_nothing = manifest.content.sinks.values().all(SinkContent::is_empty);
         let epoch = if is_mine { manifest.epoch } else { manifest.epoch + 1 };
         let known = heir.adoptions();
         let is_done = known.iter().any(|one| one.folder == folder && one.epoch == epoch && one.is_in);
-        if !is_heir && !has_nothing && (is_done || keys.is_empty()) {
+        if !is_heir && !has_nothing && (is_done || all.is_empty()) {
             // Somebody else has the sinks for that.
             return Ok(());
         }
@@ -191,7 +191,7 @@ impl Adopter {
             return Ok(());
         }
         let Lease { folder, manifest, .. } = &lease;
-        tracing::warn!(%folder, node = manifest.node, objects = keys.len(), "an agent gave no sign of life for too long; taking over what it left in the object store");
+        tracing::warn!(%folder, node = manifest.node, objects = all.len(), "an agent gave no sign of life for too long; taking over what it left in the object store");
         let adoption = Adoption { folder: folder.clone(), epoch, is_in: false };
         Inheritance::begin(&heir.checkpoints(), adoption.clone());
         if !heir.save() {
@@ -199,7 +199,7 @@ impl Adopter {
         }
         heir.beat()?;
         let mut claimed = Vec::new();
-        for (key, left) in keys {
+        for (held, left) in all {
             if presence.now() >= lease.until {
                 heir.beat()?;
                 presence.renew(&mut lease)?;
@@ -211,12 +211,12 @@ impl Adopter {
                 // It goes on from here when this agent is known to live again.
                 return Ok(());
             }
-            if let Claim::Mine(under, left) = presence.claim(&lease.folder, &key, epoch, left)? {
+            if let Claim::Mine(under, left) = presence.claim(&claim_on(&lease.folder, &held), epoch, left)? {
                 let is_done = known
                     .iter()
                     .any(|known| known.folder == lease.folder && known.epoch == under && known.is_in);
                 if !is_done {
-                    claimed.push((key, left));
+                    claimed.push((held.key, left));
                 }
             }
         }
@@ -283,18 +283,18 @@ impl Presence {
 
     /// All that an agent left, by key: what lies in its folder, what its manifest names elsewhere, and what it had claimed
     /// and not taken. What holds nothing is left out.
-    fn left_by(&self, folder: &str, manifest: &Manifest) -> Result<BTreeMap<String, Left>, ObjectError> {
+    fn left_by(&self, folder: &str, manifest: &Manifest) -> Result<BTreeMap<Held, Left>, ObjectError> {
         let mut left = BTreeMap::new();
         let (mut by_key, mut settled) = (HashMap::new(), BTreeSet::new());
         for content in manifest.content.sinks.values() {
             settled.extend(content.settled.iter().map(String::as_str));
             for stored in content.files.values() {
-                if let Some(place) = &stored.object {
+                let Some(place) = &stored.object else { continue };
+                if place.taken_from.is_some() {
+                    let stored = Some(stored.clone());
+                    left.insert(place.held(), Left { bytes: place.bytes, stored });
+                } else {
                     by_key.insert(place.key.as_str(), stored);
-                    if !place.key.starts_with(folder) {
-                        let stored = Some(stored.clone());
-                        left.insert(place.key.clone(), Left { bytes: place.bytes, stored });
-                    }
                 }
             }
         }
@@ -305,50 +305,46 @@ impl Presence {
         };
         for (key, bytes) in self.list(&format!("{folder}{SEGMENTS}"))? {
             let stored = by_key.get(key.as_str()).copied().or_else(|| by_number(&key)).cloned();
-            left.insert(key, Left { bytes, stored });
+            left.insert(Held::own(&key), Left { bytes, stored });
         }
         for adoption in manifest.content.adoptions.iter().filter(|adoption| !adoption.is_in) {
-            for (key, found) in self.claimed_under(&adoption.folder, &manifest.identity, adoption.epoch)? {
-                left.entry(key).or_insert(found);
+            let taken_from = adoption.taken_from();
+            for (key, found) in self.claimed_under(&taken_from, &manifest.identity)? {
+                let held = Held { key, taken_from: Some(taken_from.clone()) };
+                left.entry(held).or_insert(found);
             }
         }
-        let is_settled = |key: &str| {
-            let number = number_in_key(key).filter(|_| key.starts_with(folder));
-            settled.contains(key)
+        let is_settled = |held: &Held| {
+            let number = number_in_key(&held.key).filter(|_| held.taken_from.is_none());
+            settled.contains(held.key.as_str())
                 || number.is_some_and(|number| settled.contains(format!("{number:016x}").as_str()))
         };
-        left.retain(|key, _| !is_settled(key));
+        left.retain(|held, _| !is_settled(held));
         Ok(left)
     }
 
     /// What an agent claimed in a folder under an epoch, by key.
-    pub(super) fn claimed_under(
-        &self,
-        folder: &str,
-        by: &str,
-        epoch: u64,
-    ) -> Result<Vec<(String, Left)>, ObjectError> {
+    pub(super) fn claimed_under(&self, from: &TakenFrom, by: &str) -> Result<Vec<(String, Left)>, ObjectError> {
         let mut found = Vec::new();
-        for key in self.claimed_keys(folder)? {
-            let claim = self.read_claim(&claim_key(folder, &key))?;
-            if let Some(ClaimText { left, .. }) = claim.filter(|claim| claim.by == by && claim.epoch == epoch)
-            {
-                found.push((key, left));
-            }
+        for at in self.claims(&from.folder)? {
+            let Some(key) = claimed_by(&from.folder, &at) else { continue };
+            let claim = self.read_claim(&at)?.filter(|claim| claim.by == by && claim.epoch == from.epoch);
+            found.extend(claim.map(|ClaimText { left, .. }| (key, left)));
         }
         Ok(found)
     }
 
-    /// Removes what is left of adoptions: objects that were delivered. `named` are the keys that this agent's buffers name.
-    /// Blocks.
-    pub fn tidy_adoptions(&self, heir: &dyn Heir, named: &BTreeSet<String>) -> Result<(), ObjectError> {
+    /// Removes what is left of adoptions: objects that were delivered. `named` is what this agent's buffers name. Blocks.
+    pub fn tidy_adoptions(&self, heir: &dyn Heir, named: &BTreeSet<Held>) -> Result<(), ObjectError> {
         for adoption in heir.adoptions().into_iter().filter(|adoption| adoption.is_in) {
-            let claimed = self.claimed_under(&adoption.folder, self.identity(), adoption.epoch)?;
-            let (live, rest): (Vec<_>, Vec<_>) =
-                claimed.into_iter().partition(|(key, _)| named.contains(key));
-            for (key, _) in rest {
-                if self.is_sure() {
-                    self.store.delete(&key)?;
+            let taken_from = adoption.taken_from();
+            let claimed = self.claimed_under(&taken_from, self.identity())?;
+            let claimed =
+                claimed.into_iter().map(|(key, _)| Held { key, taken_from: Some(taken_from.clone()) });
+            let (live, rest): (Vec<Held>, Vec<Held>) = claimed.partition(|held| named.contains(held));
+            for held in rest {
+                if self.is_sure() && self.may_use(&held)? != Use::HandedOver {
+                    self.store.delete(&held.key)?;
                 }
             }
             if live.is_empty() && self.is_sure() {

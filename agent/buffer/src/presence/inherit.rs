@@ -9,7 +9,7 @@ use super::adopter::{Heir, Lease};
 use super::manifest::{Adoption, Left, Manifest, SinkContent};
 use super::{Presence, sink_of};
 use crate::disk::format::{Header, HeaderError};
-use crate::disk::{ObjectPlace, StoredParts, all_parts, number_in_key};
+use crate::disk::{Held, ObjectPlace, StoredParts, all_parts, number_in_key};
 use crate::ledger::Amount;
 use crate::memory::{Inheritance, MemoryTier};
 use crate::object::{ObjectError, ObjectErrorKind};
@@ -30,10 +30,10 @@ impl Presence {
         adoption: &Adoption,
         fresh: Option<(Lease, Vec<(String, Left)>)>,
     ) -> Result<(), ObjectError> {
-        let Adoption { folder, epoch, .. } = adoption;
+        let (folder, taken_from) = (&adoption.folder, adoption.taken_from());
         let (mut lease, claimed) = match fresh {
             Some((lease, claimed)) if !lease.is_lost => (Some(lease), claimed),
-            _ => (None, self.claimed_under(folder, self.identity(), *epoch)?),
+            _ => (None, self.claimed_under(&taken_from, self.identity())?),
         };
         let manifest = lease.as_ref().map(|lease| lease.manifest.clone());
         let sinks = manifest.map(|Manifest { content, .. }| content.sinks).unwrap_or_default();
@@ -49,7 +49,8 @@ impl Presence {
                 );
                 continue;
             };
-            if tier.disk().is_none_or(|disk| disk.store().keys().contains(&key)) {
+            let held = Held { key: key.clone(), taken_from: Some(taken_from.clone()) };
+            if tier.disk().is_none_or(|disk| disk.store().held().contains(&held)) {
                 continue;
             }
             // What is gone was delivered: claims were written after the question what is there, or before.
@@ -60,7 +61,7 @@ impl Presence {
             if !is_there {
                 continue;
             }
-            if let Some((stored, place)) = self.content(&key, left)? {
+            if let Some((stored, place)) = self.content(held, left)? {
                 taken.push(Taken { tier, stored, place });
             }
         }
@@ -103,10 +104,12 @@ impl Presence {
     }
 
     /// What lies in an object, and where it is; `None` where nothing of it can be used.
-    fn content(&self, key: &str, left: Left) -> Result<Option<(StoredParts, ObjectPlace)>, ObjectError> {
-        let place = left.stored.as_ref().and_then(|stored| stored.object.clone());
-        let place =
-            place.unwrap_or_else(|| ObjectPlace { key: key.to_owned(), bytes: left.bytes, written: now() });
+    fn content(&self, held: Held, left: Left) -> Result<Option<(StoredParts, ObjectPlace)>, ObjectError> {
+        let Held { key, taken_from } = held;
+        let known = left.stored.as_ref().and_then(|stored| stored.object.as_ref());
+        let written = known.map_or_else(now, |place| place.written);
+        let place = ObjectPlace { key, bytes: left.bytes, written, taken_from };
+        let key = place.key.as_str();
         if let Some(stored) = left.stored {
             return Ok(Some((stored, place)));
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::disk::StoredParts;
+use crate::disk::{StoredParts, TakenFrom};
 
 /// The name of the object below an agent's folder.
 pub const NAME: &str = "agent.json";
@@ -112,6 +112,15 @@ pub(super) struct Left {
     /// What lies in it; `None` for all that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stored: Option<StoredParts>,
+}
+
+// === impl Adoption ===
+
+impl Adoption {
+    /// From whom and when what it brings was taken.
+    pub fn taken_from(&self) -> TakenFrom {
+        TakenFrom { folder: self.folder.clone(), epoch: self.epoch }
+    }
 }
 
 // === impl SinkContent ===

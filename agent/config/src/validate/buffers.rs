@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::Context;
 use super::pipelines::require;
-use crate::config::{Buffer, ObjectStore, Order, Secret, Sink, SinkKind, WhenFull};
+use crate::config::{Buffer, ObjectStore, Order, Sink, SinkKind, WhenFull};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
-use crate::secret::{self, SecretError};
+use crate::secret::SecretError;
 use crate::types::{Format as _, Name, Size};
 use crate::yaml::Value;
 
@@ -100,8 +100,8 @@ fn object_store(raw: raw::ObjectStore, path: &KeyPath, context: &mut Context<'_>
         bucket: raw.bucket.0.0,
         create_bucket: raw.create_bucket.unwrap_or(false),
         region: raw.region.map_or_else(|| DEFAULT_REGION.to_owned(), |region| region.0.0),
-        access_key: secret(raw.access_key, context),
-        secret_key: secret(raw.secret_key, context),
+        access_key: context.secret(raw.access_key),
+        secret_key: context.secret(raw.secret_key),
         ca: raw.ca.map(|ca| context.absolute(&ca.file.0.0)),
         path_style: raw.path_style.unwrap_or(true),
         max_size: raw.max_size.map(|size| size.0),
@@ -109,13 +109,6 @@ fn object_store(raw: raw::ObjectStore, path: &KeyPath, context: &mut Context<'_>
         gone_after,
         adopt: raw.adopt.map(|adopt| adopt.0.0),
         prefix,
-    }
-}
-
-fn secret(raw: raw::SecretReference, context: &Context<'_>) -> Secret {
-    match raw {
-        raw::SecretReference::File(path) => Secret::File(context.absolute(&path.0.0)),
-        raw::SecretReference::Env(name) => Secret::Variable(name.0.0),
     }
 }
 
@@ -128,14 +121,9 @@ pub(super) fn check_secrets(context: &mut Context<'_>) {
         for key in ["access_key", "secret_key", "ca"] {
             let Some(entry) = store.value.entry(key) else { continue };
             let at = section.key(&buffer.key).key("object_store").key(key);
-            for (at, error) in
-                secret::find_missing(&entry.value.to_json(), context.base_dir, context.host, &at)
-            {
-                if key == "ca" && !matches!(error, SecretError::Unreadable { .. }) {
-                    continue;
-                }
-                context.error(&at, Complaint::new(error.reason()));
-            }
+            let matters =
+                |error: &SecretError| key != "ca" || matches!(error, SecretError::Unreadable { .. });
+            context.check_found(&entry.value, &at, matters);
         }
     }
 }

@@ -10,7 +10,6 @@ use crate::config::{self, Artifact, Grants, Isolation, Limits, OnError, Plugin, 
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
-use crate::secret;
 use crate::secret::SecretError;
 use crate::types::{self, FieldPath, Name, Share, Size};
 use crate::yaml::Node;
@@ -151,10 +150,7 @@ pub(super) fn check_secrets(context: &mut Context<'_>) {
     for plugin in tree.entry("plugins").into_iter().flat_map(|entry| entry.value.entries()) {
         let Some(config) = plugin.value.entry("config") else { continue };
         let at = section.key(&plugin.key).key("config");
-        for (at, error) in secret::find_missing(&config.value.to_json(), context.base_dir, context.host, &at)
-        {
-            context.error(&at, Complaint::new(error.reason()));
-        }
+        context.check_found(&config.value, &at, |_| true);
     }
     let plugins = tree.entry("plugins").into_iter().flat_map(|entry| entry.value.entries());
     for plugin in plugins {
@@ -165,12 +161,9 @@ pub(super) fn check_secrets(context: &mut Context<'_>) {
 /// Complains about files below `key` that cannot be read. They may be longer than a secret.
 pub(super) fn check_file_at(node: &Node, key: &str, path: &KeyPath, context: &mut Context<'_>) {
     let Some(entry) = node.entry(key) else { return };
-    let found = secret::find_missing(&entry.value.to_json(), context.base_dir, context.host, &path.key(key));
-    for (at, error) in found {
-        if matches!(error, SecretError::Unreadable { .. } | SecretError::NotSet { .. }) {
-            context.error(&at, Complaint::new(error.reason()));
-        }
-    }
+    let matters =
+        |error: &SecretError| matches!(error, SecretError::Unreadable { .. } | SecretError::NotSet { .. });
+    context.check_found(&entry.value, &path.key(key), matters);
 }
 
 fn limits(raw: raw::Limits, path: &KeyPath, context: &mut Context<'_>) -> Limits {

@@ -7,7 +7,7 @@ use weir_oci::ReferencePrefix;
 
 use super::Context;
 use super::plugins::check_file_at;
-use crate::config::{Registry, Secret};
+use crate::config::Registry;
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
@@ -42,10 +42,7 @@ fn registry(raw: raw::Registry, path: &KeyPath, context: &mut Context<'_>) -> Re
             .warn(&path.key("insecure"), complaint.help("use TLS, with ca where the authority is your own"));
     }
     Registry {
-        auth: raw.auth.map(|auth| match auth {
-            raw::SecretReference::File(path) => Secret::File(context.absolute(&path.0.0)),
-            raw::SecretReference::Env(name) => Secret::Variable(name.0.0),
-        }),
+        auth: raw.auth.map(|auth| context.secret(auth)),
         ca: raw.ca.map(|ca| context.absolute(&ca.file.0.0)),
         insecure,
         verify: raw.verify.map(|verify| context.absolute(&verify.key.file.0.0)),

@@ -69,7 +69,8 @@ async fn what_fails_beside_others_that_fail_waits() {
         "logs" => Item::Refuse(500, "i_o_exception", "No space left on device".into()),
         _ => fails(request, document),
     };
-    let cases: [(&str, fn(usize, &Arrived) -> Item, &str); 3] = [
+    type Answer = fn(usize, &Arrived) -> Item;
+    let cases: [(&str, Answer, &str); 3] = [
         ("a shard is away", unavailable, "logs"),
         ("a shard is broken", one_shard_of_five, "logs"),
         ("only another index takes", elsewhere, "other"),

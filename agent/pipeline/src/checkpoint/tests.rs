@@ -155,7 +155,7 @@ fn a_file_that_was_moved_leaves_the_disk_when_no_checkpoint_says_that_it_is_ther
     let checkpoints = Checkpoints::open(dir.path()).unwrap();
     let account = Account::new("p", "s");
     let five = Amount { events: 5, bytes: 50 };
-    let place = ObjectPlace { key: "k".into(), bytes: 0, written: 0 };
+    let place = ObjectPlace { key: "k".into(), bytes: 0, written: 0, taken_from: None };
     for (number, stored_first) in [(1, true), (2, false)] {
         let file = file(dir.path(), number);
         let path = dir.path().join(format!("buffer/{number:016x}.seg"));

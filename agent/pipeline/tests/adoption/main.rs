@@ -260,7 +260,7 @@ impl World {
 
     fn tidy(&self, agent: usize) {
         let Some(life) = &self.lives[agent] else { return };
-        let named = life.tier.disk().unwrap().store().keys();
+        let named = life.tier.disk().unwrap().store().held();
         let _ = life.presence.tidy(&named).and_then(|()| life.presence.tidy_adoptions(life, &named));
     }
 
@@ -292,7 +292,8 @@ impl World {
                     self.folders[agent] = None;
                     let store = life.tier.disk().unwrap().store();
                     let settled = store.settled();
-                    let live = store.keys().into_iter().filter(|key| !settled.contains(key));
+                    let held = store.held().into_iter().map(|held| held.key);
+                    let live = held.filter(|key| !settled.contains(key));
                     self.owed.extend(self.store.events(live));
                 }
                 Box::leak(Box::new(life));

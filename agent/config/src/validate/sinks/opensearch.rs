@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::super::Context;
 use crate::config::{
     OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters, OpenSearchFields, OpenSearchSink,
-    OpenSearchTls, Secret, TlsIdentity,
+    OpenSearchTls, TlsIdentity,
 };
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
-use crate::secret::{self, SecretError};
+use crate::secret::SecretError;
 use crate::types::Size;
 
 const DEFAULT_INDICES_PER_HOUR: u32 = 1000;
@@ -67,9 +67,9 @@ pub(super) fn sink(raw: raw::OpenSearchSink, path: &KeyPath, context: &mut Conte
         auth: raw.auth.map_or(OpenSearchAuth::None, |auth| match auth {
             raw::OpenSearchAuth::Basic(basic) => OpenSearchAuth::Basic {
                 username: basic.username.0.0,
-                password: reference(basic.password, context),
+                password: context.secret(basic.password),
             },
-            raw::OpenSearchAuth::Bearer(token) => OpenSearchAuth::Bearer(reference(token, context)),
+            raw::OpenSearchAuth::Bearer(token) => OpenSearchAuth::Bearer(context.secret(token)),
         }),
         fields: OpenSearchFields {
             max_depth: fields.max_depth.unwrap_or(DEFAULT_MAX_DEPTH),
@@ -113,13 +113,6 @@ fn file(raw: &raw::FileReference, context: &Context<'_>) -> PathBuf {
     context.absolute(&raw.file.0.0)
 }
 
-fn reference(raw: raw::SecretReference, context: &Context<'_>) -> Secret {
-    match raw {
-        raw::SecretReference::File(path) => Secret::File(context.absolute(&path.0.0)),
-        raw::SecretReference::Env(name) => Secret::Variable(name.0.0),
-    }
-}
-
 /// Complains about secrets and certificates that cannot be had, whatever else may be wrong with their sinks.
 pub(in crate::validate) fn check_secrets(context: &mut Context<'_>) {
     let section = KeyPath::of(&["sinks"]);
@@ -128,15 +121,10 @@ pub(in crate::validate) fn check_secrets(context: &mut Context<'_>) {
         for key in ["auth", "tls"] {
             let Some(entry) = sink.value.entry(key) else { continue };
             let at = section.key(&sink.key).key(key);
-            for (at, error) in
-                secret::find_missing(&entry.value.to_json(), context.base_dir, context.host, &at)
-            {
-                // A certificate may be longer than a secret; what matters is that it can be read.
-                if key == "tls" && !matches!(error, SecretError::Unreadable { .. }) {
-                    continue;
-                }
-                context.error(&at, Complaint::new(error.reason()));
-            }
+            // A certificate may be longer than a secret; what matters is that it can be read.
+            let matters =
+                |error: &SecretError| key != "tls" || matches!(error, SecretError::Unreadable { .. });
+            context.check_found(&entry.value, &at, matters);
         }
     }
 }
