@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::agent::{Agent, Ended};
@@ -70,6 +71,15 @@ impl Node {
         let path = self.path(relative);
         fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         path
+    }
+
+    /// Events of a pipeline before a sink that the checkpoint names, on the disk or in an object store.
+    pub fn durably_buffered(&self, pipeline: &str, sink: &str) -> u64 {
+        let text = fs::read_to_string(self.path("data/checkpoint")).unwrap_or_default();
+        let state: Value =
+            text.split_once('\n').and_then(|(_, state)| serde_json::from_str(state).ok()).unwrap_or_default();
+        let files = state["buffers"][sink].as_object().into_iter().flatten();
+        files.filter_map(|(_, file)| file["accounts"][pipeline]["events"].as_u64()).sum()
     }
 
     /// Nothing can be written to the output `out.ndjson` from now on.

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use integration_tests::{Account, Agent, MinIo, Node, count, numbers, until_within};
@@ -93,7 +92,7 @@ fn account(agent: &Agent) -> Account {
 /// An agent whose sink takes nothing, killed with events on its disk and in the bucket: how many on each.
 fn kill_one_that_holds(node: &Node, minio: &MinIo) -> (u64, u64) {
     configure(node, minio, "3s");
-    symlink("/dev/full", node.path("out.ndjson")).unwrap();
+    node.break_output();
     let agent = node.start();
     node.pod("shop_cart_u1").lines(large_events(0..EVENTS));
     until_within(LONG, "all is safe", || {
@@ -110,6 +109,7 @@ fn kill_one_that_holds(node: &Node, minio: &MinIo) -> (u64, u64) {
         last = now;
         is_it
     });
+    until_within(LONG, "the checkpoint says it", || node.durably_buffered("all", "out") == EVENTS);
     agent.kill();
     fs::remove_dir_all(node.path("pods")).unwrap();
     let (disk, object) = told(&manifests.read(&folder));
@@ -173,4 +173,30 @@ fn an_agent_that_comes_back_delivers_what_was_not_taken_over() {
     assert_eq!(all, (0..EVENTS).collect::<Vec<_>>(), "each once");
     assert_eq!(account(&agent).adopted.events, EVENTS, "nothing changes");
     assert_eq!((back.terminate().code, agent.terminate().code), (Some(0), Some(0)));
+}
+
+/// What another has is not dropped by the one who is back: it drops what is its own.
+#[test]
+fn what_was_taken_over_is_not_dropped() {
+    let (gone, minio) = (Node::new(), MinIo::shared());
+    let (disk, object) = kill_one_that_holds(&gone, &minio);
+    let heir = Node::new();
+    configure(&heir, &minio, "3s");
+    let agent = heir.start();
+    until_within(LONG, "all of it arrives", || account(&agent).delivered.events >= object);
+
+    let back = gone.start();
+    until_within(LONG, "all of it is dropped or handed over", || {
+        let dropped = gone.weir(&["buffer", "drop", "-c", "weir.yaml", "--sink", "out", "--yes"]);
+        assert_eq!(dropped.code, Some(0), "{dropped}");
+        let account = account(&back);
+        account.handed_over.events == object
+    });
+    let left = account(&back);
+    // What was in the sink's hands stays.
+    let kept: u64 = left.buffered.values().map(|amount| amount.events).sum();
+    assert_eq!((left.events_for("given_up") + kept, left.lost_events()), (disk, 0), "{left:?}");
+    left.check();
+    back.kill();
+    assert_eq!(agent.terminate().code, Some(0));
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use integration_tests::{Agent, FaultProxy, MinIo, Node, Schedule, count, numbers, until, until_within};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// For what waits for uploads on a machine that is shared.
 const LONG: Duration = Duration::from_secs(60);
@@ -37,15 +37,6 @@ fn buffered(agent: &Agent) -> [u64; 3] {
     ["memory", "disk", "object"].map(|tier| account.buffered.get(tier).map_or(0, |amount| amount.events))
 }
 
-/// Events that the checkpoint on disk names, wherever they lie.
-fn durably_buffered(node: &Node) -> u64 {
-    let text = fs::read_to_string(node.path("data/checkpoint")).unwrap_or_default();
-    let state: Value =
-        text.split_once('\n').and_then(|(_, state)| serde_json::from_str(state).ok()).unwrap_or_default();
-    let files = state["buffers"]["out"].as_object().into_iter().flatten();
-    files.filter_map(|(_, file)| file["accounts"]["all"]["events"].as_u64()).sum()
-}
-
 #[test]
 fn what_the_disk_has_no_room_for_survives_a_kill_in_the_object_store_and_comes_once() {
     const EVENTS: u64 = 4_000;
@@ -62,7 +53,7 @@ fn what_the_disk_has_no_room_for_survives_a_kill_in_the_object_store_and_comes_o
     let used = |tier: &str| metrics.count("weir_buffer_used_bytes", &[("sink", "out"), ("tier", tier)]);
     assert!(used("disk") <= 8 << 20, "the disk's bound holds: {}", used("disk"));
     assert!(used("object") > 8 << 20, "there is more than the disk holds: {}", used("object"));
-    until("the checkpoint knows", || durably_buffered(&node) == EVENTS);
+    until("the checkpoint knows", || node.durably_buffered("all", "out") == EVENTS);
     agent.kill();
     let account = node.ledger().account("all", "out");
     assert_eq!(account.buffered["disk"].events + account.buffered["object"].events, EVENTS);

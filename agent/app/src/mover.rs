@@ -140,21 +140,23 @@ impl Shared {
                 (state.buffers.clone(), state.asked, state.asked > state.done)
             };
             let goal = if is_asked { Goal::Everything } else { Goal::HighWater };
-            let mut has_more = false;
+            let (mut has_more, mut is_early) = (false, false);
             for buffer in buffers.iter().filter(|buffer| has_objects(buffer)) {
                 let moved = buffer.relocate(goal);
                 has_more |= moved.has_more;
+                is_early |= moved.is_early;
                 if moved.files > 0 {
                     self.free(buffer);
                 }
             }
             drop(buffers);
             let mut state = self.lock();
-            if is_asked && !has_more {
+            if is_asked && !has_more && !is_early {
                 state.done = asked;
                 self.changed.notify_all();
             }
-            if !has_more && state.asked == state.done && !self.is_over.load(Ordering::Acquire) {
+            let is_idle = is_early || state.asked == state.done;
+            if !has_more && is_idle && !self.is_over.load(Ordering::Acquire) {
                 drop(self.wait(state, LOOK_EVERY));
             }
         }

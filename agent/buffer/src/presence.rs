@@ -142,6 +142,11 @@ impl Presence {
         (self.settings.clock)()
     }
 
+    /// Whether the first sign of life is still to come, however it ends.
+    pub fn is_starting(&self) -> bool {
+        !self.lock().has_tried
+    }
+
     /// Whether nobody can have taken anything, and nobody can claim.
     pub fn is_sure(&self) -> bool {
         let now = self.now();
@@ -153,6 +158,10 @@ impl Presence {
     /// For one caller at a time. Blocks.
     pub fn beat(&self, content: &Content) -> Result<(), ObjectError> {
         let beaten = self.beat_now(content);
+        if let (Ok(()), Err(error)) = (&beaten, self.ask_for_claims()) {
+            // Whoever needs one of them asks again.
+            tracing::debug!(%error, "cannot read a claim");
+        }
         let mut state = self.lock();
         state.has_tried = true;
         drop(state);
@@ -329,22 +338,54 @@ impl Presence {
         Ok(found)
     }
 
+    /// Whose an object is, as far as that is known without asking. While the store does not answer it is this agent's:
+    /// nobody is made to wait for that.
+    pub fn known_use(&self, held: &Held) -> Option<Use> {
+        let (now, claim) = (self.now(), claim_on(&self.settings.folder, held));
+        let state = self.lock();
+        let is_contested = state.claims_until.is_some() && state.is_sure(now);
+        let is_own = state.has_tried && !is_contested && !state.claimed.contains(&claim);
+        state.known.get(&claim).copied().or_else(|| is_own.then_some(Use::Own))
+    }
+
+    /// Finds out whose the claims are, so that nobody has to ask who cannot wait.
+    fn ask_for_claims(&self) -> Result<(), ObjectError> {
+        let unknown: Vec<String> = {
+            let state = self.lock();
+            state.claimed.iter().filter(|claim| !state.known.contains_key(*claim)).cloned().collect()
+        };
+        for claim in unknown {
+            let is_mine = self.read_claim(&claim)?.is_some_and(|found| found.by == self.settings.identity);
+            let found = if is_mine { Use::Claimed } else { Use::HandedOver };
+            self.lock().known.insert(claim, found);
+        }
+        Ok(())
+    }
+
     /// Whether another has claimed an object that this agent does not know of: of the file with this number, whose objects
     /// would lie in this folder. Waits for the first sign of life, but not for long: the file is here. Blocks.
     pub fn is_handed_over(&self, folder: &str, number: u64) -> bool {
-        let (own, behind) = (self.settings.folder.as_str(), format!("/{number:016x}-"));
         if self.wait(|state, _| state.has_tried.then_some(())).is_none() {
             // Once is enough.
             self.lock().has_tried = true;
         }
-        let key = {
-            let state = self.lock();
-            let claims = state.claimed.iter().filter(|claim| claim.contains(&behind));
-            let keys = claims.filter(|claim| !is_on_taken(own, claim)).filter_map(|claim| claimed_by(own, claim));
-            keys.into_iter().find(|key| key.starts_with(folder))
-        };
-        let is_anothers = |key: &str| self.may_use(&Held::own(key)).is_ok_and(|found| found == Use::HandedOver);
-        key.is_some_and(|key| is_anothers(&key))
+        let held = self.claimed_as(folder, number).map(|key| Held::own(&key));
+        held.is_some_and(|held| self.may_use(&held).is_ok_and(|found| found == Use::HandedOver))
+    }
+
+    /// The same, as far as it is known without asking.
+    pub fn is_known_as_handed_over(&self, folder: &str, number: u64) -> bool {
+        let held = self.claimed_as(folder, number).map(|key| Held::own(&key));
+        held.is_some_and(|held| self.known_use(&held) == Some(Use::HandedOver))
+    }
+
+    /// The key of the file with this number, if there is a claim on that.
+    fn claimed_as(&self, folder: &str, number: u64) -> Option<String> {
+        let (own, behind) = (self.settings.folder.as_str(), format!("/{number:016x}-"));
+        let state = self.lock();
+        let claims = state.claimed.iter().filter(|claim| claim.contains(&behind) && !is_on_taken(own, claim));
+        let mut keys = claims.filter_map(|claim| claimed_by(own, claim));
+        keys.find(|key| key.starts_with(folder))
     }
 
     /// Waits until there is an answer, within its patience.

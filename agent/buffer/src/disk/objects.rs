@@ -70,6 +70,11 @@ impl Objects {
         Objects { presence: Some(presence), ..self }
     }
 
+    /// Whether it is not known yet whether objects may be stored.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.presence.as_ref().is_some_and(|presence| presence.is_starting())
+    }
+
     /// Whether objects may be stored now.
     pub(crate) fn is_sure(&self) -> bool {
         self.presence.as_ref().is_none_or(|presence| presence.is_sure())
@@ -78,6 +83,16 @@ impl Objects {
     /// Whether an object may be used.
     pub(crate) fn may_use(&self, held: &Held) -> Result<Use, ObjectError> {
         self.presence.as_ref().map_or(Ok(Use::Own), |presence| presence.may_use(held))
+    }
+
+    /// Whose a file is, as far as that is known without asking.
+    fn known_use(&self, number: u64, place: Option<&ObjectPlace>) -> Option<Use> {
+        let Some(presence) = &self.presence else { return Some(Use::Own) };
+        match place {
+            Some(place) => presence.known_use(&place.held()),
+            None if presence.is_known_as_handed_over(&self.folder, number) => Some(Use::HandedOver),
+            None => Some(Use::Own),
+        }
     }
 
     /// Says no where another agent has the file with this number.
@@ -181,6 +196,18 @@ impl Objects {
             }
         }
         answer
+    }
+}
+
+// === impl DiskFile ===
+
+impl DiskFile {
+    /// Whose the file is, as far as that is known without asking.
+    pub(crate) fn known_use(&self) -> Option<Use> {
+        match self.store.objects() {
+            Some(objects) => objects.known_use(self.written_as, self.place().as_ref()),
+            None => Some(Use::Own),
+        }
     }
 }
 

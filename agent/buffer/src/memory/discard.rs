@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::{Disk, Duty, MemoryTier, OnDisk, Slot, State, Stub, Waiting, WhenFull};
 use crate::disk::DiskFile;
 use crate::ledger::{Amount, Entry};
+use crate::presence::Use;
 
 /// Why events are dropped that waited for longer than `max_age`.
 const TOO_OLD: &str = "too_old";
@@ -35,7 +36,9 @@ impl MemoryTier {
     /// Drops what waited for longer than it may.
     pub(super) fn drop_too_old(&self, max_age: Duration) {
         let Some(oldest) = SystemTime::now().checked_sub(max_age) else { return };
-        self.drop_while(TOO_OLD, |waiting, _| waiting.since() < oldest);
+        // Of whom the events are is to be known first.
+        let is_known = |waiting: &Waiting| waiting.file().is_none_or(|file| file.known_use().is_some());
+        self.drop_while(TOO_OLD, |waiting, _| waiting.since() < oldest && is_known(waiting));
     }
 
     /// Keeps an eighth of the disk free by dropping what lies there for longest, where that is allowed, and makes room
@@ -111,11 +114,7 @@ impl MemoryTier {
         let mut state = self.lock();
         let mut files: Vec<(u64, u64, Arc<DiskFile>)> = Vec::new();
         for waiting in state.queue.iter().chain(state.held.values().flatten()) {
-            let file = match waiting {
-                Waiting::Disk(Stub { on_disk: OnDisk { file, .. }, .. }) => file,
-                Waiting::File(adopted) => &adopted.file,
-                Waiting::Memory(_) => continue,
-            };
+            let Some(file) = waiting.file() else { continue };
             if file.place().is_none() {
                 files.push((waiting.place(), waiting.number(), Arc::clone(file)));
             }
@@ -163,7 +162,9 @@ impl MemoryTier {
         }
         let sink = self.disk.get().map_or("", |disk| disk.sink()).to_owned();
         let Amount { events, bytes } = self.drop_entries(dropped, reason);
-        tracing::warn!(%sink, events, bytes, reason, "events of the buffer are dropped");
+        if events > 0 {
+            tracing::warn!(%sink, events, bytes, reason, "events of the buffer are dropped");
+        }
         self.tell_room();
     }
 
@@ -171,8 +172,18 @@ impl MemoryTier {
     fn drop_entries(&self, entries: Vec<Waiting>, reason: &str) -> Amount {
         let mut sum = Amount::default();
         for waiting in entries {
-            sum += waiting.amount();
-            let entry = Entry::Dropped(reason.into());
+            let others = waiting.file().filter(|file| file.known_use() == Some(Use::HandedOver));
+            let entry = match others {
+                // It is not this agent's any more, and nothing of it is dropped.
+                Some(file) => {
+                    file.note_handed_over();
+                    Entry::HandedOver
+                }
+                None => {
+                    sum += waiting.amount();
+                    Entry::Dropped(reason.into())
+                }
+            };
             match waiting {
                 Waiting::Memory(slot) => {
                     let duty = slot.take_duty();

@@ -45,6 +45,8 @@ pub struct Relocated {
     pub files: usize,
     /// Whether more is to be moved, now.
     pub has_more: bool,
+    /// Whether it is too early: the store has not heard of this agent yet.
+    pub is_early: bool,
 }
 
 /// How relocating went so far.
@@ -70,7 +72,7 @@ impl MemoryTier {
         }
         // Whose the objects are is to be known first.
         if !objects.is_sure() {
-            return nothing;
+            return Relocated { is_early: objects.is_starting(), ..nothing };
         }
         let (done, trouble) = self.relocate_now(disk, &objects, goal, &mut relocating.has_swept);
         match trouble {

@@ -1,8 +1,10 @@
 //! What waits, wherever it lies: the same questions to all of it.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{STUB_BYTES, Stub, Waiting};
+use crate::disk::DiskFile;
 use crate::ledger::Amount;
 
 // === impl Waiting ===
@@ -21,6 +23,15 @@ impl Waiting {
             Waiting::Memory(slot) => slot.place,
             Waiting::Disk(stub) => stub.place,
             Waiting::File(file) => file.place,
+        }
+    }
+
+    /// The file that it waits to be read from.
+    pub(super) fn file(&self) -> Option<&Arc<DiskFile>> {
+        match self {
+            Waiting::Memory(_) => None,
+            Waiting::Disk(stub) => Some(&stub.on_disk.file),
+            Waiting::File(file) => Some(&file.file),
         }
     }
 
