@@ -55,7 +55,7 @@ impl Manifests {
             region: "us-east-1".to_owned(),
             path_style: true,
             ca: None,
-            keys: Keys { access_key, secret_key, session_token: None },
+            keys: Some(Keys { access_key, secret_key }),
         };
         Manifests { store: S3::new(settings, runtime.handle().clone()).unwrap(), _runtime: runtime }
     }

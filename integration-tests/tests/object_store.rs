@@ -17,7 +17,7 @@ fn client(minio: &MinIo, endpoint: &str, runtime: &Runtime) -> S3 {
         region: "us-east-1".to_owned(),
         path_style: true,
         ca: None,
-        keys: Keys { access_key, secret_key, session_token: None },
+        keys: Some(Keys { access_key, secret_key }),
     };
     S3::new(settings, runtime.handle().clone()).unwrap()
 }
@@ -183,7 +183,7 @@ fn keys_are_in_no_message() {
         region: "us-east-1".to_owned(),
         path_style: true,
         ca: None,
-        keys: Keys { access_key: "nobody-knows".into(), secret_key: "a-secret".into(), session_token: None },
+        keys: Some(Keys { access_key: "nobody-knows".into(), secret_key: "a-secret".into() }),
     };
     assert!(!format!("{settings:?}").contains("a-secret"));
     let store = S3::new(settings, runtime.handle().clone()).unwrap();

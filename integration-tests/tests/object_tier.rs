@@ -176,3 +176,41 @@ fn a_drain_empties_the_disk() {
     node.run_once_well();
     assert_eq!(numbers(&node.path("real.ndjson")), (0..200).collect::<Vec<_>>());
 }
+
+/// Without keys in the configuration those of the environment count; without any the log says what to do.
+#[test]
+fn keys_may_come_from_the_environment() {
+    let (node, minio) = (Node::new(), MinIo::shared());
+    let (access_key, secret_key) = minio.keys_to_sign_with();
+    let (endpoint, bucket) = (minio.url(), minio.bucket());
+    configure(&node, &format!("endpoint: '{endpoint}', bucket: {bucket}, create_bucket: true"));
+    node.break_output();
+    let command = |profile: &str| {
+        let mut command = node.command(&["run", "-c", "weir.yaml"]);
+        for variable in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"] {
+            command.env_remove(variable);
+        }
+        // Nobody is asked on the network.
+        command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_CONFIG_FILE", "/dev/null");
+        command.env("AWS_SHARED_CREDENTIALS_FILE", profile);
+        command
+    };
+    let agent = node.start_with(command("/dev/null"));
+    node.pod("shop_cart_u1").lines(large_events(0..50));
+    until("all is read", || buffered(&agent).iter().sum::<u64>() == 50);
+    until_within(LONG, "the log says that there are no keys", || {
+        agent.log().contains("there are no keys to sign requests with")
+    });
+    agent.kill();
+
+    let text = format!("[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n");
+    let profile = node.write("profile", text);
+    let agent = node.start_with(command(profile.to_str().unwrap()));
+    let drained = agent.admin().post("/api/drain", &[]);
+    assert_eq!(drained.status, 200, "{drained:?}");
+    until_within(LONG, "all lies in the store", || buffered(&agent) == [0, 0, 50]);
+    assert!(!agent.log().contains(&secret_key), "a secret in the log");
+    node.heal_output();
+    until_within(LONG, "all arrives", || count(&node.path("real.ndjson")) == 50);
+    assert_eq!(agent.terminate().code, Some(0));
+}

@@ -192,10 +192,12 @@ impl Bucket {
             region: store.region.clone(),
             path_style: store.path_style,
             ca: ca.map_err(|reason| refused(format!("{place}: its ca: {reason}")))?,
-            keys: Keys {
-                access_key: secret("access_key", &store.access_key)?,
-                secret_key: secret("secret_key", &store.secret_key)?,
-                session_token: None,
+            keys: match &store.keys {
+                Some(keys) => Some(Keys {
+                    access_key: secret("access_key", &keys.access_key)?,
+                    secret_key: secret("secret_key", &keys.secret_key)?,
+                }),
+                None => None,
             },
         };
         let made = Arc::new(S3::new(settings, self.runtime.clone())?);

@@ -313,6 +313,10 @@ impl Presence {
     /// Whether an object may be used. Waits for a sign of life where there was none for too long. Blocks.
     pub fn may_use(&self, held: &Held) -> Result<Use, ObjectError> {
         let (key, claim) = (&held.key, claim_on(&self.settings.folder, held));
+        // A claim is for ever.
+        if let Some(known) = self.lock().known.get(&claim) {
+            return Ok(*known);
+        }
         let unsure = || ObjectError {
             kind: ObjectErrorKind::Retry,
             message: format!(
@@ -325,9 +329,6 @@ impl Presence {
         });
         if !must_ask.ok_or_else(unsure)? {
             return Ok(Use::Own);
-        }
-        if let Some(known) = self.lock().known.get(&claim) {
-            return Ok(*known);
         }
         let epoch = self.lock().epoch;
         let found = match self.claim(&claim, epoch, Left::default())? {
@@ -362,15 +363,33 @@ impl Presence {
         Ok(())
     }
 
-    /// Whether another has claimed an object that this agent does not know of: of the file with this number, whose objects
-    /// would lie in this folder. Waits for the first sign of life, but not for long: the file is here. Blocks.
-    pub fn is_handed_over(&self, folder: &str, number: u64) -> bool {
+    /// Waits for the first sign of life, but not for long. Blocks.
+    pub fn wait_for_start(&self) {
         if self.wait(|state, _| state.has_tried.then_some(())).is_none() {
             // Once is enough.
             self.lock().has_tried = true;
         }
-        let held = self.claimed_as(folder, number).map(|key| Held::own(&key));
-        held.is_some_and(|held| self.may_use(&held).is_ok_and(|found| found == Use::HandedOver))
+    }
+
+    /// Whether another has claimed an object that this agent does not know of: of the file with this number, whose objects
+    /// would lie in this folder. Waits for the first sign of life, but not for long: the file is here. Blocks.
+    pub fn is_handed_over(&self, folder: &str, number: u64) -> Result<bool, ObjectError> {
+        self.wait_for_start();
+        if let Some(key) = self.claimed_as(folder, number) {
+            return Ok(self.may_use(&Held::own(&key))? == Use::HandedOver);
+        }
+        // An earlier run brought it there without anybody knowing. While others may still claim it, this agent does.
+        let now = self.now();
+        let unnamed = {
+            let state = self.lock();
+            let behind = behind(number);
+            let mut all = state.garbage.iter().filter(|_| state.is_sure(now) && state.claims_until.is_some());
+            all.find(|key| key.starts_with(folder) && key.contains(&behind)).cloned()
+        };
+        match unnamed {
+            Some(key) => Ok(self.may_use(&Held::own(&key))? == Use::HandedOver),
+            None => Ok(false),
+        }
     }
 
     /// The same, as far as it is known without asking.
@@ -381,7 +400,7 @@ impl Presence {
 
     /// The key of the file with this number, if there is a claim on that.
     fn claimed_as(&self, folder: &str, number: u64) -> Option<String> {
-        let (own, behind) = (self.settings.folder.as_str(), format!("/{number:016x}-"));
+        let (own, behind) = (self.settings.folder.as_str(), behind(number));
         let state = self.lock();
         let claims = state.claimed.iter().filter(|claim| claim.contains(&behind) && !is_on_taken(own, claim));
         let mut keys = claims.filter_map(|claim| claimed_by(own, claim));
@@ -545,6 +564,11 @@ fn claim_on(folder: &str, held: &Held) -> String {
 /// Whether a claim is on an object that the agent of this folder took over.
 fn is_on_taken(folder: &str, claim: &str) -> bool {
     claim.strip_prefix(folder).and_then(|rest| rest.strip_prefix(CLAIMS)).is_some_and(|rest| rest.starts_with(TAKEN))
+}
+
+/// What stands in the key of the file with this number.
+fn behind(number: u64) -> String {
+    format!("/{number:016x}-")
 }
 
 /// The sink in a segment's key.

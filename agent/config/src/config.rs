@@ -12,7 +12,7 @@ use std::time::Duration;
 use weir_event::name_template::NameTemplate;
 use weir_oci::{Reference, ReferencePrefix};
 
-pub use object_store::ObjectStore;
+pub use object_store::{ObjectStore, ObjectStoreKeys};
 
 use crate::error::{Complaint, Error};
 use crate::types::{Glob, LinePattern, Name, Pattern, Share, Size};

@@ -1,5 +1,6 @@
 //! What a store says no with, in words that say what to do.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use weir_buffer::object::{ObjectError, ObjectErrorKind as Kind};
@@ -21,6 +22,17 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let status = status(error);
+    let without_keys = || {
+        let reason = chain(find::<CredentialsError>(error)?);
+        let help = "give access_key and secret_key, or let the agent's environment give them";
+        Some(ObjectError {
+            kind: Kind::Refused,
+            message: format!("cannot {action} {place}: there are no keys to sign requests with: {reason}; {help}"),
+        })
+    };
+    if let Some(without_keys) = without_keys() {
+        return without_keys;
+    }
     let (kind, reason) = match (error.code().unwrap_or_default(), status) {
         ("NoSuchBucket", _) => {
             (Kind::Refused, "the bucket does not exist; make it, or set create_bucket: true".to_owned())
@@ -90,6 +102,18 @@ where
         (None, _, Some(status)) => format!("HTTP status {status}"),
         (None, _, None) => chain(error),
     }
+}
+
+/// An error of this type, or one that was caused by one.
+fn find<'a, E: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// An error with what caused it, and that in turn.

@@ -9,11 +9,14 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::provider_config::ProviderConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedCredentialsProvider,
 };
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
@@ -32,6 +35,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const TRY_TIMEOUT: Duration = Duration::from_secs(20);
 /// For a request with all its tries.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
+const TLS: Provider = Provider::Rustls(CryptoMode::AwsLc);
 const TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_secs(3);
@@ -54,8 +58,9 @@ pub struct Settings {
     pub path_style: bool,
     /// Certificates in PEM of who vouches for the store, in the place of those that the system knows.
     pub ca: Option<Vec<u8>>,
-    /// What requests are signed with.
-    pub keys: Keys,
+    /// What requests are signed with. `None` for what the environment gives, in the order in which all SDKs for S3 look:
+    /// variables, profiles, a web identity, the container's, the machine's.
+    pub keys: Option<Keys>,
 }
 
 /// What requests are signed with.
@@ -65,8 +70,6 @@ pub struct Keys {
     pub access_key: String,
     /// The secret half.
     pub secret_key: String,
-    /// For keys that were given for a while.
-    pub session_token: Option<String>,
 }
 
 /// A bucket. Its calls block, and must not be made by a thread that drives the runtime.
@@ -77,26 +80,34 @@ pub struct S3 {
     runtime: Handle,
 }
 
+/// Keys as the environment gives them. Who gives them is spoken to with the system's certificates, whatever vouches for
+/// the store.
+async fn chain(region: &str) -> DefaultCredentialsChain {
+    let http = aws_smithy_http_client::Builder::new().tls_provider(TLS).build_https();
+    let settings = ProviderConfig::without_region().with_http_client(http);
+    let region = Region::new(region.to_owned());
+    DefaultCredentialsChain::builder().configure(settings).region(region).build().await
+}
+
 // === impl S3 ===
 
 impl S3 {
-    /// Makes ready to speak to a bucket; nothing is sent yet.
+    /// Makes ready to speak to a bucket; nothing is sent yet. Blocks while it reads what the environment says of keys.
     pub fn new(settings: Settings, runtime: Handle) -> Result<S3, ObjectError> {
         let Settings { endpoint, bucket, region, path_style, ca, keys } = settings;
-        let mut credentials =
-            Credentials::builder().access_key_id(keys.access_key).secret_access_key(keys.secret_key);
-        credentials.set_session_token(keys.session_token);
-        let credentials = credentials.provider_name("configuration").build();
+        let credentials = match keys {
+            Some(Keys { access_key, secret_key }) => {
+                SharedCredentialsProvider::new(Credentials::new(access_key, secret_key, None, None, "configuration"))
+            }
+            None => SharedCredentialsProvider::new(runtime.block_on(chain(&region))),
+        };
         let trust = match ca {
             None => TrustStore::default(),
             Some(pem) => TrustStore::empty().with_pem_certificate(pem),
         };
         let tls = TlsContext::builder().with_trust_store(trust).build();
         let tls = tls.map_err(|error| wrong(&endpoint, &format!("cannot use ca: {error}")))?;
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(tls)
-            .build_https();
+        let http = aws_smithy_http_client::Builder::new().tls_provider(TLS).tls_context(tls).build_https();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(TRY_TIMEOUT)

@@ -75,6 +75,11 @@ impl Objects {
         self.presence.as_ref().is_some_and(|presence| presence.is_starting())
     }
 
+    /// Waits until it is known whose the objects are, but not for long. Blocks.
+    pub(crate) fn wait_for_start(&self) {
+        self.presence.iter().for_each(|presence| presence.wait_for_start());
+    }
+
     /// Whether objects may be stored now.
     pub(crate) fn is_sure(&self) -> bool {
         self.presence.as_ref().is_none_or(|presence| presence.is_sure())
@@ -100,7 +105,7 @@ impl Objects {
         let Some(presence) = &self.presence else { return Ok(()) };
         let is_handed_over = match place {
             Some(place) => presence.may_use(&place.held()).map_err(io::Error::other)? == Use::HandedOver,
-            None => presence.is_handed_over(&self.folder, number),
+            None => presence.is_handed_over(&self.folder, number).map_err(io::Error::other)?,
         };
         if is_handed_over { Err(io::Error::other(HandedOver)) } else { Ok(()) }
     }

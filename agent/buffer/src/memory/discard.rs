@@ -20,6 +20,10 @@ const GIVEN_UP: &str = "given_up";
 impl MemoryTier {
     /// Drops everything that waits, wherever it lies; what is at the sink stays. Says how much that was. Blocks.
     pub fn give_up_all(&self) -> Amount {
+        // What another agent has is not this one's to give up.
+        if let Some(objects) = self.disk.get().and_then(|disk| disk.store.objects()) {
+            objects.wait_for_start();
+        }
         let moving = self.ledger.moving();
         let mut state = self.lock();
         let mut dropped: Vec<Waiting> = Vec::new();

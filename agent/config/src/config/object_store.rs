@@ -19,10 +19,8 @@ pub struct ObjectStore {
     pub region: String,
     /// What all keys begin with, with placeholders.
     pub prefix: String,
-    /// Where the public half is of what requests are signed with.
-    pub access_key: Secret,
-    /// Where the secret half is.
-    pub secret_key: Secret,
+    /// What requests are signed with; `None` for what the environment gives.
+    pub keys: Option<ObjectStoreKeys>,
     /// Who vouches for the store, instead of those that the system knows.
     pub ca: Option<PathBuf>,
     /// Whether the bucket stands in the path.
@@ -35,4 +33,13 @@ pub struct ObjectStore {
     pub adopt: Option<String>,
     /// Whether the files on disk go there when the agent is stopped.
     pub drain_on_stop: bool,
+}
+
+/// What requests to an object store are signed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectStoreKeys {
+    /// Where the public half is.
+    pub access_key: Secret,
+    /// Where the secret half is.
+    pub secret_key: Secret,
 }

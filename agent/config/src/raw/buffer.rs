@@ -53,10 +53,11 @@ pub(crate) struct ObjectStore {
     /// What all keys begin with.
     #[schemars(extend("default" = "{cluster}/{node}"))]
     pub prefix: Option<Text<KeyPrefix>>,
-    /// The public half of what requests are signed with.
-    pub access_key: SecretReference,
+    /// The public half of what requests are signed with. Without both halves it is what the agent's environment gives, where
+    /// the AWS SDKs look for it: variables, profiles, a web identity, the container, the machine.
+    pub access_key: Option<SecretReference>,
     /// The secret half.
-    pub secret_key: SecretReference,
+    pub secret_key: Option<SecretReference>,
     /// Certificates in PEM of who vouches for the store, in the place of those that the system knows.
     pub ca: Option<FileReference>,
     /// Whether the bucket stands in the path, as MinIO has it, or in the host's name.

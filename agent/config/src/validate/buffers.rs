@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Context;
 use super::pipelines::require;
-use crate::config::{Buffer, ObjectStore, Order, Sink, SinkKind, WhenFull};
+use crate::config::{Buffer, ObjectStore, ObjectStoreKeys, Order, Sink, SinkKind, WhenFull};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
@@ -100,8 +100,7 @@ fn object_store(raw: raw::ObjectStore, path: &KeyPath, context: &mut Context<'_>
         bucket: raw.bucket.0.0,
         create_bucket: raw.create_bucket.unwrap_or(false),
         region: raw.region.map_or_else(|| DEFAULT_REGION.to_owned(), |region| region.0.0),
-        access_key: context.secret(raw.access_key),
-        secret_key: context.secret(raw.secret_key),
+        keys: object_store_keys(raw.access_key, raw.secret_key, path, context),
         ca: raw.ca.map(|ca| context.absolute(&ca.file.0.0)),
         path_style: raw.path_style.unwrap_or(true),
         max_size: raw.max_size.map(|size| size.0),
@@ -110,6 +109,29 @@ fn object_store(raw: raw::ObjectStore, path: &KeyPath, context: &mut Context<'_>
         adopt: raw.adopt.map(|adopt| adopt.0.0),
         prefix,
     }
+}
+
+fn object_store_keys(
+    access_key: Option<raw::SecretReference>,
+    secret_key: Option<raw::SecretReference>,
+    path: &KeyPath,
+    context: &mut Context<'_>,
+) -> Option<ObjectStoreKeys> {
+    let (given, missing) = match (access_key, secret_key) {
+        (None, None) => return None,
+        (Some(access_key), Some(secret_key)) => {
+            return Some(ObjectStoreKeys {
+                access_key: context.secret(access_key),
+                secret_key: context.secret(secret_key),
+            });
+        }
+        (Some(_), None) => ("access_key", "secret_key"),
+        (None, Some(_)) => ("secret_key", "access_key"),
+    };
+    let complaint = Complaint::new(format!("needs {missing} beside it"));
+    let help = "give both, or neither of them to take what the agent's environment gives";
+    context.error(&path.key(given), complaint.help(help));
+    None
 }
 
 /// Complains about keys and certificates of object stores that cannot be had, whatever else may be wrong with them.
