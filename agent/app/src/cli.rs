@@ -244,10 +244,15 @@ impl DataPlace {
         })
     }
 
+    /// The configuration, where one is given.
+    pub fn config(&self) -> Result<Option<weir_config::Config>, String> {
+        let Some(config) = &self.config else { return Ok(None) };
+        weir_config::load(config).map(|(config, _)| Some(config)).map_err(|errors| errors.to_string())
+    }
+
     /// What the buffer of a sink may have on disk, where a configuration is given.
     pub fn buffer_bound(&self, sink: &str) -> Result<Option<u64>, String> {
-        let Some(config) = &self.config else { return Ok(None) };
-        let (config, _) = weir_config::load(config).map_err(|errors| errors.to_string())?;
+        let Some(config) = self.config()? else { return Ok(None) };
         let Some(configured) = config.sinks.get(sink) else {
             return Err(format!("the configuration has no sink called {sink:?}"));
         };

@@ -89,12 +89,7 @@ impl Stores {
         if let Some((_, bucket)) = self.known.iter().find(|(known, _)| known == configured) {
             return Arc::clone(bucket);
         }
-        let bucket = Bucket {
-            configured: configured.clone(),
-            runtime: self.runtime.clone(),
-            client: Mutex::default(),
-        };
-        let bucket = Arc::new(bucket);
+        let bucket = Arc::new(Bucket::new(configured, &self.runtime));
         self.known.push((configured.clone(), Arc::clone(&bucket)));
         bucket
     }
@@ -142,7 +137,7 @@ impl WantedStore {
 
 /// Requests go on while the agent's own runtime ends: what waits for one must not fail for that. It ends with the
 /// process.
-fn runtime() -> io::Result<Handle> {
+pub fn runtime() -> io::Result<Handle> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("objects")
@@ -174,6 +169,11 @@ fn is_identity(text: &str) -> bool {
 // === impl Bucket ===
 
 impl Bucket {
+    /// Nothing is sent yet.
+    pub fn new(configured: &Configured, runtime: &Handle) -> Bucket {
+        Bucket { configured: configured.clone(), runtime: runtime.clone(), client: Mutex::default() }
+    }
+
     fn client(&self) -> Result<Arc<S3>, ObjectError> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = &*client {

@@ -14,7 +14,8 @@ use writer::LogWriter;
 const FORMAT_VARIABLE: &str = "WEIR_LOG_FORMAT";
 /// What is logged: a level, or directives such as `info,weir_tail=debug`.
 const LEVEL_VARIABLE: &str = "WEIR_LOG";
-const DEFAULT_LEVEL: &str = "info";
+// What hands out keys says on each of them who it is.
+const DEFAULT_LEVEL: &str = "info,aws_config=warn";
 
 /// The way out, once the log is started.
 static WRITER: OnceLock<LogWriter> = OnceLock::new();

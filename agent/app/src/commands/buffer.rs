@@ -12,6 +12,7 @@ mod drop;
 mod export;
 mod files;
 mod fsck;
+mod objects;
 mod offline;
 mod replay;
 mod stat;

@@ -12,6 +12,7 @@ use weir_buffer::disk::inspect::{InspectError, Inspected};
 use weir_buffer::line;
 
 use super::files::{self, OneFile};
+use super::objects::{Buckets, Looked};
 use super::refuse;
 use crate::cli::{DataPlace, Output};
 use crate::output::{self, Format, grouped};
@@ -23,9 +24,9 @@ Examples:
   weir buffer export -c weir.yaml --aside -o aside.ndjson    What can be read of files kept aside
 
 Each line is one object: id, time, sink, pipeline, index, bytes, stream, and the document as
-its last member, byte for byte. Nothing is changed: what is exported still waits. Beside a
-running agent, what is delivered meanwhile is left out, and what lies in memory only is not
-seen. Events are as sensitive here as in the logs that they come from: the file is made with
+its last member, byte for byte. Nothing is changed: what is exported still waits. With -c
+it is also read from object stores. Beside a running agent, what is delivered meanwhile is
+left out, and what lies in memory only is not seen. Events are as sensitive here as in the logs that they come from: the file is made with
 mode 0600.
 
 `weir buffer replay` puts such lines back. With --output json, -o is needed, and a summary
@@ -36,7 +37,7 @@ Exit codes:
   1  something could not be read, or not written
   2  wrong usage";
 
-/// Write what waits on disk as lines of JSON
+/// Write what waits on disk, and in object stores, as lines of JSON
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -117,6 +118,7 @@ fn unwritten(error: &io::Error) -> String {
 }
 
 fn export(data_dir: &Path, arguments: &Arguments, out: &mut dyn io::Write) -> Result<Summary, String> {
+    let buckets = Buckets::new(&arguments.place)?;
     let mut summary = Summary::default();
     for sink in files::find(data_dir, &arguments.sink)? {
         if arguments.aside {
@@ -128,10 +130,15 @@ fn export(data_dir: &Path, arguments: &Arguments, out: &mut dyn io::Write) -> Re
         for (number, stored) in &sink.named {
             match (sink.files.get(number), &stored.object) {
                 (Some(file), _) => one(&sink.sink, file, stored.parts, out, &mut summary)?,
-                (None, Some(place)) => {
-                    let problem = format!("{} lies in the object store and is left out", place.key);
-                    summary.problems.push(problem);
-                }
+                (None, Some(place)) => match buckets.look(&sink.sink, place) {
+                    Looked::Found(inspected) => {
+                        parts(&sink.sink, &inspected, &place.key, stored.parts, out, &mut summary)?;
+                    }
+                    Looked::Damaged(reason) | Looked::Unknown(reason) => {
+                        summary.problems.push(format!("{}: {reason}", place.key));
+                    }
+                    Looked::Missing => {}
+                },
                 // Delivered meanwhile.
                 (None, None) => {}
             }
@@ -144,7 +151,7 @@ fn export(data_dir: &Path, arguments: &Arguments, out: &mut dyn io::Write) -> Re
 fn one(
     sink: &str,
     file: &OneFile,
-    parts: u64,
+    wanted: u64,
     out: &mut dyn io::Write,
     summary: &mut Summary,
 ) -> Result<(), String> {
@@ -157,21 +164,32 @@ fn one(
             return Ok(());
         }
     };
+    parts(sink, &inspected, &file.path.display().to_string(), wanted, out, summary)
+}
+
+/// The events in these parts. `name` is the file's path or the object's key.
+fn parts(
+    sink: &str,
+    inspected: &Inspected,
+    name: &str,
+    wanted: u64,
+    out: &mut dyn io::Write,
+    summary: &mut Summary,
+) -> Result<(), String> {
     summary.files += 1;
     let mut lines = Vec::new();
-    for (index, part) in (0_u8..).zip(&inspected.header.parts).filter(|(index, _)| parts >> index & 1 == 1) {
-        let content = match inspected.part(&file.path, index) {
+    for (index, part) in (0_u8..).zip(&inspected.header.parts).filter(|(index, _)| wanted >> index & 1 == 1) {
+        let content = match inspected.part(index) {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => {
-                summary.problems.push(format!("{}: {error}", file.path.display()));
+                summary.problems.push(format!("{name}: {error}"));
                 continue;
             }
         };
         if content.is_damaged {
             let missing = u64::from(part.records()) - content.places.len() as u64;
-            let path = file.path.display();
-            summary.problems.push(format!("{path}: {missing} records of its part {index} cannot be read"));
+            summary.problems.push(format!("{name}: {missing} records of its part {index} cannot be read"));
         }
         lines.clear();
         line::write(sink, &part.pipeline, &content, &mut lines);

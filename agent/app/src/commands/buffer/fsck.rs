@@ -10,6 +10,7 @@ use serde::Serialize;
 use weir_buffer::disk::inspect::{InspectError, Inspected};
 
 use super::files::{self, OneFile, SinkFiles};
+use super::objects::{Buckets, Looked};
 use super::refuse;
 use crate::cli::{DataPlace, Output};
 use crate::output::{self, Format, Painter, Style, grouped};
@@ -29,8 +30,9 @@ States:
   unnamed  whole, but no checkpoint names it: a start removes it, its events are read again
   aside    kept aside; how much of it can be read stands beside
   damaged  something in it cannot be read
-  missing  the checkpoint names it, and it is not there
-  object   it lies in the object store, where the checkpoint says; it is not looked at
+  missing  the checkpoint names it, and it is not there; of an object another agent may know more
+  object   it lies in the object store, and was not looked at: for that it takes the configuration
+           (-c) and a store that answers
 
 Exit codes:
   0  no file is damaged or missing
@@ -82,9 +84,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(sinks) => sinks,
         Err(message) => return refuse(&message),
     };
+    let buckets = match Buckets::new(&arguments.place) {
+        Ok(buckets) => buckets,
+        Err(message) => return refuse(&message),
+    };
     let mut report = Report { damaged: 0, missing: 0, files: Vec::new() };
     for sink in &sinks {
-        report.files.extend(of_sink(&data_dir, sink));
+        report.files.extend(of_sink(&data_dir, sink, &buckets));
     }
     let count = |state| report.files.iter().filter(|file| file.state == state).count() as u64;
     (report.damaged, report.missing) = (count("damaged"), count("missing"));
@@ -96,7 +102,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn of_sink(data_dir: &Path, of: &SinkFiles) -> Vec<FileReport> {
+fn of_sink(data_dir: &Path, of: &SinkFiles, buckets: &Buckets) -> Vec<FileReport> {
     let mut reports = Vec::new();
     for (number, file) in &of.files {
         let state = if of.named.contains_key(number) { "whole" } else { "unnamed" };
@@ -106,27 +112,34 @@ fn of_sink(data_dir: &Path, of: &SinkFiles) -> Vec<FileReport> {
         reports.extend(look(&of.sink, file, "aside"));
     }
     for (number, stored) in of.named.iter().filter(|(number, _)| !of.files.contains_key(number)) {
-        let events = stored.accounts.values().map(|amount| amount.events).sum();
+        let records = stored.accounts.values().map(|amount| amount.events).sum();
+        let report = |path: String, state, bytes, reason| {
+            let sink = of.sink.clone();
+            FileReport { sink, path, state, bytes, records, readable: 0, reason }
+        };
+        // Beside a running agent: delivered since the checkpoint was read.
+        let is_still_named = || {
+            weir_pipeline::checkpoint::Checkpoints::open(data_dir)
+                .is_ok_and(|checkpoints| checkpoints.stored(&of.sink).contains_key(number))
+        };
         if let Some(place) = &stored.object {
-            let (sink, path) = (of.sink.clone(), place.key.clone());
-            let (state, bytes, reason) = ("object", place.bytes, Some("not looked at".to_owned()));
-            reports.push(FileReport { sink, path, state, bytes, records: events, readable: 0, reason });
+            let (key, bytes) = (place.key.clone(), place.bytes);
+            match buckets.look(&of.sink, place) {
+                Looked::Found(inspected) => {
+                    let mut report = FileReport { records: 0, ..report(key, "whole", bytes, None) };
+                    read_all(&inspected, &mut report);
+                    reports.push(report);
+                }
+                Looked::Damaged(reason) => reports.push(report(key, "damaged", bytes, Some(reason))),
+                Looked::Unknown(reason) => reports.push(report(key, "object", bytes, Some(reason))),
+                Looked::Missing if is_still_named() => reports.push(report(key, "missing", 0, None)),
+                Looked::Missing => {}
+            }
             continue;
         }
         let path = super::folder(data_dir).join(&of.sink).join(format!("{number:016x}.seg"));
-        // Beside a running agent: delivered since the checkpoint was read.
-        let is_still_named = weir_pipeline::checkpoint::Checkpoints::open(data_dir)
-            .is_ok_and(|checkpoints| checkpoints.stored(&of.sink).contains_key(number));
-        if is_still_named && !fs::exists(&path).unwrap_or(true) {
-            reports.push(FileReport {
-                sink: of.sink.clone(),
-                path: path.display().to_string(),
-                state: "missing",
-                bytes: 0,
-                records: events,
-                readable: 0,
-                reason: None,
-            });
+        if is_still_named() && !fs::exists(&path).unwrap_or(true) {
+            reports.push(report(path.display().to_string(), "missing", 0, None));
         }
     }
     reports
@@ -143,35 +156,46 @@ fn look(sink: &str, file: &OneFile, state: &'static str) -> Option<FileReport> {
         readable: 0,
         reason: None,
     };
-    let damage = |report: &mut FileReport, reason: String| {
-        if state != "aside" {
-            report.state = "damaged";
-        }
-        report.reason.get_or_insert(reason);
-    };
     let inspected = match Inspected::open(&file.path) {
         Ok(inspected) => inspected,
         Err(InspectError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
-            damage(&mut report, error.to_string());
+            report.note_damage(error.to_string());
             return Some(report);
         }
     };
+    read_all(&inspected, &mut report).then_some(report)
+}
+
+/// Reads every part. False where the file is gone meanwhile.
+fn read_all(inspected: &Inspected, report: &mut FileReport) -> bool {
     for (index, part) in (0_u8..).zip(&inspected.header.parts) {
         report.records += u64::from(part.records());
-        match inspected.part(&file.path, index) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(error) => damage(&mut report, error.to_string()),
+        match inspected.part(index) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+            Err(error) => report.note_damage(error.to_string()),
             Ok(content) => {
                 report.readable += content.places.len() as u64;
                 if content.is_damaged {
                     let missing = u64::from(part.records()) - content.places.len() as u64;
-                    damage(&mut report, format!("{missing} records of its part {index} cannot be read"));
+                    report.note_damage(format!("{missing} records of its part {index} cannot be read"));
                 }
             }
         }
     }
-    Some(report)
+    true
+}
+
+// === impl FileReport ===
+
+impl FileReport {
+    /// The first that is found is told.
+    fn note_damage(&mut self, reason: String) {
+        if self.state != "aside" {
+            self.state = "damaged";
+        }
+        self.reason.get_or_insert(reason);
+    }
 }
 
 fn text(report: &Report, painter: Painter) -> String {

@@ -134,7 +134,7 @@ fn each_chunk(
     if path.extension().is_some_and(|extension| extension == "seg") {
         let inspected = Inspected::open(path).map_err(|error| error.to_string())?;
         for (index, part) in (0_u8..).zip(&inspected.header.parts) {
-            let content = inspected.part(path, index).map_err(|error| error.to_string())?;
+            let content = inspected.part(index).map_err(|error| error.to_string())?;
             let mut lines = Vec::new();
             line::write(sink, &part.pipeline, &content, &mut lines);
             chunks(&mut lines.as_slice(), put_back)?;
