@@ -1,5 +1,6 @@
 //! The thread that brings files of buffers to their object stores, and removes what was delivered from there.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use weir_buffer::disk::StoredParts;
 use weir_buffer::memory::{Goal, MemoryTier};
 use weir_pipeline::checkpoint::Checkpoints;
 
@@ -142,7 +144,7 @@ impl Shared {
             let goal = if is_asked { Goal::Everything } else { Goal::HighWater };
             let (mut has_more, mut is_early) = (false, false);
             for buffer in buffers.iter().filter(|buffer| has_objects(buffer)) {
-                let moved = buffer.relocate(goal);
+                let moved = buffer.relocate(goal, &|| self.named(buffer));
                 has_more |= moved.has_more;
                 is_early |= moved.is_early;
                 if moved.files > 0 {
@@ -162,6 +164,12 @@ impl Shared {
         }
         self.lock().has_ended = true;
         self.changed.notify_all();
+    }
+
+    /// What of a buffer stands in the checkpoint on the disk.
+    fn named(&self, buffer: &MemoryTier) -> BTreeMap<u64, StoredParts> {
+        let sink = buffer.disk().map(|disk| disk.sink());
+        sink.map(|sink| self.checkpoints.durably_stored(sink)).unwrap_or_default()
     }
 
     /// Files leave the disk when neither the checkpoints nor those before them say that they are there.

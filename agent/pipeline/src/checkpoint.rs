@@ -405,6 +405,16 @@ impl Checkpoints {
         files.filter_map(|(key, stored)| Some((number(key)?, stored.clone()))).collect()
     }
 
+    /// The same, as far as it is written down: what is not is written first. Blocks.
+    pub fn durably_stored(&self, sink: &str) -> BTreeMap<u64, StoredParts> {
+        let stored = self.stored(sink);
+        match self.save() {
+            Ok(()) => stored,
+            // Who saves every second says so.
+            Err(_) => BTreeMap::new(),
+        }
+    }
+
     /// What waits, and where, as the manifest in a bucket has it.
     pub fn content<'a>(&self, buffers: impl Iterator<Item = (&'a str, &'a Arc<MemoryTier>)>) -> Content {
         let (adoptions, mut stored) = {

@@ -18,7 +18,7 @@ use weir_buffer::ack::{Ack, Acknowledge};
 use weir_buffer::disk::filesystem::OperatingSystem;
 use weir_buffer::disk::{Objects, Unnamed};
 use weir_buffer::ledger::{Account, Entry, Ledger};
-use weir_buffer::memory::{Disk, DiskSettings, Goal, MemoryTier};
+use weir_buffer::memory::{Disk, DiskSettings, Goal, MemoryTier, Relocated};
 use weir_buffer::object::{Listing, Object, ObjectError, ObjectErrorKind, ObjectStore, Put};
 use weir_buffer::segment::{Documents, Record, Segment, Targets};
 use weir_event::identity::EventId;
@@ -192,10 +192,14 @@ impl Life {
         true
     }
 
+    fn relocate(&self, goal: Goal) -> Relocated {
+        self.tier.relocate(goal, &|| self.checkpoints.durably_stored("s"))
+    }
+
     /// A store that failed is not asked again at once.
     fn move_something(&self) {
         let until = Instant::now() + PATIENCE;
-        while self.tier.relocate(Goal::Everything).files == 0 {
+        while self.relocate(Goal::Everything).files == 0 {
             let statement = self.ledger.statements().remove(0);
             let store = self.tier.disk().unwrap().store();
             assert!(Instant::now() < until, "{} of {}: {statement:#?}", store.used(), store.bound());
@@ -230,8 +234,8 @@ fn play(seed: u64) {
             match random.random_range(0..10) {
                 0..=3 => agent.read(random.random_range(1..200), &mut random),
                 4 => agent.tier.store_all(),
-                5 => drop(agent.tier.relocate(Goal::HighWater)),
-                6 => drop(agent.tier.relocate(Goal::Everything)),
+                5 => drop(agent.relocate(Goal::HighWater)),
+                6 => drop(agent.relocate(Goal::Everything)),
                 7 => agent.checkpoints.save().unwrap(),
                 // A store that fails is waited for, which takes its time.
                 8 if *store.bad.lock().unwrap() == 0 => drop(agent.deliver(&runtime, &mut delivered)),
@@ -262,7 +266,7 @@ fn play(seed: u64) {
         for _ in 0..3 {
             agent.checkpoints.save().unwrap();
         }
-        agent.tier.relocate(Goal::HighWater);
+        agent.relocate(Goal::HighWater);
         // Where no earlier life has written its checkpoints, nobody knows what is of use.
         if agent.checkpoints.is_complete() {
             let left: Vec<String> = store.objects.lock().unwrap().keys().cloned().collect();

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::DiskFile;
+use super::{DiskFile, StoredParts};
 use crate::ledger::{Account, Amount};
 
 /// Where a file lies in a store of objects.
@@ -150,6 +150,15 @@ impl DiskFile {
     pub(crate) fn holds_nothing(&self) -> bool {
         let residence = self.residence();
         !residence.holds.is_empty() && residence.holds.iter().all(|(_, amount)| amount.is_nothing())
+    }
+
+    /// Whether all that it holds is named here.
+    pub(crate) fn is_all_in(&self, stored: &StoredParts) -> bool {
+        let residence = self.residence();
+        let (mut held, mut named) = (Amount::default(), Amount::default());
+        residence.holds.iter().for_each(|(_, amount)| held += *amount);
+        stored.accounts.values().for_each(|amount| named += *amount);
+        held == named
     }
 
     /// Where it lies in a store of objects, if it does.

@@ -127,7 +127,8 @@ impl Disk {
         Ack::new(0, Arc::clone(&self.direct))
     }
 
-    pub(super) fn sink(&self) -> &str {
+    /// The sink's name.
+    pub fn sink(&self) -> &str {
         &self.sink
     }
 

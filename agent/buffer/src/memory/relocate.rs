@@ -4,8 +4,10 @@
 //!    says any more that it is there: whatever ends the agent in between, each event is in one of the two.
 //! 2. Nothing waits for it but who calls: the sink goes on, and so does storing as long as the disk has room.
 //! 3. Before anything else, what an earlier run brought there and nobody names is removed.
+//! 4. Only what the checkpoint names goes there: who comes back to find an object taken over knows that it was its own,
+//!    and reads no source again for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::MemoryTier;
 use super::disk::Disk;
-use crate::disk::{DiskFile, Held, ObjectPlace, Objects};
+use crate::disk::{DiskFile, Held, ObjectPlace, Objects, StoredParts};
 use crate::object::{ObjectError, ObjectErrorKind};
 
 /// Files that are brought there at the same time; each takes its bytes of memory.
@@ -45,7 +47,7 @@ pub struct Relocated {
     pub files: usize,
     /// Whether more is to be moved, now.
     pub has_more: bool,
-    /// Whether it is too early: the store has not heard of this agent yet.
+    /// Whether it is too early for some of it: the store has not heard of this agent yet, or no checkpoint names a file.
     pub is_early: bool,
 }
 
@@ -59,9 +61,10 @@ pub(super) struct Relocating {
 }
 
 impl MemoryTier {
-    /// Moves files to the store of objects, if there is one, as many as the goal wants; the checkpoints are to be saved
-    /// behind it, twice, so that they leave the disk. Removes objects that nobody needs. Blocks, within bounds.
-    pub fn relocate(&self, goal: Goal) -> Relocated {
+    /// Moves files to the store of objects, if there is one, as many as the goal wants, and as `named` says that the
+    /// checkpoint on the disk names them. The checkpoints are to be saved behind it, twice, so that they leave the disk.
+    /// Removes objects that nobody needs. Blocks, within bounds.
+    pub fn relocate(&self, goal: Goal, named: &dyn Fn() -> BTreeMap<u64, StoredParts>) -> Relocated {
         let nothing = Relocated::default();
         let Some(disk) = self.disk.get() else { return nothing };
         let Some(objects) = disk.store.objects() else { return nothing };
@@ -74,7 +77,7 @@ impl MemoryTier {
         if !objects.is_sure() {
             return Relocated { is_early: objects.is_starting(), ..nothing };
         }
-        let (done, trouble) = self.relocate_now(disk, &objects, goal, &mut relocating.has_swept);
+        let (done, trouble) = self.relocate_now(disk, &objects, (goal, named), &mut relocating.has_swept);
         match trouble {
             None => (relocating.not_before, relocating.pause) = (None, Duration::ZERO),
             Some(error) => relocating.note(disk, &error, now),
@@ -93,7 +96,7 @@ impl MemoryTier {
         &self,
         disk: &Disk,
         objects: &Objects,
-        goal: Goal,
+        (goal, named): (Goal, &dyn Fn() -> BTreeMap<u64, StoredParts>),
         has_swept: &mut bool,
     ) -> (Relocated, Option<ObjectError>) {
         let mut done = Relocated::default();
@@ -113,6 +116,11 @@ impl MemoryTier {
             Goal::Everything => 0,
         };
         let mut files = store.to_move(rest);
+        if !files.is_empty() {
+            let (named, all) = (named(), files.len());
+            files.retain(|file| named.get(&file.number()).is_some_and(|stored| file.is_all_in(stored)));
+            done.is_early = files.len() < all;
+        }
         if files.is_empty() {
             return (done, None);
         }

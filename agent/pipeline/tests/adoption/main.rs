@@ -22,7 +22,7 @@ use weir_buffer::ack::{Ack, Acknowledge};
 use weir_buffer::disk::filesystem::OperatingSystem;
 use weir_buffer::disk::{Objects, Unnamed};
 use weir_buffer::ledger::{Account, Entry, Ledger};
-use weir_buffer::memory::{Disk, DiskSettings, Goal, MemoryTier};
+use weir_buffer::memory::{Disk, DiskSettings, Goal, MemoryTier, Relocated};
 use weir_buffer::object::{ObjectError, ObjectStore};
 use weir_buffer::presence::{Adopter, Adoption, Heir, Presence, Settings};
 use weir_buffer::segment::{Documents, Record, Segment, Targets};
@@ -163,6 +163,10 @@ impl Life {
         self.tier.push(Segment { documents, targets: Targets::default(), amount, ack }, &self.account, 0);
     }
 
+    fn relocate(&self, goal: Goal) -> Relocated {
+        self.tier.relocate(goal, &|| self.checkpoints.durably_stored("s"))
+    }
+
     fn is_empty(&self) -> bool {
         let statements = self.ledger.statements();
         let mut buffered = statements.iter().flat_map(|statement| statement.buffered.values());
@@ -278,7 +282,7 @@ impl World {
         match action {
             0..20 => life.read(self.random.random_range(1..60), &mut self.random),
             20..30 => life.tier.store_all(),
-            30..45 => drop(life.tier.relocate(Goal::Everything)),
+            30..45 => drop(life.relocate(Goal::Everything)),
             45..55 => life.checkpoints.save().unwrap(),
             55..65 => drop(self.deliver(agent)),
             65..80 => self.beat(agent),
@@ -332,7 +336,7 @@ impl World {
                 while self.deliver(agent) {}
                 self.beat(agent);
                 if let Some(life) = &self.lives[agent] {
-                    life.tier.relocate(Goal::HighWater);
+                    life.relocate(Goal::HighWater);
                 }
                 self.beat(agent);
             }
