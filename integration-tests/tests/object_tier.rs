@@ -65,7 +65,8 @@ fn what_the_disk_has_no_room_for_survives_a_kill_in_the_object_store_and_comes_o
     };
     let verified = buffer(&["fsck"]);
     let files = verified["files"].as_array().unwrap().iter();
-    let readable: u64 = files.filter(|file| file["state"] == "whole").filter_map(|file| file["readable"].as_u64()).sum();
+    let readable: u64 =
+        files.filter(|file| file["state"] == "whole").filter_map(|file| file["readable"].as_u64()).sum();
     assert_eq!((&verified["damaged"], &verified["missing"], readable), (&json!(0), &json!(0), EVENTS));
     assert_eq!(buffer(&["export", "-o", "export.ndjson"])["events"], EVENTS);
     assert_eq!(count(&node.path("export.ndjson")), EVENTS);

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use weir_buffer::disk::filesystem::OperatingSystem;
 use weir_buffer::disk::{StoreError, Unnamed};
@@ -145,12 +145,25 @@ impl Buffers {
         Ok(tier)
     }
 
+    /// The number that the next file has at least. Objects of earlier runs are known by theirs.
+    fn next_file(&self, sink: &str) -> u64 {
+        let next = self.checkpoints.next_file(sink);
+        let has_run = self.stores.as_ref().is_some_and(Stores::has_run);
+        if self.checkpoints.is_complete() || !has_run {
+            return next;
+        }
+        // How far they came is not known, but it was less than a file each second since 1970.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        next.max(now.as_secs())
+    }
+
     fn open_disk(&mut self, config: &Config, name: &str, bound: u64) -> Result<Disk, StoreError> {
         let settings = DiskSettings {
             sink: name.to_owned(),
             folder: folder(config, name),
             bound,
             unnamed: if self.checkpoints.is_complete() { Unnamed::Remove } else { Unnamed::PutAside },
+            next_file: self.next_file(name),
         };
         let stored = self.checkpoints.stored(name);
         let direct = Arc::clone(&self.checkpoints) as Arc<dyn weir_buffer::ack::Acknowledge>;

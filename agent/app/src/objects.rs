@@ -31,6 +31,8 @@ pub struct Stores {
     presences: Vec<Known>,
     /// Whether the checkpoints name all that is safe.
     knows_all: bool,
+    /// Whether an earlier run had the same identity.
+    has_run: bool,
 }
 
 /// This agent in one folder.
@@ -55,7 +57,20 @@ impl Stores {
     /// None yet. Makes the agent's identity where it has none.
     pub fn new(data_dir: &Path, knows_all: bool) -> io::Result<Stores> {
         let (known, presences) = Default::default();
-        Ok(Stores { identity: identity(data_dir)?, runtime: runtime()?, known, presences, knows_all })
+        let has_run = data_dir.join(IDENTITY).exists();
+        Ok(Stores {
+            identity: identity(data_dir)?,
+            runtime: runtime()?,
+            known,
+            presences,
+            knows_all,
+            has_run,
+        })
+    }
+
+    /// Whether an earlier run had the same identity.
+    pub fn has_run(&self) -> bool {
+        self.has_run
     }
 
     /// This agent, as other agents see it in the store of a buffer.

@@ -92,6 +92,7 @@ fn holding(ledger: &Arc<Ledger>) -> Arc<MemoryTier> {
         folder: folder.path().to_owned(),
         bound: 4096,
         unnamed: Unnamed::Remove,
+        next_file: 0,
     };
     let system = Arc::new(OperatingSystem);
     let disk = Disk::open(&settings, BTreeMap::new(), ledger, Arc::new(Nobody), system).unwrap();

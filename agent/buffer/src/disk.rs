@@ -388,6 +388,12 @@ impl DiskStore {
         }
     }
 
+    /// Files have this number at least from now on.
+    pub fn count_from(&self, number: u64) {
+        let mut state = self.lock();
+        state.next = state.next.max(number);
+    }
+
     /// Takes a file away that nobody needs; one on the disk that is damaged is kept aside.
     fn retire(&self, file: &DiskFile) {
         let (is_here, place, is_ours) = file.residence().end();

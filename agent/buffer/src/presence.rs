@@ -563,7 +563,10 @@ fn claim_on(folder: &str, held: &Held) -> String {
 
 /// Whether a claim is on an object that the agent of this folder took over.
 fn is_on_taken(folder: &str, claim: &str) -> bool {
-    claim.strip_prefix(folder).and_then(|rest| rest.strip_prefix(CLAIMS)).is_some_and(|rest| rest.starts_with(TAKEN))
+    claim
+        .strip_prefix(folder)
+        .and_then(|rest| rest.strip_prefix(CLAIMS))
+        .is_some_and(|rest| rest.starts_with(TAKEN))
 }
 
 /// What stands in the key of the file with this number.

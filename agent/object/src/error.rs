@@ -27,7 +27,9 @@ where
         let help = "give access_key and secret_key, or let the agent's environment give them";
         Some(ObjectError {
             kind: Kind::Refused,
-            message: format!("cannot {action} {place}: there are no keys to sign requests with: {reason}; {help}"),
+            message: format!(
+                "cannot {action} {place}: there are no keys to sign requests with: {reason}; {help}"
+            ),
         })
     };
     if let Some(without_keys) = without_keys() {

@@ -96,9 +96,13 @@ impl S3 {
     pub fn new(settings: Settings, runtime: Handle) -> Result<S3, ObjectError> {
         let Settings { endpoint, bucket, region, path_style, ca, keys } = settings;
         let credentials = match keys {
-            Some(Keys { access_key, secret_key }) => {
-                SharedCredentialsProvider::new(Credentials::new(access_key, secret_key, None, None, "configuration"))
-            }
+            Some(Keys { access_key, secret_key }) => SharedCredentialsProvider::new(Credentials::new(
+                access_key,
+                secret_key,
+                None,
+                None,
+                "configuration",
+            )),
             None => SharedCredentialsProvider::new(runtime.block_on(chain(&region))),
         };
         let trust = match ca {

@@ -132,6 +132,9 @@ struct State {
     /// By sink, then by the number of the file as it stands in the file's name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     buffers: BTreeMap<String, BTreeMap<String, StoredParts>>,
+    /// By sink, the number that its next file has at least: an object of an earlier one may be known by its number.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    next_files: BTreeMap<String, u64>,
     /// Which agents were taken over, as far as something of them is left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     adoptions: Vec<Adoption>,
@@ -231,8 +234,7 @@ impl Versioned {
                     self.removed.push(Removed { version: self.version, handle, what: Unnamed::OnDisk });
                 }
                 Posting::Adopted { sink, file, stored } => {
-                    let files = self.state.buffers.entry((*sink).to_owned()).or_default();
-                    files.insert(file_key(file.number()), stored);
+                    self.state.files_before(&sink, file.number()).insert(file_key(file.number()), stored);
                 }
                 Posting::Adoption(adoption) => {
                     self.state.forget_adoption(&adoption);
@@ -270,7 +272,7 @@ impl Versioned {
             }
             return;
         }
-        let files = self.state.buffers.entry(account.sink().to_owned()).or_default();
+        let files = self.state.files_before(account.sink(), file.number());
         let stored = files.entry(file_key(file.number())).or_default();
         // It may have been moved before its batch was safe.
         stored.object = file.place();
@@ -313,6 +315,13 @@ fn file_key(file: u64) -> String {
 }
 
 impl State {
+    /// The files of a sink, to which one with this number comes.
+    fn files_before(&mut self, sink: &str, number: u64) -> &mut BTreeMap<String, StoredParts> {
+        let next = self.next_files.entry(sink.to_owned()).or_default();
+        *next = number.saturating_add(1).max(*next);
+        self.buffers.entry(sink.to_owned()).or_default()
+    }
+
     fn forget_adoption(&mut self, adoption: &Adoption) {
         self.adoptions.retain(|known| known.folder != adoption.folder || known.epoch != adoption.epoch);
     }
@@ -405,7 +414,12 @@ impl Checkpoints {
         files.filter_map(|(key, stored)| Some((number(key)?, stored.clone()))).collect()
     }
 
-    /// The same, as far as it is written down: what is not is written first. Blocks.
+    /// The number that the next file of a sink has at least.
+    pub fn next_file(&self, sink: &str) -> u64 {
+        self.lock().state.next_files.get(sink).copied().unwrap_or_default()
+    }
+
+    /// What lies on disk before a sink, as far as it is written down: what is not is written first. Blocks.
     pub fn durably_stored(&self, sink: &str) -> BTreeMap<u64, StoredParts> {
         let stored = self.stored(sink);
         match self.save() {

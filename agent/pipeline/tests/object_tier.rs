@@ -146,6 +146,7 @@ impl Life {
             folder: data_dir.join("buffer/s"),
             bound: disk,
             unnamed: if checkpoints.is_complete() { Unnamed::Remove } else { Unnamed::PutAside },
+            next_file: checkpoints.next_file("s"),
         };
         let direct = Arc::clone(&checkpoints) as Arc<dyn Acknowledge>;
         let named = checkpoints.stored("s");

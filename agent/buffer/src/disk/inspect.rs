@@ -49,10 +49,11 @@ impl Inspected {
     }
 
     fn new(bytes: Bytes, named: Option<u64>) -> Result<Inspected, InspectError> {
-        let header = Header::read(|offset, length| bytes.read(offset, length)).map_err(|error| match error {
-            HeaderError::Io(error) => InspectError::Io(error),
-            HeaderError::Damaged(_) => InspectError::Damaged(error.to_string()),
-        })?;
+        let header =
+            Header::read(|offset, length| bytes.read(offset, length)).map_err(|error| match error {
+                HeaderError::Io(error) => InspectError::Io(error),
+                HeaderError::Damaged(_) => InspectError::Damaged(error.to_string()),
+            })?;
         match (header.number, named) {
             (Some(said), Some(named)) if said != named => {
                 Err(InspectError::Damaged(format!("it says that it is the file {said:016x}")))

@@ -29,6 +29,8 @@ pub struct DiskSettings {
     pub bound: u64,
     /// What becomes of files that the checkpoints do not name.
     pub unnamed: Unnamed,
+    /// The number that the next file has at least.
+    pub next_file: u64,
 }
 
 /// The disk behind a buffer.
@@ -71,9 +73,10 @@ impl Disk {
         direct: Arc<dyn Acknowledge>,
         file_system: Arc<dyn FileSystem>,
     ) -> Result<Disk, StoreError> {
-        let DiskSettings { sink, folder, bound, unnamed } = settings;
+        let DiskSettings { sink, folder, bound, unnamed, next_file } = settings;
         let opened = DiskStore::open(sink, folder, *bound, &named, *unnamed, file_system)?;
         let Opened { store, files, missing, unnamed: count } = opened;
+        store.count_from(*next_file);
         if count > 0 {
             tracing::info!(%sink, files = count, "files of the buffer were not safe yet when the agent ended; their events are read again");
         }

@@ -228,6 +228,7 @@ fn with_disk(memory: u64, disk: u64) -> Stored {
         folder: folder.path().join("s"),
         bound: disk,
         unnamed: Unnamed::Remove,
+        next_file: 0,
     };
     let opened =
         Disk::open(&settings, BTreeMap::new(), &ledger, acks.clone(), Arc::new(OperatingSystem)).unwrap();

@@ -324,7 +324,11 @@ impl Presence {
     }
 
     /// What an agent claimed in a folder under an epoch, by key.
-    pub(super) fn claimed_under(&self, from: &TakenFrom, by: &str) -> Result<Vec<(String, Left)>, ObjectError> {
+    pub(super) fn claimed_under(
+        &self,
+        from: &TakenFrom,
+        by: &str,
+    ) -> Result<Vec<(String, Left)>, ObjectError> {
         let mut found = Vec::new();
         for at in self.claims(&from.folder)? {
             let Some(key) = claimed_by(&from.folder, &at) else { continue };

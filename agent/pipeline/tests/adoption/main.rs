@@ -102,6 +102,7 @@ impl Life {
             bound: 1 << 17,
             // The very first start has nothing, and all others know all.
             unnamed: Unnamed::Remove,
+            next_file: checkpoints.next_file("s"),
         };
         let direct = Arc::clone(&checkpoints) as Arc<dyn Acknowledge>;
         let named = checkpoints.stored("s");

@@ -57,6 +57,7 @@ impl Run {
             folder: PathBuf::from("/buffer"),
             bound: disk.bound(),
             unnamed: Unnamed::Remove,
+            next_file: checkpoints.next_file(BUFFERED),
         };
         let direct = Arc::clone(&checkpoints) as Arc<dyn Acknowledge>;
         let stored = checkpoints.stored(BUFFERED);

@@ -45,6 +45,7 @@ impl Offline {
             folder: super::folder(data_dir).join(sink),
             bound: bound.unwrap_or(u64::MAX / 2),
             unnamed: if checkpoints.is_complete() { Unnamed::Remove } else { Unnamed::PutAside },
+            next_file: checkpoints.next_file(sink),
         };
         let direct = Arc::clone(&checkpoints) as Arc<dyn Acknowledge>;
         let stored = checkpoints.stored(sink);

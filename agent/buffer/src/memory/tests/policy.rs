@@ -96,6 +96,7 @@ impl Rig {
             folder: folder.path().join("s"),
             bound: disk,
             unnamed: Unnamed::Remove,
+            next_file: 0,
         };
         let file_system = Arc::new(Moody::default());
         let direct = Arc::new(LettingGo);
