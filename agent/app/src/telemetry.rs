@@ -126,10 +126,10 @@ mod tests {
     #[test]
     fn an_odd_level_is_told_and_info_taken() {
         let cases = [
-            (None, "info", false),
+            (None, "aws_config=warn,info", false),
             (Some("debug"), "debug", false),
             (Some("warn,weir_tail=debug"), "weir_tail=debug,warn", false),
-            (Some("a=b=c"), "info", true),
+            (Some("a=b=c"), "aws_config=warn,info", true),
         ];
         for (wanted, expected, complains) in cases {
             let (filter, complaint) = filter(wanted);

@@ -26,8 +26,8 @@ Examples:
 Each line is one object: id, time, sink, pipeline, index, bytes, stream, and the document as
 its last member, byte for byte. Nothing is changed: what is exported still waits. With -c
 it is also read from object stores. Beside a running agent, what is delivered meanwhile is
-left out, and what lies in memory only is not seen. Events are as sensitive here as in the logs that they come from: the file is made with
-mode 0600.
+left out, and what lies in memory only is not seen. Events are as sensitive here as in the
+logs that they come from: the file is made with mode 0600.
 
 `weir buffer replay` puts such lines back. With --output json, -o is needed, and a summary
 is printed.
