@@ -57,7 +57,7 @@ impl Stores {
     /// None yet. Makes the agent's identity where it has none.
     pub fn new(data_dir: &Path, knows_all: bool) -> io::Result<Stores> {
         let (known, presences) = Default::default();
-        let has_run = data_dir.join(IDENTITY).exists();
+        let has_run = std::fs::exists(data_dir.join(IDENTITY))?;
         Ok(Stores {
             identity: identity(data_dir)?,
             runtime: runtime()?,
