@@ -228,6 +228,7 @@ fn the_written_form_is_the_documented_one() {
         key: "dev/node-1/0123456789abcdef0123456789abcdef/segments/search/2026/11/23/05/000000000000001b-ab.seg".into(),
         bytes: 4096,
         written: 1_795_410_000,
+        taken_from: None,
     };
     let moved = StoredParts { object: Some(object), ..stored.clone() };
     let buffer = state.buffers.entry("search".into()).or_default();
