@@ -49,7 +49,8 @@ fn full() -> Json {
                           "object_store": {"endpoint": "https://m:9000", "bucket": "weir", "create_bucket": true,
                                            "region": "eu-1", "prefix": "{cluster}/{node}", "access_key": {"env": "E"},
                                            "secret_key": {"file": "s"}, "ca": {"file": "a"}, "path_style": false,
-                                           "max_size": "1TiB", "drain_on_stop": true}}},
+                                           "max_size": "1TiB", "drain_on_stop": true, "gone_after": "1h",
+                                           "adopt": "{cluster}"}}},
         "admin": {"listen": "127.0.0.1:0"},
     })
 }
