@@ -30,6 +30,10 @@ use weir_event::identity::EventId;
 use weir_pipeline::checkpoint::{AckQueue, Checkpoints, FilePosition, Progress, Registration};
 
 const CASES: u64 = 100;
+/// Each found a fault once: objects that came back to whom they were taken from, that nobody had named, whose numbers were
+/// used twice. In all of them something is handed over, which is rare.
+const KNOWN: [u64; 5] =
+    [115_322_551_665_324, 98_837_739_014_379, 115_848_227_141_253, 101_992_996_735_779, 113_066_075_954_937];
 const STEPS: usize = 160;
 const AGENTS: usize = 3;
 const GONE_AFTER: Duration = Duration::from_secs(600);
@@ -401,17 +405,20 @@ fn play(seed: u64, happened: &mut Happened) {
 #[test]
 fn what_lies_in_the_bucket_is_delivered_by_one_agent() {
     let chosen = std::env::var("WEIR_SEED").ok().map(|seed| seed.parse::<u64>().expect("a number"));
-    let first = chosen.unwrap_or_else(|| u64::from(rand::random::<u32>()) << 16);
-    let cases = if chosen.is_some() { 1 } else { cases() };
+    let first = u64::from(rand::random::<u32>()) << 16;
+    let seeds: Vec<u64> = match chosen {
+        Some(seed) => vec![seed],
+        None => KNOWN.into_iter().chain(first..first + cases()).collect(),
+    };
     let mut happened = Happened::default();
-    for seed in first..first + cases {
+    for &seed in &seeds {
         let mut played = std::panic::AssertUnwindSafe(&mut happened);
         if let Err(panic) = std::panic::catch_unwind(move || play(seed, &mut played)) {
             eprintln!("WEIR_SEED={seed} plays it again");
             std::panic::resume_unwind(panic);
         }
     }
-    eprintln!("{cases} cases: {happened:?}");
+    eprintln!("{} cases: {happened:?}", seeds.len());
     assert!(chosen.is_some() || (happened.adopted > 0 && happened.handed_over > 0), "{happened:?}");
 }
 
