@@ -118,6 +118,15 @@ fn kill_one_that_holds(node: &Node, minio: &MinIo) -> (u64, u64) {
     (disk, object)
 }
 
+/// Another agent that has delivered all that the one that is gone had in the bucket.
+fn heir_of(minio: &MinIo, object: u64) -> (Node, Agent) {
+    let heir = Node::new();
+    configure(&heir, minio, "3s");
+    let agent = heir.start();
+    until_within(LONG, "all of it arrives", || account(&agent).delivered.events >= object);
+    (heir, agent)
+}
+
 /// Of two that are there one takes each object over, and one reports the disk.
 #[test]
 fn what_an_agent_left_is_delivered_once_and_its_disk_is_reported_once() {
@@ -156,10 +165,7 @@ fn what_an_agent_left_is_delivered_once_and_its_disk_is_reported_once() {
 fn an_agent_that_comes_back_delivers_what_was_not_taken_over() {
     let (gone, minio) = (Node::new(), MinIo::shared());
     let (disk, object) = kill_one_that_holds(&gone, &minio);
-    let heir = Node::new();
-    configure(&heir, &minio, "3s");
-    let agent = heir.start();
-    until_within(LONG, "all of it arrives", || account(&agent).delivered.events >= object);
+    let (heir, agent) = heir_of(&minio, object);
     assert_eq!((account(&agent).adopted.events, account(&agent).events_for("disk")), (EVENTS, disk));
 
     fs::remove_file(gone.path("out.ndjson")).unwrap();
@@ -181,11 +187,7 @@ fn an_agent_that_comes_back_delivers_what_was_not_taken_over() {
 fn what_was_taken_over_is_not_dropped() {
     let (gone, minio) = (Node::new(), MinIo::shared());
     let (disk, object) = kill_one_that_holds(&gone, &minio);
-    let heir = Node::new();
-    configure(&heir, &minio, "3s");
-    let agent = heir.start();
-    until_within(LONG, "all of it arrives", || account(&agent).delivered.events >= object);
-
+    let (_heir, agent) = heir_of(&minio, object);
     let back = gone.start();
     until_within(LONG, "all of it is dropped or handed over", || {
         let dropped = gone.weir(&["buffer", "drop", "-c", "weir.yaml", "--sink", "out", "--yes"]);

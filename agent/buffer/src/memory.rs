@@ -199,12 +199,7 @@ impl MemoryTier {
             return;
         }
         let mut state = self.lock();
-        for mut file in adopted {
-            (file.number, file.place) = (state.next, state.next);
-            state.next += 1;
-            state.used += STUB_BYTES;
-            state.queue.push_back(Waiting::File(file));
-        }
+        adopted.into_iter().for_each(|file| state.queue_file(file));
         drop(state);
         self.arrived.notify_one();
     }
@@ -438,6 +433,14 @@ impl State {
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next - 1
+    }
+
+    /// A file that an earlier run or another agent left: behind what waits.
+    fn queue_file(&mut self, mut file: disk::AdoptedFile) {
+        file.number = self.number();
+        file.place = file.number;
+        self.used += STUB_BYTES;
+        self.queue.push_back(Waiting::File(file));
     }
 
     fn end_lease(&mut self, slot: &Slot) {

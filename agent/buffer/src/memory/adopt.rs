@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
+use super::MemoryTier;
 use super::disk::AdoptedFile;
-use super::{MemoryTier, STUB_BYTES, Waiting};
 use crate::ack::{Ack, Acknowledge, Posting};
 use crate::disk::{ObjectPlace, StoredParts};
 use crate::ledger::{Amount, Entry};
@@ -88,13 +88,8 @@ impl Inheritance {
 impl Inherited {
     /// Queues it behind what waits.
     pub fn deliver(self) {
-        for (tier, mut file) in self.0 {
-            let mut state = tier.lock();
-            (file.number, file.place) = (state.next, state.next);
-            state.next += 1;
-            state.used += STUB_BYTES;
-            state.queue.push_back(Waiting::File(file));
-            drop(state);
+        for (tier, file) in self.0 {
+            tier.lock().queue_file(file);
             tier.arrived.notify_one();
         }
     }
