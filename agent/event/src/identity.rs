@@ -78,6 +78,18 @@ pub fn file_incarnation(device: u64, inode: u64, first_seen: i64) -> u64 {
     hash_parts(&[b"file", &device.to_be_bytes(), &inode.to_be_bytes(), &first_seen.to_be_bytes()])
 }
 
+/// The incarnation of a message that was pushed. `key` tells it from all others, also when it is sent again, to whichever
+/// agent; the index of an event in its message is its offset.
+pub fn message_incarnation(key: u64) -> u64 {
+    hash_parts(&[b"message", &key.to_be_bytes()])
+}
+
+/// The incarnation of a message that nobody can send again as the same: `run` tells this run of the agent from all
+/// others, `number` the messages of it.
+pub fn receipt_incarnation(run: u64, number: u64) -> u64 {
+    hash_parts(&[b"receipt", &run.to_be_bytes(), &number.to_be_bytes()])
+}
+
 /// Hashes the parts with their lengths, so that no two lists of parts run together.
 fn hash_parts(parts: &[&[u8]]) -> u64 {
     let mut bytes = Vec::new();

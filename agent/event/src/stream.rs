@@ -8,8 +8,8 @@ pub const ENVELOPE_NAMES: [&str; 7] =
     ["@timestamp", "cluster", "node", "kubernetes", "stream", "log", "event"];
 
 /// The stream attributes that a plan may ask for.
-pub const ATTRIBUTE_NAMES: [&str; 9] =
-    ["source", "cluster", "node", "namespace", "pod", "container", "uid", "stream", "path"];
+pub const ATTRIBUTE_NAMES: [&str; 10] =
+    ["source", "cluster", "node", "namespace", "pod", "container", "uid", "stream", "path", "tag"];
 
 /// What is known of a stream. Empty strings are absent attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct Attributes {
     pub stream: String,
     /// The file's path as it was discovered, for `file` sources.
     pub path: String,
+    /// What the sender calls it, for `forward` sources.
+    pub tag: String,
 }
 
 /// Where events come from: one file or connection, and for container logs one of its two output streams.
@@ -78,6 +80,7 @@ impl Stream {
             "uid" => &a.uid,
             "stream" => &a.stream,
             "path" => &a.path,
+            "tag" => &a.tag,
             _ => return None,
         };
         (!value.is_empty()).then_some(value.as_str())
@@ -120,6 +123,11 @@ fn render_envelope(a: &Attributes) -> Vec<u8> {
         out.extend_from_slice(b"\"file\":{\"path\":");
         crate::json::write_string(&mut out, &a.path);
         out.extend_from_slice(b"},");
+    }
+    if !a.tag.is_empty() {
+        out.extend_from_slice(b"\"tag\":");
+        crate::json::write_string(&mut out, &a.tag);
+        out.push(b',');
     }
     out.extend_from_slice(b"\"offset\":");
     out

@@ -13,6 +13,7 @@
 
 mod ack_queue;
 mod buffered;
+mod durable;
 mod file;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,6 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use ack_queue::AckQueue;
+use ack_queue::Sent;
+pub use durable::OnDurable;
+use durable::{Waiting, Wake};
 use file::{previous_path, read_file, write_file};
 use serde::{Deserialize, Serialize};
 use weir_buffer::ack::Posting;
@@ -180,6 +184,8 @@ pub struct Checkpoints {
     state: Mutex<Versioned>,
     /// Held while the file is written, so that two writers cannot swap their order.
     writer: Mutex<Written>,
+    /// Told when somebody waits for the next save.
+    wake: Wake,
 }
 
 #[derive(Debug, Default)]
@@ -190,6 +196,8 @@ struct Versioned {
     early: HashMap<(String, u64), u64>,
     /// What nobody needs any more, with the version that does not name it.
     removed: Vec<Removed>,
+    /// Who waits until the state is on disk.
+    waiting: Waiting,
     /// By source: the new keys of files that batches may still name by their old ones.
     renamed: HashMap<String, HashMap<FileKey, FileKey>>,
 }
@@ -392,7 +400,7 @@ impl Checkpoints {
         };
         state.close_accounts();
         let state = Mutex::new(Versioned { state, ..Versioned::default() });
-        Ok(Checkpoints { path, is_complete, state, writer: Mutex::default() })
+        Ok(Checkpoints { path, is_complete, state, writer: Mutex::default(), wake: Wake::default() })
     }
 
     /// Whether all is known that was safe: not after a damaged file was replaced by the one before it, nor where there
@@ -472,8 +480,15 @@ impl Checkpoints {
         state.version += 1;
     }
 
-    /// Moves positions and counts over a batch that is safe.
-    fn settle(&self, source: &str, progress: Vec<Progress>, entries: Vec<Posting>) {
+    /// Calls this, from any thread, whenever somebody waits for the next [`Checkpoints::save`]. The first that is given
+    /// stays.
+    pub fn on_wanted(&self, wake: Arc<dyn Fn() + Send + Sync>) {
+        self.wake.set(wake);
+    }
+
+    /// Moves positions and counts over a batch that is safe, and tells who waits for it when that is on disk.
+    fn settle(&self, source: &str, sent: Sent, entries: Vec<Posting>) {
+        let Sent { progress, on_durable } = sent;
         let mut guard = self.lock();
         let Versioned { state, renamed, .. } = &mut *guard;
         if !progress.is_empty() {
@@ -481,6 +496,12 @@ impl Checkpoints {
             advance(files, renamed.get(source), progress);
         }
         guard.post(entries);
+        if let Some(on_durable) = on_durable {
+            let version = guard.version;
+            guard.waiting.add(version, on_durable);
+            drop(guard);
+            self.wake.wake();
+        }
     }
 
     /// Books entries whose position was settled before.
@@ -501,10 +522,13 @@ impl Checkpoints {
         };
         write_file(&self.path, &state)?;
         *written = Written { last: version, before: written.last };
-        let free: Vec<Removed> = {
+        let (free, durable) = {
             let mut guard = self.lock();
-            guard.removed.extract_if(.., |removed| removed.version <= written.before).collect()
+            let free: Vec<Removed> =
+                guard.removed.extract_if(.., |removed| removed.version <= written.before).collect();
+            (free, guard.waiting.take(version))
         };
+        durable.into_iter().for_each(OnDurable::call);
         for Removed { handle, what, .. } in free {
             match what {
                 Unnamed::Parts(parts) => handle.forget(parts),

@@ -1,11 +1,12 @@
 //! Sources: where batches come from.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use weir_event::batch::{ArenaPool, Batch};
 
-use crate::checkpoint::{Checkpoints, Progress};
+use crate::checkpoint::{Checkpoints, OnDurable, Progress};
 
 /// Whether a source goes on for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,13 @@ pub trait Outlet: Send {
     /// the batch brings its files, and becomes the checkpoint when it is safe. A batch without rows only moves
     /// positions.
     fn send(&mut self, batch: Batch, progress: Vec<Progress>) -> Result<(), Stopped>;
+
+    /// Hands over a batch that was pushed to the agent and lies in no file; blocks in the same way. `on_durable` is
+    /// called when every sink has it or has it on disk, and a checkpoint on disk says so. Only pipelines whose documents
+    /// go to disk at once may take it, else that comes late. An outlet that keeps nothing takes none.
+    fn push(&mut self, _batch: Batch, _on_durable: OnDurable) -> Result<(), Stopped> {
+        Err(Stopped)
+    }
 
     /// Whether [`Outlet::send`] would go through at once. A source that has other duties than reading, such as
     /// holding rotated files open, sees to them until it is.
@@ -88,6 +96,87 @@ pub struct SourceMetrics {
     pub held_bytes: AtomicU64,
     /// Files or folders that could not be opened or read.
     pub errors: AtomicU64,
+    /// Of a source that is pushed to.
+    pub receiving: ReceivingMetrics,
+}
+
+/// What a source counts that is pushed to.
+#[derive(Debug, Default)]
+pub struct ReceivingMetrics {
+    /// Where it listens, once it does.
+    pub address: OnceLock<SocketAddr>,
+    /// Connections that are open.
+    pub connections: AtomicU64,
+    /// Messages that came whole and could be read.
+    pub messages: AtomicU64,
+    /// Those among them that were known: sent again by clients that had not heard an answer.
+    pub repeated: AtomicU64,
+    /// What was refused, by its reason.
+    refused: [AtomicU64; Refusal::ALL.len()],
+}
+
+/// Why something that was pushed was not taken. Its sender was told so, as far as the protocol can tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// It does not follow the protocol.
+    Malformed,
+    /// It is something that this source does not take, such as metrics.
+    Unsupported,
+    /// It is larger than may be.
+    TooLarge,
+    /// It took too long.
+    TimedOut,
+    /// The key, user, password or token is wrong.
+    Unauthorized,
+    /// There was no TLS, or one side did not trust the other's certificate.
+    Tls,
+    /// There are as many connections as may be.
+    Connections,
+}
+
+// === impl ReceivingMetrics ===
+
+impl ReceivingMetrics {
+    /// Counts what was refused.
+    pub fn refuse(&self, why: Refusal, count: u64) {
+        if let Some(counter) = self.refused.get(why as usize) {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// How much was refused for this reason: messages, connections, or events of a message of which the others were
+    /// taken.
+    pub fn refused(&self, why: Refusal) -> u64 {
+        self.refused.get(why as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// All reasons.
+    pub const ALL: [Refusal; 7] = [
+        Refusal::Malformed,
+        Refusal::Unsupported,
+        Refusal::TooLarge,
+        Refusal::TimedOut,
+        Refusal::Unauthorized,
+        Refusal::Tls,
+        Refusal::Connections,
+    ];
+
+    /// As it stands in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Refusal::Malformed => "malformed",
+            Refusal::Unsupported => "unsupported",
+            Refusal::TooLarge => "too_large",
+            Refusal::TimedOut => "timed_out",
+            Refusal::Unauthorized => "unauthorized",
+            Refusal::Tls => "tls",
+            Refusal::Connections => "connections",
+        }
+    }
 }
 
 /// What a source works with.

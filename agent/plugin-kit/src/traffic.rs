@@ -112,6 +112,7 @@ impl Event {
             uid: value("uid"),
             stream: value("stream"),
             path: value("path"),
+            tag: value("tag"),
         }
     }
 

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use weir_sdk::ConfigError;
 
 /// The stream attributes that rates can go by.
-const ATTRIBUTES: [&str; 9] =
-    ["source", "cluster", "node", "namespace", "pod", "container", "uid", "stream", "path"];
+const ATTRIBUTES: [&str; 10] =
+    ["source", "cluster", "node", "namespace", "pod", "container", "uid", "stream", "path", "tag"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -52,7 +52,7 @@ impl Plan {
     }
 
     /// Reads an attribute of the stream that an event came from: `source`, `cluster`, `node`, `namespace`, `pod`,
-    /// `container`, `uid`, `stream` or `path`.
+    /// `container`, `uid`, `stream`, `path` or `tag`.
     pub fn attribute(&mut self, name: &str) -> Attribute {
         Attribute(index_of(&mut self.raw.attributes, name))
     }

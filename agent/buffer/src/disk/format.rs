@@ -99,6 +99,8 @@ pub(crate) struct StreamText<'a> {
     stream: Cow<'a, str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     path: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    tag: Cow<'a, str>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -210,6 +212,7 @@ impl StreamText<'_> {
             uid: text(&a.uid),
             stream: text(&a.stream),
             path: text(&a.path),
+            tag: text(&a.tag),
         }
     }
 
@@ -225,6 +228,7 @@ impl StreamText<'_> {
             uid: self.uid.into(),
             stream: self.stream.into(),
             path: self.path.into(),
+            tag: self.tag.into(),
         };
         Some(Stream::new(attributes, incarnation))
     }

@@ -13,6 +13,10 @@ fn progress(to: u64) -> Vec<Progress> {
     vec![Progress { file: "1:2".into(), position }]
 }
 
+fn read(to: u64) -> Sent {
+    Sent { progress: progress(to), on_durable: None }
+}
+
 fn position(checkpoints: &Checkpoints) -> Option<u64> {
     checkpoints.positions("apps").get("1:2").map(|p| p.position)
 }
@@ -34,6 +38,64 @@ fn positions_move_over_acked_batches_in_order_only() {
     fourth.release();
     assert_eq!(position(&checkpoints), Some(20), "an unsafe batch holds everything behind it");
     assert_eq!(queue.outstanding(), 2);
+}
+
+/// Says what became of it: `None` while that is open.
+fn awaited() -> (OnDurable, impl Fn() -> Option<bool>) {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    let on_durable = OnDurable::new(move || sender.send(()).unwrap());
+    let heard = move || match receiver.try_recv() {
+        Ok(()) => Some(true),
+        Err(std::sync::mpsc::TryRecvError::Empty) => None,
+        Err(std::sync::mpsc::TryRecvError::Disconnected) => Some(false),
+    };
+    (on_durable, heard)
+}
+
+#[test]
+fn what_was_pushed_is_durable_when_a_checkpoint_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
+    let wanted = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counting = Arc::clone(&wanted);
+    checkpoints.on_wanted(Arc::new(move || {
+        counting.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }));
+    let queue = AckQueue::new("agents", checkpoints.clone());
+    let ((first, heard_first), (second, heard_second)) = (awaited(), awaited());
+    let [first, second] = [first, second].map(|on| Ack::new(queue.pushed(on), queue.clone()));
+    second.release();
+    checkpoints.save().unwrap();
+    assert_eq!(heard_second(), None, "not before those before it");
+    first.release();
+    assert_eq!((heard_first(), heard_second()), (None, None), "it is only safe in memory");
+    assert_eq!(wanted.load(std::sync::atomic::Ordering::Relaxed), 2);
+    checkpoints.save().unwrap();
+    assert_eq!((heard_first(), heard_second()), (Some(true), Some(true)));
+}
+
+#[test]
+fn what_was_pushed_and_is_unsafe_is_let_go_of_and_holds_nothing_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = Account::new("p", "s");
+    let checkpoints = Arc::new(Checkpoints::open(dir.path()).unwrap());
+    let queue = AckQueue::new("agents", checkpoints.clone());
+    let ((first, heard_first), (second, heard_second)) = (awaited(), awaited());
+    let [first, second] = [first, second].map(|on| Ack::new(queue.pushed(on), queue.clone()));
+    for ack in [&first, &second] {
+        ack.book(&account, Entry::Read, Amount { events: 1, bytes: 1 });
+    }
+    second.release();
+    drop(first);
+    assert_eq!(heard_first(), Some(false), "its sender is to send it again");
+    checkpoints.save().unwrap();
+    assert_eq!(heard_second(), Some(true));
+    assert_eq!(
+        checkpoints.counts()[0].2.read,
+        Amount { events: 1, bytes: 1 },
+        "it is counted when it is sent again"
+    );
+    assert_eq!(queue.outstanding(), 0);
 }
 
 #[test]
@@ -204,9 +266,9 @@ fn what_lies_on_disk_is_not_missing_after_a_crash() {
 fn a_damaged_file_falls_back_to_the_one_before() {
     let dir = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::open(dir.path()).unwrap();
-    checkpoints.settle("apps", progress(1), Vec::new());
+    checkpoints.settle("apps", read(1), Vec::new());
     checkpoints.save().unwrap();
-    checkpoints.settle("apps", progress(2), Vec::new());
+    checkpoints.settle("apps", read(2), Vec::new());
     checkpoints.save().unwrap();
     let path = dir.path().join("checkpoint");
     let mut bytes = std::fs::read(&path).unwrap();

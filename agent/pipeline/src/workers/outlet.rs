@@ -7,7 +7,7 @@ use weir_buffer::ledger::{Amount, Entry};
 use weir_event::batch::Batch;
 
 use super::{INBOX, Route, Shared, State};
-use crate::checkpoint::{AckQueue, Progress};
+use crate::checkpoint::{AckQueue, OnDurable, Progress};
 use crate::process::Job;
 use crate::source::{Outlet, Stopped};
 
@@ -39,10 +39,9 @@ impl PipelineOutlet {
             |route: &Route| state.lanes.get(&route.pipeline.name).map_or(0, |lane| lane.inbox.len());
         self.routes(state).iter().all(|route| waiting(route) < INBOX)
     }
-}
 
-impl Outlet for PipelineOutlet {
-    fn send(&mut self, batch: Batch, progress: Vec<Progress>) -> Result<(), Stopped> {
+    /// `begin` notes the batch among those whose acks are awaited; it is called when there is room for it.
+    fn pass(&mut self, batch: Batch, begin: impl FnOnce(&AckQueue) -> u64) -> Result<(), Stopped> {
         let full = |state: &mut State| self.is_open(state) && !self.has_room(state);
         let waited = self.shared.room.wait_while(self.shared.lock(), full);
         let mut guard = waited.unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +49,7 @@ impl Outlet for PipelineOutlet {
         if !self.is_open(state) {
             return Err(Stopped);
         }
-        let ack = Ack::new(self.acks.sent(progress), Arc::clone(&self.acks) as Arc<dyn Acknowledge>);
+        let ack = self.ack(begin(&self.acks));
         if batch.rows().is_empty() {
             drop(guard);
             ack.release();
@@ -86,9 +85,23 @@ impl Outlet for PipelineOutlet {
         Ok(())
     }
 
+    fn ack(&self, number: u64) -> Ack {
+        Ack::new(number, Arc::clone(&self.acks) as Arc<dyn Acknowledge>)
+    }
+}
+
+impl Outlet for PipelineOutlet {
+    fn send(&mut self, batch: Batch, progress: Vec<Progress>) -> Result<(), Stopped> {
+        self.pass(batch, |acks| acks.sent(progress))
+    }
+
+    fn push(&mut self, batch: Batch, on_durable: OnDurable) -> Result<(), Stopped> {
+        self.pass(batch, |acks| acks.pushed(on_durable))
+    }
+
     fn lost(&mut self, reason: &'static str, bytes: u64, progress: Vec<Progress>) {
         let state = self.shared.lock();
-        let ack = Ack::new(self.acks.sent(progress), Arc::clone(&self.acks) as Arc<dyn Acknowledge>);
+        let ack = self.ack(self.acks.sent(progress));
         let amount = Amount { events: 0, bytes };
         {
             let _moving = self.shared.ledger.moving();
