@@ -9,6 +9,7 @@ pub mod explain;
 mod page;
 pub mod place;
 mod plugins;
+pub mod replay;
 mod routes;
 mod server;
 pub mod shadow;

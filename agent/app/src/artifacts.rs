@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng as _;
-use weir_config::{Config, Error, Name, Secret, Signing as Wanted};
+use weir_config::{Config, Error, Name, Signing as Wanted};
 use weir_host::{Artifact, Plugin, Provenance};
 use weir_manifest::MAX_ARTEFACT_BYTES;
 use weir_oci::{Cache, FetchError, Fetched, Origin, PublicKey, Reference, Settings, Signing};
@@ -264,24 +264,12 @@ fn settings(config: &Config, reference: &Reference) -> Result<Settings, String> 
     let credential = match &registry.auth {
         None => None,
         Some(place) => {
-            let text = read_secret(config, place)?;
+            let text = place.read().map_err(|error| error.to_string())?;
             weir_oci::find_credential(&text, reference)
                 .map_err(|error| format!("the auth of its registry: {error}"))?
         }
     };
     Ok(Settings { credential, ca, insecure: registry.insecure, timeout: registry.timeout })
-}
-
-fn read_secret(config: &Config, place: &Secret) -> Result<String, String> {
-    let reference = match place {
-        Secret::File(path) => serde_json::json!({"file": path}),
-        Secret::Variable(name) => serde_json::json!({"env": name}),
-    };
-    match weir_config::resolve_secrets(&reference, &config.base_dir) {
-        Ok(serde_json::Value::String(text)) => Ok(text),
-        Ok(_) => Err("the auth of its registry is no text".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// All public keys of a file.

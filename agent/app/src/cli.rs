@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::admin::explain::Question;
+use crate::commands::archive::{self, ArchiveCommand};
 use crate::commands::buffer::{self, BufferCommand};
 use crate::commands::opensearch::Write;
 use crate::commands::plugin::{self, PluginCommand};
@@ -25,6 +26,7 @@ Examples:
   weir ledger -c weir.yaml         What became of every event
   weir explain -c weir.yaml '{\"level\":\"debug\"}'   What becomes of this one
   weir buffer stat -c weir.yaml    What waits for the sinks, in memory and on disk
+  weir archive search -c weir.yaml --from 2h --where trace_id=4bf92f35   Find it in the archive
   weir top -c weir.yaml            What it does right now, by pipeline, sink and plugin
   weir tap -c weir.yaml --limit 20     Events on their way, as it happens
   weir opensearch apply -c weir.yaml   Write the index templates
@@ -175,6 +177,9 @@ enum Command {
     /// What waits for the sinks: show, verify, export, put back or drop it
     #[command(subcommand)]
     Buffer(BufferCommand),
+    /// What sinks of the type s3 archived: list, search or bring it back
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
     /// Show what became of every event: from the running agent, else from its last checkpoint
     #[command(after_help = LEDGER_EXAMPLES)]
     Ledger {
@@ -215,11 +220,12 @@ enum OpenSearchCommand {
     },
 }
 
+/// Which configuration.
 #[derive(Debug, Args)]
-struct ConfigPath {
+pub struct ConfigPath {
     /// The configuration: a YAML file, or a folder of them
     #[arg(short, long, value_name = "FILE|DIR")]
-    config: PathBuf,
+    pub config: PathBuf,
 }
 
 /// Where a running agent is to be found.
@@ -305,6 +311,7 @@ pub fn main() -> ExitCode {
             }
         }
         Command::Buffer(command) => buffer::run(command),
+        Command::Archive(command) => archive::run(command),
         Command::Tap(arguments) => tap::run(arguments),
         Command::Top(arguments) => top::run(arguments),
         Command::Ledger { place: DataPlace { config: Some(config), .. }, output } => {

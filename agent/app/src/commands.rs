@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+pub mod archive;
 pub mod buffer;
 pub mod check;
 pub mod explain;

@@ -87,6 +87,7 @@ impl Live {
         let ledger = restored_ledger(&checkpoints);
         let workers = Workers::start(Arc::clone(&ledger), Arc::clone(&checkpoints), config.workers.get())?;
         let state = Arc::new(AgentState::new(Arc::clone(&ledger), workers.health(), workers.taps()));
+        state.set_checkpoints(Arc::clone(&checkpoints));
         let sinks = Sinks::new(runtime, Arc::clone(&checkpoints), ledger)?;
         let sources = Sources::new(mode, Arc::clone(&checkpoints));
         Ok(Live {
@@ -169,7 +170,8 @@ impl Live {
         self.sources.tell_failures();
         if self.sinks.tidy(&self.workers) {
             let (sinks, opensearch) = self.sinks.views();
-            self.state.show(View { sinks, opensearch, ..(*self.state.view()).clone() });
+            let archives = self.sinks.archives();
+            self.state.show(View { sinks, opensearch, archives, ..(*self.state.view()).clone() });
         }
     }
 
@@ -180,6 +182,7 @@ impl Live {
             sources: self.sources.views(),
             sinks,
             opensearch,
+            archives: self.sinks.archives(),
             plugins: plugins.values().map(|loaded| Arc::clone(&loaded.plugin)).collect(),
             shadows: plugins.values().filter_map(|loaded| loaded.candidate.clone()).collect(),
             pipelines: config

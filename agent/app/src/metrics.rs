@@ -5,6 +5,7 @@
 //! which some are held.
 
 mod agent;
+mod archives;
 mod exposition;
 pub mod families;
 pub mod process;
@@ -25,6 +26,7 @@ pub fn render(state: &AgentState) -> String {
     agent::ledger(&mut out, &state.ledger.statements());
     agent::sinks(&mut out, &view);
     agent::opensearch(&mut out, &view);
+    archives::archives(&mut out, &view);
     agent::plugins(&mut out, &view);
     shadows::shadows(&mut out, &view);
     process::process(&mut out, state.started);

@@ -1,17 +1,17 @@
-//! Object stores behind buffers: whose objects they are, and how a store is spoken to.
+//! Object stores, behind buffers and of archives: whose objects they are, and how a store is spoken to.
 
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use weir_buffer::disk::Objects;
 use weir_buffer::object::{Listing, Object, ObjectError, ObjectErrorKind, ObjectStore, Put};
 use weir_buffer::presence::{Presence, Settings as PresenceSettings};
-use weir_config::{Config, ObjectStore as Configured, Secret};
+use weir_config::{Bucket as ConfiguredBucket, Config, ObjectStore as Configured, Secret};
 use weir_object::{Keys, S3, Settings};
 
 use crate::artifacts::read_file;
@@ -26,7 +26,7 @@ const PRESENCE_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Stores {
     identity: String,
     runtime: Handle,
-    known: Vec<(Configured, Arc<Bucket>)>,
+    known: Vec<(ConfiguredBucket, Arc<Bucket>)>,
     /// One for each folder of a bucket, however many buffers lie there.
     presences: Vec<Known>,
     /// Whether the checkpoints name all that is safe.
@@ -45,7 +45,7 @@ struct Known {
 
 /// A bucket that is spoken to when somebody wants something of it: a store that is away keeps no agent from starting.
 pub struct Bucket {
-    configured: Configured,
+    configured: ConfiguredBucket,
     runtime: Handle,
     /// Made of keys as they were read; dropped when the store refuses something, since they may have been replaced.
     client: Mutex<Option<Arc<S3>>>,
@@ -75,7 +75,7 @@ impl Stores {
 
     /// This agent, as other agents see it in the store of a buffer.
     pub fn presence(&mut self, wanted: &WantedStore) -> Arc<Presence> {
-        let Configured { endpoint, bucket, .. } = &wanted.configured;
+        let ConfiguredBucket { endpoint, name: bucket, .. } = &wanted.configured.bucket;
         let is_known = |known: &&Known| {
             known.endpoint == *endpoint && known.bucket == *bucket && known.prefix == wanted.prefix
         };
@@ -93,14 +93,14 @@ impl Stores {
             patience: PRESENCE_PATIENCE,
             clock: Arc::new(move || began.elapsed()),
         };
-        let presence = Presence::new(self.bucket(&wanted.configured), settings);
+        let presence = Presence::new(self.bucket(&wanted.configured.bucket), settings);
         let (endpoint, bucket, prefix) = (endpoint.clone(), bucket.clone(), wanted.prefix.clone());
         self.presences.push(Known { endpoint, bucket, prefix, presence: Arc::clone(&presence) });
         presence
     }
 
     /// The store of a buffer.
-    pub fn bucket(&mut self, configured: &Configured) -> Arc<Bucket> {
+    pub fn bucket(&mut self, configured: &ConfiguredBucket) -> Arc<Bucket> {
         if let Some((_, bucket)) = self.known.iter().find(|(known, _)| known == configured) {
             return Arc::clone(bucket);
         }
@@ -114,7 +114,7 @@ impl Stores {
         let folder = format!("{}/{}/segments/{sink}/", wanted.prefix, self.identity);
         let most = wanted.configured.max_size.map(|size| size.bytes());
         let presence = self.presence(wanted);
-        Objects::new(self.bucket(&wanted.configured), folder, most).shared(presence)
+        Objects::new(self.bucket(&wanted.configured.bucket), folder, most).shared(presence)
     }
 }
 
@@ -150,15 +150,19 @@ impl WantedStore {
     }
 }
 
-/// Requests go on while the agent's own runtime ends: what waits for one must not fail for that. It ends with the
-/// process.
+/// Requests go on while the agent's own runtime ends: what waits for one must not fail for that. There is one, which ends
+/// with the process.
 pub fn runtime() -> io::Result<Handle> {
+    static RUNTIME: OnceLock<Handle> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime.clone());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("objects")
         .enable_all()
         .build()?;
-    Ok(Box::leak(Box::new(runtime)).handle().clone())
+    Ok(RUNTIME.get_or_init(|| Box::leak(Box::new(runtime)).handle().clone()).clone())
 }
 
 fn identity(data_dir: &Path) -> io::Result<String> {
@@ -185,7 +189,7 @@ fn is_identity(text: &str) -> bool {
 
 impl Bucket {
     /// Nothing is sent yet.
-    pub fn new(configured: &Configured, runtime: &Handle) -> Bucket {
+    pub fn new(configured: &ConfiguredBucket, runtime: &Handle) -> Bucket {
         Bucket { configured: configured.clone(), runtime: runtime.clone(), client: Mutex::default() }
     }
 
@@ -196,14 +200,14 @@ impl Bucket {
         }
         let store = &self.configured;
         let refused = |message: String| ObjectError { kind: ObjectErrorKind::Refused, message };
-        let place = format!("cannot use the bucket {} at {}", store.bucket, store.endpoint);
+        let place = format!("cannot use the bucket {} at {}", store.name, store.endpoint);
         let secret = |key: &str, of: &Secret| {
-            read_secret(of).map_err(|reason| refused(format!("{place}: its {key}: {reason}")))
+            of.read().map_err(|error| refused(format!("{place}: its {key}: {error}")))
         };
         let ca = store.ca.as_deref().map(read_file).transpose();
         let settings = Settings {
             endpoint: store.endpoint.clone(),
-            bucket: store.bucket.clone(),
+            bucket: store.name.clone(),
             region: store.region.clone(),
             path_style: store.path_style,
             ca: ca.map_err(|reason| refused(format!("{place}: its ca: {reason}")))?,
@@ -216,7 +220,7 @@ impl Bucket {
             },
         };
         let made = Arc::new(S3::new(settings, self.runtime.clone())?);
-        made.check(store.create_bucket)?;
+        made.check(store.create)?;
         *client = Some(Arc::clone(&made));
         Ok(made)
     }
@@ -231,19 +235,6 @@ impl Bucket {
             }
         }
         answer
-    }
-}
-
-fn read_secret(place: &Secret) -> Result<String, String> {
-    let reference = match place {
-        Secret::File(path) => serde_json::json!({"file": path}),
-        Secret::Variable(name) => serde_json::json!({"env": name}),
-    };
-    // A path is absolute by now.
-    match weir_config::resolve_secrets(&reference, Path::new("/")) {
-        Ok(serde_json::Value::String(text)) => Ok(text),
-        Ok(_) => Err("it is no text".to_owned()),
-        Err(error) => Err(error.to_string()),
     }
 }
 

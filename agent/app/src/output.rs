@@ -155,6 +155,18 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// Bytes in the unit that makes them short: `1.5 MiB`.
+pub fn size(bytes: f64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut size, mut unit) = (bytes, 0);
+    while size >= 1024.0 && unit + 1 < units.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    let unit = units.get(unit).copied().unwrap_or_default();
+    if unit == "B" || size >= 100.0 { format!("{size:.0} {unit}") } else { format!("{size:.1} {unit}") }
+}
+
 /// A path without the `..` and links on the way to it, where it can be followed.
 pub fn shown(path: &Path) -> String {
     let followed = path.canonicalize().or_else(|error| match (path.parent(), path.file_name()) {

@@ -5,6 +5,7 @@ mod blackhole;
 mod console;
 mod file;
 mod opensearch;
+mod s3;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use console::Console;
 use file::File;
 pub use file::PathError;
 pub use opensearch::{OpenSearchView, settings as opensearch_settings};
+pub use s3::{Names, reader as archive_reader};
 
 /// A sink that is ready to be driven.
 pub struct Built {
@@ -28,6 +30,8 @@ pub struct Built {
     pub route: Option<Arc<dyn Route>>,
     /// What an `opensearch` sink counts beside what every sink does.
     pub opensearch: Option<OpenSearchView>,
+    /// What an `s3` sink counts beside what every sink does.
+    pub archive: Option<Arc<weir_archive::Metrics>>,
 }
 
 /// Why a sink cannot work as it is configured.
@@ -39,22 +43,29 @@ pub enum BuildError {
     /// A client that cannot be made.
     #[error(transparent)]
     OpenSearch(#[from] weir_opensearch::ClientError),
+    /// Settings that no archive can be written with.
+    #[error(transparent)]
+    Archive(#[from] weir_archive::SettingsError),
+    /// No thread can be made that speaks to object stores.
+    #[error("cannot start what speaks to object stores: {0}")]
+    Runtime(#[source] std::io::Error),
 }
 
 /// Makes the sink that a configuration describes. Nothing is opened before the first documents come: what is missing
 /// now may be there by then, and a sink that fails is tried again. What can never work is an error now.
-pub fn build(name: &str, kind: &SinkKind, data_dir: &Path) -> Result<Built, BuildError> {
+pub fn build(name: &str, kind: &SinkKind, names: &Names, data_dir: &Path) -> Result<Built, BuildError> {
     Ok(match kind {
         SinkKind::File(settings) => simple(Background::new(File::new(settings)?)),
         SinkKind::Console => simple(Background::new(Console::default())),
         SinkKind::Blackhole => simple(Blackhole::new(name)),
         SinkKind::OpenSearch(settings) => opensearch::build(name, settings, data_dir)?,
+        SinkKind::S3(settings) => s3::build(settings, names)?,
     })
 }
 
 /// A sink with one place, which takes one segment after the other.
 fn simple(sink: impl Sink + 'static) -> Built {
-    Built { driver: Box::new(OneByOne(Box::new(sink))), route: None, opensearch: None }
+    Built { driver: Box::new(OneByOne(Box::new(sink))), route: None, opensearch: None, archive: None }
 }
 
 #[cfg(test)]

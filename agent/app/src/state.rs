@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use weir_buffer::ledger::Ledger;
 use weir_buffer::memory::MemoryTier;
 use weir_host::Plugin;
+use weir_pipeline::checkpoint::Checkpoints;
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
 use weir_pipeline::tap::Taps;
@@ -34,6 +35,7 @@ pub struct AgentState {
     pub reloads: Reloads,
     view: RwLock<Arc<View>>,
     drain: OnceLock<Drain>,
+    checkpoints: OnceLock<Arc<Checkpoints>>,
 }
 
 /// The parts of the generation that runs, and what is left of those before.
@@ -47,6 +49,8 @@ pub struct View {
     pub sinks: Vec<(String, Arc<SinkMetrics>, Arc<MemoryTier>)>,
     /// What sinks of the kind `opensearch` count beside that, by name.
     pub opensearch: Vec<(String, OpenSearchView)>,
+    /// What sinks of the kind `s3` count beside that, by name.
+    pub archives: Vec<(String, Arc<weir_archive::Metrics>)>,
     /// All plugins that are loaded.
     pub plugins: Vec<Arc<Plugin>>,
     /// Who may take their places.
@@ -92,6 +96,7 @@ impl AgentState {
             reloads: Reloads::default(),
             view: RwLock::default(),
             drain: OnceLock::new(),
+            checkpoints: OnceLock::new(),
         }
     }
 
@@ -103,6 +108,16 @@ impl AgentState {
     /// Says what asks for it.
     pub fn set_drain(&self, drain: Drain) {
         let _ = self.drain.set(drain);
+    }
+
+    /// Positions and what is on disk, of an agent that lives.
+    pub fn checkpoints(&self) -> Option<&Arc<Checkpoints>> {
+        self.checkpoints.get()
+    }
+
+    /// Says where they are.
+    pub fn set_checkpoints(&self, checkpoints: Arc<Checkpoints>) {
+        let _ = self.checkpoints.set(checkpoints);
     }
 
     /// The parts as they are now.

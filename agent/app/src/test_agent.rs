@@ -18,7 +18,7 @@ use weir_host::{
 use weir_manifest::Grants;
 use weir_opensearch::{IndexRoute, Metrics};
 use weir_pipeline::sink::SinkMetrics;
-use weir_pipeline::source::SourceMetrics;
+use weir_pipeline::source::{Refusal, SourceMetrics};
 
 use crate::shadows::Candidate;
 use crate::sinks::OpenSearchView;
@@ -36,17 +36,21 @@ pub fn state() -> AgentState {
     account.enter_flight(amount(1));
     let sources = SourceMetrics::default();
     sources.errors.store(3, Ordering::Relaxed);
+    let listening = SourceMetrics::default();
+    let _ = listening.receiving.address.set(([127, 0, 0, 1], 24_224).into());
+    listening.receiving.refuse(Refusal::Malformed, 2);
     let name = |name: &str| vec![name.to_owned()];
     let plugin = plugin();
     let hash = "0123456789abcdef0123456789abcdef";
     let view = View {
         config_hash: hash.to_owned(),
-        sources: vec![("pods".to_owned(), Arc::new(sources))],
+        sources: vec![("pods".to_owned(), Arc::new(sources)), ("agents".to_owned(), Arc::new(listening))],
         sinks: vec![
             ("local".to_owned(), Arc::<SinkMetrics>::default(), MemoryTier::new(1024, Arc::clone(&ledger))),
             ("search".to_owned(), Arc::<SinkMetrics>::default(), holding(&ledger)),
         ],
         opensearch: vec![("search".to_owned(), opensearch())],
+        archives: vec![("archive".to_owned(), Arc::default())],
         plugins: vec![Arc::clone(&plugin)],
         shadows: vec![candidate(&plugin)],
         pipelines: vec![PipelineView {

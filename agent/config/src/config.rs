@@ -1,6 +1,7 @@
 //! The checked configuration: what the rest of the agent works with.
 
 mod object_store;
+mod source;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,10 +13,14 @@ use std::time::Duration;
 use weir_event::name_template::NameTemplate;
 use weir_oci::{Reference, ReferencePrefix};
 
-pub use object_store::{ObjectStore, ObjectStoreKeys};
+pub use object_store::{Bucket, ObjectStore, ObjectStoreKeys, S3Sink};
+pub use source::{
+    FileFormat, FileSource, Following, ForwardSource, Joining, JournaldSource, KubernetesLogs, ListenTls,
+    Listening, Multiline, OtlpSource, Parser, Preset, ReadFrom, Source, SourceKind,
+};
 
 use crate::error::{Complaint, Error};
-use crate::types::{Glob, LinePattern, Name, Pattern, Share, Size};
+use crate::types::{Name, Share, Size};
 use crate::validate::Places;
 
 /// A configuration that was found valid as a whole. All paths in it are absolute.
@@ -55,130 +60,6 @@ pub struct Config {
     /// The folder that relative paths are relative to.
     pub base_dir: PathBuf,
     pub(crate) places: Places,
-}
-
-/// Where events come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// Where to begin when the source starts for the first time.
-    pub read_from: ReadFrom,
-    /// How long events may wait for others, so that they are handed on together.
-    pub linger: Duration,
-    /// How lines that are not JSON objects become events, where the pipeline does not say.
-    pub parser: Parser,
-    /// Where an event may say its time itself, as a dotted path.
-    pub time_field: Option<String>,
-    /// How lines are joined; `None` for one event a line.
-    pub multiline: Option<Multiline>,
-    /// How many bytes of deleted files may be held open.
-    pub max_held_bytes: Size,
-    /// How long a deleted file may be held open.
-    pub max_held_age: Duration,
-    /// What kind of source it is.
-    pub kind: SourceKind,
-}
-
-/// How lines are joined to events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Multiline {
-    /// Which lines belong together.
-    pub joining: Joining,
-    /// An event ends when no line came for so long.
-    pub timeout: Duration,
-    /// An event is cut at so many lines,
-    pub max_lines: usize,
-    /// and at so many bytes.
-    pub max_bytes: Size,
-}
-
-/// Which lines belong together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Joining {
-    /// Stack traces of these languages; at least one.
-    Presets(Vec<Preset>),
-    /// A line that this finds begins an event.
-    Start(LinePattern),
-}
-
-/// A language whose stack traces are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// Java and others on its machine.
-    Java,
-    /// Python.
-    Python,
-    /// Go.
-    Go,
-    /// C# and others on its machine.
-    Dotnet,
-}
-
-/// The kinds of sources.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SourceKind {
-    /// The logs of the node's containers.
-    KubernetesLogs(KubernetesLogs),
-    /// Files, found by patterns.
-    File(FileSource),
-}
-
-/// The logs of the node's containers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KubernetesLogs {
-    /// The folder of the pods' logs.
-    pub path: PathBuf,
-    /// Patterns of the names of namespaces whose logs are not read.
-    pub exclude_namespaces: Vec<Glob>,
-    /// Patterns of the names of pods whose logs are not read.
-    pub exclude_pods: Vec<Glob>,
-}
-
-/// Files, found by patterns.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileSource {
-    /// Patterns of the paths to read.
-    pub include: Vec<Glob>,
-    /// Patterns of the paths among them that are not read.
-    pub exclude: Vec<Glob>,
-    /// What a line is.
-    pub format: FileFormat,
-}
-
-/// What a line of a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileFormat {
-    /// A container runtime's line: time, stream, part or full, then the event.
-    Cri,
-    /// A JSON document.
-    Json,
-    /// An event's text.
-    Text,
-}
-
-/// Where to begin when a source starts for the first time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadFrom {
-    /// All files are read whole.
-    Beginning,
-    /// What the files hold by then is not read; files that appear later are read whole.
-    End,
-}
-
-/// How a line that is not a JSON object becomes an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Parser {
-    /// logfmt and klog are recognised, else text.
-    Auto,
-    /// As text under `message`.
-    Json,
-    /// Pairs of `key=value` become members.
-    Logfmt,
-    /// Kubernetes' own log format.
-    Klog,
-    /// Every line is text, JSON objects too.
-    None,
-    /// Named groups become members.
-    Regex(Pattern),
 }
 
 /// A sandboxed stage.
@@ -351,6 +232,8 @@ pub enum SinkKind {
     Blackhole,
     /// Writes into OpenSearch.
     OpenSearch(Box<OpenSearchSink>),
+    /// Archives in a bucket.
+    S3(Box<S3Sink>),
 }
 
 /// Appends events to a file.

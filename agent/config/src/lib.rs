@@ -23,10 +23,11 @@ mod validate;
 mod yaml;
 
 pub use config::{
-    Admin, Artifact, Buffer, Config, Durability, FileFormat, FileSink, FileSource, Grants, Isolation,
-    Joining, KubernetesLogs, Limits, Multiline, ObjectStore, OnError, OpenSearchAuth, OpenSearchCompression,
-    OpenSearchDeadLetters, OpenSearchFields, OpenSearchSink, OpenSearchTls, Order, Parser, Pipeline, Plugin,
-    Preset, ReadFrom, Registry, Rotation, Secret, Shadow, Signing, Sink, SinkKind, Source, SourceKind, Stage,
+    Admin, Artifact, Bucket, Buffer, Config, Durability, FileFormat, FileSink, FileSource, Following,
+    ForwardSource, Grants, Isolation, Joining, JournaldSource, KubernetesLogs, Limits, ListenTls, Listening,
+    Multiline, ObjectStore, OnError, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters,
+    OpenSearchFields, OpenSearchSink, OpenSearchTls, Order, OtlpSource, Parser, Pipeline, Plugin, Preset,
+    ReadFrom, Registry, Rotation, S3Sink, Secret, Shadow, Signing, Sink, SinkKind, Source, SourceKind, Stage,
     TlsIdentity, WhenFull,
 };
 pub use edit::{EditError, Edited, NewArtifact, load_edited, promote};
@@ -36,5 +37,5 @@ pub use host::Host;
 pub use load::{load, load_on};
 pub use schema::schema;
 pub use secret::{SecretError, resolve_secrets};
-pub use types::{Glob, LinePattern, Name, Pattern, Share, Size, parse_duration};
+pub use types::{Glob, LinePattern, Name, Pattern, Share, Size, parse_duration, parse_size};
 pub use validate::memory::{DEAD_LETTER_MEMORY, SHADOW_MEMORY};

@@ -7,6 +7,7 @@ mod buffer;
 mod pipeline;
 mod plugin;
 mod registry;
+mod s3;
 mod sink;
 mod source;
 mod text;
@@ -20,11 +21,15 @@ pub(crate) use buffer::{Buffer, ObjectStore, Order, WhenFull};
 pub(crate) use pipeline::{Durability, NativeStage, Parser, Pipeline, Stage};
 pub(crate) use plugin::{Isolation, Limits, OnError, Plugin};
 pub(crate) use registry::Registry;
+pub(crate) use s3::S3Sink;
 pub(crate) use sink::{
-    FileReference, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters, OpenSearchSink,
+    BasicAuth, FileReference, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters, OpenSearchSink,
     OpenSearchTls, Rotation, SecretReference, Sink,
 };
-pub(crate) use source::{FileFormat, Multiline, Preset, ReadFrom, Source};
+pub(crate) use source::{
+    FileFormat, JournalFields, JournalReadFrom, JournaldSource, ListenTls, Multiline, Preset, ReadFrom,
+    Source,
+};
 pub(crate) use text::Text;
 
 use crate::types::{Address, FilePath, Label, Name, RegistryPrefix, Size};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
+use crate::config::Secret;
 use crate::host::Host;
 use crate::key_path::KeyPath;
 
@@ -92,6 +93,17 @@ pub fn resolve_secrets(config: &Json, base_dir: &Path) -> Result<Json, SecretErr
     resolve(config, base_dir, &Host::this(), &KeyPath::default())
 }
 
+impl Secret {
+    /// Its value, without newlines at its end. For whoever needs it alone: it must not be logged.
+    pub fn read(&self) -> Result<String, SecretError> {
+        let text = match self {
+            Secret::File(path) => read_file(path.clone(), String::new())?,
+            Secret::Variable(name) => variable(name, &Host::this(), String::new())?,
+        };
+        Ok(without_end(&text))
+    }
+}
+
 /// All secrets that cannot be had, with the paths of their references below `at`.
 pub(crate) fn find_missing(
     config: &Json,
@@ -157,11 +169,17 @@ fn read(
     let at = at.to_string();
     let text = match reference {
         Reference::File(path) => read_file(base_dir.join(path), at)?,
-        Reference::Variable(name) => {
-            host.variable(name).ok_or_else(|| SecretError::NotSet { at, name: (*name).to_string() })?
-        }
+        Reference::Variable(name) => variable(name, host, at)?,
     };
-    Ok(text.trim_end_matches(['\r', '\n']).to_string())
+    Ok(without_end(&text))
+}
+
+fn variable(name: &str, host: &Host, at: String) -> Result<String, SecretError> {
+    host.variable(name).ok_or_else(|| SecretError::NotSet { at, name: name.to_owned() })
+}
+
+fn without_end(text: &str) -> String {
+    text.trim_end_matches(['\r', '\n']).to_owned()
 }
 
 fn read_file(file: PathBuf, at: String) -> Result<String, SecretError> {

@@ -3,6 +3,7 @@
 //! Every part has a function that turns its disk struct into its checked type and reports what is wrong on the way. It
 //! goes on after an error, with a value that nobody gets to see: [`crate::load`] returns nothing if there is any error.
 
+mod bucket;
 mod buffers;
 pub(crate) mod memory;
 mod paths;
@@ -53,6 +54,9 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     let pipelines = context.named(raw.pipelines, "pipelines", pipelines::pipeline);
     let buffers = context.named(raw.buffers, "buffers", buffers::buffer);
     sinks::check_paths(&sinks, &sources, &mut context);
+    sinks::check_archives(&sinks, &mut context);
+    sources::check_secrets(&mut context);
+    sources::check_addresses(&sources, &mut context);
     plugins::check_secrets(&mut context);
     registries::check_secrets(&mut context);
     sinks::check_secrets(&mut context);
@@ -61,7 +65,7 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     buffers::check_references(&mut context);
     buffers::check_use(&sinks, &mut context);
     buffers::check_order(&sinks, &buffers, &mut context);
-    pipelines::check_together(&pipelines, &sinks, &mut context);
+    pipelines::check_together(&pipelines, &sources, &sinks, &mut context);
     let workers = raw.workers.and_then(|count| NonZeroUsize::new(count as usize));
     let given = memory::Given { memory: raw.memory.map(|size| size.0), workers };
     let parts = memory::Parts::of(&plugins, &sources, &pipelines, &sinks, &buffers);

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::place::Place;
+use super::replay::Taken;
 
 /// From the connection to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,6 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(65);
 /// An answer that goes on says something at least every five seconds.
 const SILENCE: Duration = Duration::from_secs(30);
+/// A disk that writes what is to be safe may take its time.
+const REPLAY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The ledger of a thousand pipelines has less.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
@@ -36,6 +39,15 @@ pub fn get(address: &str, path: &str) -> Result<Vec<u8>, String> {
 /// failed, in the agent's own words where it has some.
 pub fn post(place: &Place, path: &str, json: Vec<u8>) -> Result<Vec<u8>, String> {
     in_its_words(exchange(&place.address, to_trusting(place, path, json), TIMEOUT)?)
+}
+
+/// Brings lines of an archive to an agent: whether it took them. Blocks. An error says what failed, in the agent's own
+/// words where it has some.
+pub fn replay(place: &Place, path: &str, lines: Vec<u8>) -> Result<Taken, String> {
+    match exchange(&place.address, to_trusting(place, path, lines), REPLAY_TIMEOUT)? {
+        (StatusCode::TOO_MANY_REQUESTS, _) => Ok(Taken::Full),
+        answer => in_its_words(answer).map(|_| Taken::Safe),
+    }
 }
 
 /// The body at `path` of an agent that wants to be shown its token. Blocks. An error says what failed, in the agent's own

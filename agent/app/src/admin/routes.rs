@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use weir_buffer::ledger::Statement;
 
-use super::{Token, buffers, explain, page, plugins, shadow, status, tap};
+use super::{Token, buffers, explain, page, plugins, replay, shadow, status, tap};
 use crate::metrics;
 use crate::reload::{Attempt, Busy, Outcome, Status, Trigger};
 use crate::state::AgentState;
@@ -69,6 +69,7 @@ pub fn routes(state: Arc<AgentState>, token: Token) -> Router {
         .route("/api/drain", post(drain))
         .merge(buffers::routes(Token::clone(&token)))
         .merge(explain::routes(Token::clone(&token)))
+        .merge(replay::routes(Token::clone(&token)))
         .merge(shadow::routes(Token::clone(&token)))
         .merge(tap::routes(token))
         .fallback(nothing_here)
@@ -182,7 +183,7 @@ async fn page(State(state): Shared) -> Response {
 async fn nothing_here() -> (StatusCode, &'static str) {
     (
         StatusCode::NOT_FOUND,
-        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/status, /api/generation, /api/plugins, /api/plugins/NAME/shadow, /api/reload, /api/drain, /api/buffers, /api/explain and /api/tap\n",
+        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/status, /api/generation, /api/plugins, /api/plugins/NAME/shadow, /api/reload, /api/drain, /api/buffers, /api/replay/SINK, /api/explain and /api/tap\n",
     )
 }
 

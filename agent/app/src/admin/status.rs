@@ -1,6 +1,7 @@
 //! `GET /api/status`: everything that the agent counts, at one moment, for `weir top` and for programs. It has no events
 //! and no secrets.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,12 @@ pub struct SourceStatus {
     pub files: u64,
     /// Files or folders that could not be opened or read.
     pub errors: u64,
+    /// Where it listens; absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Connections that are open there.
+    #[serde(default)]
+    pub connections: u64,
 }
 
 /// A sink and the buffer in front of it.
@@ -177,6 +184,8 @@ fn sources(view: &View) -> Vec<SourceStatus> {
         bytes: metrics.bytes.load(Relaxed),
         files: metrics.files.load(Relaxed),
         errors: metrics.errors.load(Relaxed),
+        listen: metrics.receiving.address.get().copied(),
+        connections: metrics.receiving.connections.load(Relaxed),
     });
     sources.collect()
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use weir_buffer::ledger::{Amount, Statement};
 use weir_config::Config;
@@ -381,12 +382,21 @@ async fn tidy_forever(live: Arc<Mutex<Live>>) {
     }
 }
 
+/// Saves once a second, and at once when somebody waits for it: whoever pushed events hears then that they are durable.
+/// What comes while one save is under way shares the next.
 async fn save_forever(checkpoints: Arc<Checkpoints>) {
     let mut ticks = tokio::time::interval(SAVE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let wanted = Arc::new(Notify::new());
+    let notify = Arc::clone(&wanted);
+    checkpoints.on_wanted(Arc::new(move || notify.notify_one()));
     let mut failing = false;
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // While that fails, it is tried once a second.
+            () = wanted.notified(), if !failing => {}
+        }
         let checkpoints = Arc::clone(&checkpoints);
         let saved = tokio::task::spawn_blocking(move || checkpoints.save()).await;
         let Ok(saved) = saved else { continue };

@@ -19,7 +19,7 @@ use weir_pipeline::workers::Workers;
 use super::{ByName, Difference, one};
 use crate::buffers::{self, Buffers, Wanted};
 use crate::mover::Drain;
-use crate::sinks::{self, Built, OpenSearchView};
+use crate::sinks::{self, Built, Names, OpenSearchView};
 
 /// All sinks that run.
 pub struct Sinks {
@@ -35,6 +35,7 @@ struct Running {
     spec: Spec,
     face: Face,
     opensearch: Option<OpenSearchView>,
+    archive: Option<Arc<weir_archive::Metrics>>,
     metrics: Arc<SinkMetrics>,
     retire: watch::Sender<bool>,
     /// Ends when the driver has, and those before it.
@@ -45,6 +46,8 @@ struct Running {
 #[derive(Clone, Debug, PartialEq)]
 struct Spec {
     kind: weir_config::SinkKind,
+    /// Of who writes there; empty for kinds of sinks that are not told.
+    names: Names,
     wanted: Wanted,
 }
 
@@ -104,7 +107,7 @@ impl Sinks {
                 true => &["sinks", name],
                 false => &["data_dir"],
             };
-            let mut sink = sinks::build(name, &spec.kind, &config.data_dir)
+            let mut sink = sinks::build(name, &spec.kind, &spec.names, &config.data_dir)
                 .map_err(|error| one(config, place, error.to_string()))?;
             let buffer = self
                 .buffers
@@ -120,7 +123,7 @@ impl Sinks {
             }
             faces.insert(name.clone(), Face { buffer, route: sink.route.clone() });
             // Where only the buffer changes, the sink goes on.
-            if running.is_none_or(|running| running.spec.kind != spec.kind) {
+            if running.is_none_or(|running| !running.spec.is_sink_of(spec)) {
                 built.insert(name.clone(), sink);
             }
         }
@@ -164,7 +167,7 @@ impl Sinks {
 
     /// Drives a sink, after the one before it with the same buffer has ended.
     fn drive(&self, name: &str, spec: Spec, face: Face, built: Built, before: Option<Running>) -> Running {
-        let Built { driver, route: _, opensearch } = built;
+        let Built { driver, route: _, opensearch, archive } = built;
         let (metrics, before) = match before {
             Some(before) => {
                 before.retire.send_replace(true);
@@ -183,7 +186,7 @@ impl Sinks {
             retire: retired,
         };
         let driver = self.runtime.spawn(take_over(before, driver, driving));
-        Running { spec, face, opensearch, metrics, retire, driver }
+        Running { spec, face, opensearch, archive, metrics, retire, driver }
     }
 
     /// Closes the buffers of sinks that nothing leads to any more, and forgets those that are empty; true when there
@@ -232,6 +235,11 @@ impl Sinks {
         let opensearch =
             self.all().filter_map(|(name, running)| Some((name.clone(), running.opensearch.clone()?)));
         (all.collect(), opensearch.collect())
+    }
+
+    /// What sinks of the kind `s3` count.
+    pub fn archives(&self) -> Vec<(String, Arc<weir_archive::Metrics>)> {
+        self.all().filter_map(|(name, running)| Some((name.clone(), running.archive.clone()?))).collect()
     }
 
     pub fn metrics(&self) -> Vec<Arc<SinkMetrics>> {
@@ -295,7 +303,8 @@ async fn take_over(
 fn specs(config: &Config) -> ByName<Spec> {
     let mut specs = BTreeMap::new();
     for (name, sink) in &config.sinks {
-        let spec = Spec { kind: sink.kind.clone(), wanted: buffers::wanted(config, sink) };
+        let wanted = buffers::wanted(config, sink);
+        let spec = Spec { kind: sink.kind.clone(), names: Names::of(&sink.kind, config), wanted };
         specs.insert(name.to_string(), spec);
     }
     // Dead letters of a pipeline lie in a file of mode 0600 in the data directory.
@@ -304,7 +313,7 @@ fn specs(config: &Config) -> ByName<Spec> {
         let kind = weir_config::SinkKind::File(weir_config::FileSink { path, rotate: None });
         let (object_store, policy) = Default::default();
         let wanted = Wanted { memory: DEAD_LETTER_MEMORY.bytes(), disk: None, object_store, policy };
-        specs.insert(dead_letters_of(pipeline), Spec { kind, wanted });
+        specs.insert(dead_letters_of(pipeline), Spec { kind, names: Names::default(), wanted });
     }
     specs
 }
@@ -312,6 +321,11 @@ fn specs(config: &Config) -> ByName<Spec> {
 // === impl Spec ===
 
 impl Spec {
+    /// Whether only buffers are different, if anything is.
+    fn is_sink_of(&self, other: &Spec) -> bool {
+        self.kind == other.kind && self.names == other.names
+    }
+
     /// Whether documents go to the same places in both.
     fn has_places_of(&self, other: &Spec) -> bool {
         match (&self.kind, &other.kind) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use weir_config::{Config, Errors, Name, SourceKind};
 use weir_event::batch::ArenaPool;
+use weir_journal::{Fields, Journal, JournalSettings, Priority};
 use weir_pipeline::checkpoint::Checkpoints;
 use weir_pipeline::source::{Mode, Source, SourceContext, SourceMetrics, Stop};
 use weir_pipeline::workers::Workers;
@@ -16,6 +17,9 @@ use weir_tail::{
 };
 
 use super::{ByName, Difference, one};
+use receiving::Listeners;
+
+mod receiving;
 
 /// A source looks so often whether it is to stop that it needs more only when its disk does not answer.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
@@ -26,6 +30,7 @@ pub struct Sources {
     mode: Mode,
     checkpoints: Arc<Checkpoints>,
     running: ByName<Running>,
+    listeners: Listeners,
 }
 
 struct Running {
@@ -48,13 +53,14 @@ pub struct Prepared {
     specs: ByName<Spec>,
     built: ByName<Box<dyn Source>>,
     difference: Difference,
+    listeners: Listeners,
 }
 
 // === impl Sources ===
 
 impl Sources {
     pub fn new(mode: Mode, checkpoints: Arc<Checkpoints>) -> Sources {
-        Sources { mode, checkpoints, running: BTreeMap::new() }
+        Sources { mode, checkpoints, running: BTreeMap::new(), listeners: Listeners::default() }
     }
 
     /// Makes what is new or changed.
@@ -68,12 +74,13 @@ impl Sources {
         }
         let difference = Difference::between(&self.running, &specs, |running, spec| running.spec == *spec);
         let mut built = BTreeMap::new();
+        let mut listeners = self.listeners.next(config);
         for (name, source) in &config.sources {
             if difference.added.contains(&**name) || difference.changed.contains(&**name) {
-                built.insert(name.to_string(), build(config, name, source)?);
+                built.insert(name.to_string(), build(config, name, source, &mut listeners)?);
             }
         }
-        Ok(Prepared { specs, built, difference })
+        Ok(Prepared { specs, built, difference, listeners })
     }
 
     /// Stops those that are removed or changed. Their batches are on their way.
@@ -90,7 +97,8 @@ impl Sources {
 
     /// Starts those that are new or changed. One that takes the place of another goes on where that one ended.
     pub fn start(&mut self, prepared: Prepared, workers: &Workers) {
-        let Prepared { mut specs, built, .. } = prepared;
+        let Prepared { mut specs, built, listeners, .. } = prepared;
+        self.listeners = listeners;
         for (name, source) in built {
             let Some(spec) = specs.remove(&name) else { continue };
             let (stop, metrics) = (Stop::default(), Arc::<SourceMetrics>::default());
@@ -215,43 +223,96 @@ impl Prepared {
 
 // === making them ===
 
-fn build(config: &Config, name: &Name, source: &weir_config::Source) -> Result<Box<dyn Source>, Errors> {
-    let read_from = match source.read_from {
+fn build(
+    config: &Config,
+    name: &Name,
+    source: &weir_config::Source,
+    listeners: &mut Listeners,
+) -> Result<Box<dyn Source>, Errors> {
+    let built: Result<Box<dyn Source>, String> = match &source.kind {
+        SourceKind::KubernetesLogs(kind) => kubernetes_logs(kind),
+        SourceKind::File(kind) => files(kind),
+        SourceKind::Journald(kind) => journald(kind),
+        SourceKind::Forward(kind) => receiving::forward(kind, config, listeners),
+        SourceKind::Otlp(kind) => receiving::otlp(kind, listeners),
+    };
+    built.map_err(|error| one(config, &["sources", name], error))
+}
+
+fn kubernetes_logs(kind: &weir_config::KubernetesLogs) -> Result<Box<dyn Source>, String> {
+    let following = &kind.following;
+    let source = KubernetesLogs::new(KubernetesLogsSettings {
+        path: kind.path.clone(),
+        exclude_namespaces: globs(&kind.exclude_namespaces),
+        exclude_pods: globs(&kind.exclude_pods),
+        own_pod: own_pod(),
+        read_from: read_from(following),
+        linger: following.linger,
+        max_held_bytes: following.max_held_bytes.bytes(),
+        max_held_age: following.max_held_age,
+        multiline: following.multiline.as_ref().map(multiline),
+    });
+    Ok(Box::new(source.map_err(|error| error.to_string())?))
+}
+
+fn files(kind: &weir_config::FileSource) -> Result<Box<dyn Source>, String> {
+    let following = &kind.following;
+    let source = Files::new(FilesSettings {
+        include: globs(&kind.include),
+        exclude: globs(&kind.exclude),
+        format: match kind.format {
+            weir_config::FileFormat::Cri => Format::Cri,
+            weir_config::FileFormat::Json => Format::Json,
+            weir_config::FileFormat::Text => Format::Text,
+        },
+        read_from: read_from(following),
+        linger: following.linger,
+        max_held_bytes: following.max_held_bytes.bytes(),
+        max_held_age: following.max_held_age,
+        multiline: following.multiline.as_ref().map(multiline),
+    });
+    Ok(Box::new(source.map_err(|error| error.to_string())?))
+}
+
+fn journald(kind: &weir_config::JournaldSource) -> Result<Box<dyn Source>, String> {
+    let priorities = [
+        Priority::Emergency,
+        Priority::Alert,
+        Priority::Critical,
+        Priority::Error,
+        Priority::Warning,
+        Priority::Notice,
+        Priority::Informational,
+        Priority::Debug,
+    ];
+    let source = Journal::new(JournalSettings {
+        units: kind.units.clone(),
+        identifiers: kind.identifiers.clone(),
+        kernel: kind.kernel,
+        priority: kind.priority.and_then(|priority| priorities.get(usize::from(priority)).copied()),
+        directory: kind.directory.clone(),
+        namespace: kind.namespace.clone(),
+        read_from: match kind.read_from {
+            weir_config::ReadFrom::Beginning => weir_journal::ReadFrom::Beginning,
+            weir_config::ReadFrom::End => weir_journal::ReadFrom::End,
+        },
+        linger: kind.linger,
+        fields: if kind.all_fields { Fields::All } else { Fields::Known },
+        extra_fields: kind.extra_fields.clone(),
+        ..JournalSettings::default()
+    });
+    Ok(Box::new(source.map_err(|error| error.to_string())?))
+}
+
+fn globs(globs: &[weir_config::Glob]) -> Vec<String> {
+    globs.iter().map(|glob| glob.as_str().to_owned()).collect()
+}
+
+fn read_from(following: &weir_config::Following) -> ReadFrom {
+    match following.read_from {
         weir_config::ReadFrom::Beginning => ReadFrom::Beginning,
         weir_config::ReadFrom::End => ReadFrom::End,
-    };
-    let globs = |globs: &[weir_config::Glob]| globs.iter().map(|glob| glob.as_str().to_owned()).collect();
-    let linger = source.linger;
-    let built: Result<Box<dyn Source>, _> = match &source.kind {
-        SourceKind::KubernetesLogs(kind) => KubernetesLogs::new(KubernetesLogsSettings {
-            path: kind.path.clone(),
-            exclude_namespaces: globs(&kind.exclude_namespaces),
-            exclude_pods: globs(&kind.exclude_pods),
-            own_pod: own_pod(),
-            read_from,
-            linger,
-            max_held_bytes: source.max_held_bytes.bytes(),
-            max_held_age: source.max_held_age,
-            multiline: source.multiline.as_ref().map(multiline),
-        })
-        .map(|source| Box::new(source) as Box<dyn Source>),
-        SourceKind::File(kind) => Files::new(FilesSettings {
-            include: globs(&kind.include),
-            exclude: globs(&kind.exclude),
-            format: match kind.format {
-                weir_config::FileFormat::Cri => Format::Cri,
-                weir_config::FileFormat::Json => Format::Json,
-                weir_config::FileFormat::Text => Format::Text,
-            },
-            read_from,
-            linger,
-            max_held_bytes: source.max_held_bytes.bytes(),
-            max_held_age: source.max_held_age,
-            multiline: source.multiline.as_ref().map(multiline),
-        })
-        .map(|source| Box::new(source) as Box<dyn Source>),
-    };
-    built.map_err(|error| one(config, &["sources", name], error.to_string()))
+    }
 }
 
 fn multiline(multiline: &weir_config::Multiline) -> Multiline {

@@ -10,7 +10,7 @@ use weir_buffer::memory::MemoryTier;
 use weir_host::{Cause, Plugin, Provenance, Standing};
 use weir_opensearch::ItemOutcome;
 use weir_pipeline::sink::SinkMetrics;
-use weir_pipeline::source::SourceMetrics;
+use weir_pipeline::source::{ReceivingMetrics, Refusal, SourceMetrics};
 
 use super::exposition::{Exposition, Sample};
 use super::families as f;
@@ -76,6 +76,29 @@ pub fn sources(out: &mut Exposition, view: &View) {
     add(&f::SOURCE_HELD_FILES, |metrics| &metrics.held_files);
     add(&f::SOURCE_HELD_BYTES, |metrics| &metrics.held_bytes);
     add(&f::SOURCE_ERRORS, |metrics| &metrics.errors);
+    receiving(out, view);
+}
+
+/// Those of them that are pushed to.
+fn receiving(out: &mut Exposition, view: &View) {
+    let listening = || view.sources.iter().filter(|(_, metrics)| metrics.receiving.address.get().is_some());
+    let mut add = |family, counter: fn(&ReceivingMetrics) -> &AtomicU64| {
+        let samples = listening().map(|(name, metrics)| {
+            let count = counter(&metrics.receiving).load(Ordering::Relaxed);
+            Sample::count([("source", name.as_str())], count)
+        });
+        out.add(family, samples);
+    };
+    add(&f::SOURCE_CONNECTIONS, |metrics| &metrics.connections);
+    add(&f::SOURCE_MESSAGES, |metrics| &metrics.messages);
+    add(&f::SOURCE_REPEATED, |metrics| &metrics.repeated);
+    let refused = listening().flat_map(|(name, metrics)| {
+        Refusal::ALL.into_iter().map(move |why| {
+            let labels = [("source", name.as_str()), ("reason", why.name())];
+            Sample::count(labels, metrics.receiving.refused(why))
+        })
+    });
+    out.add(&f::SOURCE_REFUSED, refused);
 }
 
 /// The ledger's accounts.

@@ -126,6 +126,24 @@ pub const SOURCE_HELD_BYTES: Family = gauge(
 pub const SOURCE_ERRORS: Family =
     counter("weir_source_errors_total", "source", "Files or folders that could not be opened or read.");
 
+pub const SOURCE_CONNECTIONS: Family =
+    gauge("weir_source_connections", "source", "Connections that are open, of a source that is pushed to.");
+pub const SOURCE_MESSAGES: Family = counter(
+    "weir_source_messages_total",
+    "source",
+    "Messages that came whole and could be read, of a source that is pushed to.",
+);
+pub const SOURCE_REPEATED: Family = counter(
+    "weir_source_repeated_messages_total",
+    "source",
+    "Messages that were known: sent again by clients that had not heard an answer. Nothing of them is read again.",
+);
+pub const SOURCE_REFUSED: Family = counter(
+    "weir_source_refused_total",
+    "source, reason",
+    "What was refused to clients; reason is malformed, unsupported, too_large, timed_out, unauthorized, tls or connections.",
+);
+
 pub const LEDGER_EVENTS: Family = counter(
     "weir_ledger_events_total",
     "pipeline, sink, state, reason",
@@ -260,6 +278,33 @@ pub const OPENSEARCH_OVERFLOW: Family = counter(
     "Events that share the overflow index, for there were too many others within an hour.",
 );
 
+pub const ARCHIVE_OBJECTS: Family =
+    counter("weir_archive_objects_total", "sink", "Objects stored and named in an index.");
+pub const ARCHIVE_OBJECT_BYTES: Family =
+    counter("weir_archive_object_bytes_total", "sink", "Bytes of these objects, compressed.");
+pub const ARCHIVE_RAW_BYTES: Family = counter(
+    "weir_archive_raw_bytes_total",
+    "sink",
+    "Bytes of the events in them before they were compressed, ids and times included.",
+);
+pub const ARCHIVE_DUPLICATES: Family = counter(
+    "weir_archive_duplicate_events_total",
+    "sink",
+    "Events that came twice for one object and are in it once.",
+);
+pub const ARCHIVE_CONFLICTS: Family = counter(
+    "weir_archive_index_conflicts_total",
+    "sink",
+    "Writes of an index that another writer came before, done again.",
+);
+pub const ARCHIVE_OPEN_GROUPS: Family =
+    gauge("weir_archive_open_groups", "sink", "Namespaces and hours for which an object gathers now.");
+pub const ARCHIVE_MEMORY: Family = gauge(
+    "weir_archive_memory_bytes",
+    "sink",
+    "Memory of the events that are not stored yet: those that gather, and those under way.",
+);
+
 pub const PLUGIN: Family = gauge(
     "weir_plugin_info",
     "plugin, name, version, digest",
@@ -387,6 +432,10 @@ pub const ALL: &[&Family] = &[
     &SOURCE_HELD_FILES,
     &SOURCE_HELD_BYTES,
     &SOURCE_ERRORS,
+    &SOURCE_CONNECTIONS,
+    &SOURCE_MESSAGES,
+    &SOURCE_REPEATED,
+    &SOURCE_REFUSED,
     &LEDGER_EVENTS,
     &LEDGER_BYTES,
     &LEDGER_WAITING_EVENTS,
@@ -424,6 +473,13 @@ pub const ALL: &[&Family] = &[
     &OPENSEARCH_UNAUTHORIZED,
     &OPENSEARCH_HELD,
     &OPENSEARCH_OVERFLOW,
+    &ARCHIVE_OBJECTS,
+    &ARCHIVE_OBJECT_BYTES,
+    &ARCHIVE_RAW_BYTES,
+    &ARCHIVE_DUPLICATES,
+    &ARCHIVE_CONFLICTS,
+    &ARCHIVE_OPEN_GROUPS,
+    &ARCHIVE_MEMORY,
     &PLUGIN,
     &PLUGIN_ARTIFACT,
     &PLUGIN_ARTIFACT_STALE,

@@ -26,7 +26,7 @@ pub struct OpenSearchView {
 pub(super) fn build(name: &str, sink: &Configured, data_dir: &Path) -> Result<Built, ClientError> {
     let sink = OpenSearchSink::new(settings(name, sink, data_dir))?;
     let view = OpenSearchView { metrics: sink.metrics(), route: sink.route() };
-    Ok(Built { route: Some(sink.route()), driver: Box::new(sink), opensearch: Some(view) })
+    Ok(Built { route: Some(sink.route()), driver: Box::new(sink), opensearch: Some(view), archive: None })
 }
 
 /// What the sink is told.

@@ -8,11 +8,11 @@ use weir_buffer::ack::{Ack, Acknowledge, Posting};
 use weir_buffer::ledger::Ledger;
 use weir_buffer::memory::MemoryTier;
 use weir_buffer::segment::{Documents, Record, Segment, Targets};
-use weir_config::{FileSink, SinkKind};
+use weir_config::{Bucket, FileSink, S3Sink, SinkKind, Size};
 use weir_event::identity::EventId;
 use weir_pipeline::sink::{Driving, SinkMetrics};
 
-use super::build;
+use super::{Names, build};
 
 /// Finished documents of these lines.
 pub fn documents(lines: &[&str]) -> Arc<Documents> {
@@ -32,9 +32,13 @@ pub fn documents(lines: &[&str]) -> Arc<Documents> {
     Arc::new(documents)
 }
 
+fn names() -> Names {
+    Names { cluster: "dev".into(), node: "node-1".into() }
+}
+
 /// Builds the sink and drives it over these lines to its end.
 async fn drive(kind: SinkKind, lines: &[&str]) -> Arc<SinkMetrics> {
-    let built = build("local", &kind, Path::new("/nonexistent")).unwrap();
+    let built = build("local", &kind, &names(), Path::new("/nonexistent")).unwrap();
     let ledger = Arc::new(Ledger::default());
     let buffer = MemoryTier::new(1 << 20, Arc::clone(&ledger));
     let documents = documents(lines);
@@ -82,6 +86,34 @@ async fn a_blackhole_delivers() {
 fn a_path_that_is_no_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let kind = SinkKind::File(FileSink { path: folder.path().to_owned(), rotate: None });
-    let error = build("local", &kind, folder.path()).err().unwrap().to_string();
+    let error = build("local", &kind, &names(), folder.path()).err().unwrap().to_string();
     assert!(error.contains("it is a folder") && error.contains(folder.path().to_str().unwrap()), "{error}");
+}
+
+/// A store that is away keeps no agent from starting.
+#[test]
+fn an_archive_is_made_without_asking_its_store() {
+    let bucket = Bucket {
+        endpoint: "https://127.0.0.1:1".into(),
+        name: "logs".into(),
+        create: false,
+        region: "us-east-1".into(),
+        keys: None,
+        ca: Some("/nonexistent/ca.pem".into()),
+        path_style: true,
+    };
+    let sink = S3Sink {
+        bucket,
+        prefix: "logs/{cluster}".into(),
+        index_fields: vec!["trace_id".into()],
+        level: 3,
+        max_object_bytes: Size::of_mib(32),
+        max_object_age: std::time::Duration::from_secs(300),
+    };
+    let built = build("archive", &SinkKind::S3(Box::new(sink.clone())), &names(), Path::new("/nonexistent"));
+    let built = built.unwrap();
+    assert!(built.archive.is_some() && built.opensearch.is_none() && built.route.is_none());
+    let wrong = S3Sink { index_fields: vec!["a".into(), "a".into()], ..sink };
+    let error = build("archive", &SinkKind::S3(Box::new(wrong)), &names(), Path::new("/nonexistent")).err();
+    assert!(error.unwrap().to_string().contains("stands there twice"));
 }

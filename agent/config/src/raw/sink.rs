@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Text;
+use super::{S3Sink, Text};
 use crate::types::{Endpoint, FilePath, IndexName, IndexTemplate, Name, Size, UserName, VariableName};
 
 /// Where events go.
@@ -16,6 +16,7 @@ pub(crate) enum Sink {
     Console(ConsoleSink),
     Blackhole(BlackholeSink),
     Opensearch(Box<OpenSearchSink>),
+    S3(Box<S3Sink>),
 }
 
 /// Appends events to a file, one JSON document a line.

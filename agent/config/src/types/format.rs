@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Address, Artifact, BucketName, Endpoint, FieldPath, FilePath, Glob, IndexName, IndexTemplate, KeyPrefix,
-    Label, LinePattern, Name, Pattern, RegionName, RegistryPrefix, Share, Size, UserName, VariableName,
+    Address, Artifact, BucketName, Endpoint, FieldPath, FilePath, Glob, IndexName, IndexTemplate,
+    JournalField, JournalWord, KeyPrefix, Label, LinePattern, Name, Pattern, RegionName, RegistryPrefix,
+    Share, Size, UnitName, UserName, VariableName,
 };
 use crate::error::Complaint;
 
@@ -34,7 +35,7 @@ pub(crate) struct Known {
     pub check: fn(&str) -> Result<(), Complaint>,
 }
 
-static FORMATS: [Known; 21] = [
+static FORMATS: [Known; 24] = [
     entry::<Address>(),
     entry::<Artifact>(),
     entry::<BucketName>(),
@@ -55,6 +56,9 @@ static FORMATS: [Known; 21] = [
     entry::<Share>(),
     entry::<Size>(),
     entry::<UserName>(),
+    entry::<UnitName>(),
+    entry::<JournalWord>(),
+    entry::<JournalField>(),
     entry::<VariableName>(),
 ];
 

@@ -183,6 +183,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     <Duration as Format>::parse(text).map_err(|_| format!("expected {}", Duration::EXPECTED))
 }
 
+/// A size as the configuration spells it, for command lines; else what is expected.
+pub fn parse_size(text: &str) -> Result<Size, String> {
+    <Size as Format>::parse(text).map_err(|_| format!("expected {}", Size::EXPECTED))
+}
+
 /// A whole number and a unit, as a number of the unit that is 1.
 fn quantity(text: &str, units: &[(&str, u64)], expected: &str) -> Result<u64, Complaint> {
     let digits_end = text.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());

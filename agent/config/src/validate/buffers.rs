@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Context;
+use super::bucket::{self, Written};
 use super::pipelines::require;
-use crate::config::{Buffer, ObjectStore, ObjectStoreKeys, Order, Sink, SinkKind, WhenFull};
+use crate::config::{Buffer, ObjectStore, Order, Sink, SinkKind, WhenFull};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
-use crate::secret::SecretError;
 use crate::types::{Format as _, Name, Size};
 use crate::yaml::Value;
 
@@ -24,7 +24,6 @@ const MIN_REPLAY_RATE: Size = Size::of_bytes(64 * 1024);
 const MIN_DISK: Size = Size::of_mib(32);
 /// There it is what passes on to the store.
 const MIN_DISK_BEFORE_OBJECTS: Size = Size::of_mib(8);
-const DEFAULT_REGION: &str = "us-east-1";
 const DEFAULT_PREFIX: &str = "{cluster}/{node}";
 
 /// After so long without a sign of life an agent is gone.
@@ -87,22 +86,22 @@ pub(super) fn check_order(
 
 fn object_store(raw: raw::ObjectStore, path: &KeyPath, context: &mut Context<'_>) -> ObjectStore {
     let prefix = raw.prefix.map_or_else(|| DEFAULT_PREFIX.to_owned(), |prefix| prefix.0.0);
-    if raw.endpoint.0.0.starts_with("http://") {
-        let complaint = Complaint::new("what waits goes over the network in clear");
-        context.warn(&path.key("endpoint"), complaint.help("use an https:// endpoint"));
-    }
     let gone_after = raw.gone_after.map_or(DEFAULT_GONE_AFTER, |gone_after| gone_after.0);
     if gone_after < MIN_GONE_AFTER {
         context.error(&path.key("gone_after"), Complaint::new("must be at least 2s"));
     }
+    let written = Written {
+        endpoint: raw.endpoint,
+        bucket: raw.bucket,
+        create_bucket: raw.create_bucket,
+        region: raw.region,
+        access_key: raw.access_key,
+        secret_key: raw.secret_key,
+        ca: raw.ca,
+        path_style: raw.path_style,
+    };
     ObjectStore {
-        endpoint: raw.endpoint.0.0,
-        bucket: raw.bucket.0.0,
-        create_bucket: raw.create_bucket.unwrap_or(false),
-        region: raw.region.map_or_else(|| DEFAULT_REGION.to_owned(), |region| region.0.0),
-        keys: object_store_keys(raw.access_key, raw.secret_key, path, context),
-        ca: raw.ca.map(|ca| context.absolute(&ca.file.0.0)),
-        path_style: raw.path_style.unwrap_or(true),
+        bucket: bucket::bucket(written, "what waits", path, context),
         max_size: raw.max_size.map(|size| size.0),
         drain_on_stop: raw.drain_on_stop.unwrap_or(false),
         gone_after,
@@ -111,42 +110,13 @@ fn object_store(raw: raw::ObjectStore, path: &KeyPath, context: &mut Context<'_>
     }
 }
 
-fn object_store_keys(
-    access_key: Option<raw::SecretReference>,
-    secret_key: Option<raw::SecretReference>,
-    path: &KeyPath,
-    context: &mut Context<'_>,
-) -> Option<ObjectStoreKeys> {
-    let (given, missing) = match (access_key, secret_key) {
-        (None, None) => return None,
-        (Some(access_key), Some(secret_key)) => {
-            return Some(ObjectStoreKeys {
-                access_key: context.secret(access_key),
-                secret_key: context.secret(secret_key),
-            });
-        }
-        (Some(_), None) => ("access_key", "secret_key"),
-        (None, Some(_)) => ("secret_key", "access_key"),
-    };
-    let complaint = Complaint::new(format!("needs {missing} beside it"));
-    let help = "give both, or neither of them to take what the agent's environment gives";
-    context.error(&path.key(given), complaint.help(help));
-    None
-}
-
 /// Complains about keys and certificates of object stores that cannot be had, whatever else may be wrong with them.
 pub(super) fn check_secrets(context: &mut Context<'_>) {
     let section = KeyPath::of(&["buffers"]);
     let tree = context.tree;
     for buffer in tree.entry("buffers").into_iter().flat_map(|entry| entry.value.entries()) {
         let Some(store) = buffer.value.entry("object_store") else { continue };
-        for key in ["access_key", "secret_key", "ca"] {
-            let Some(entry) = store.value.entry(key) else { continue };
-            let at = section.key(&buffer.key).key("object_store").key(key);
-            let matters =
-                |error: &SecretError| key != "ca" || matches!(error, SecretError::Unreadable { .. });
-            context.check_found(&entry.value, &at, matters);
-        }
+        bucket::check_secrets(&store.value, &section.key(&buffer.key).key("object_store"), context);
     }
 }
 

@@ -19,6 +19,12 @@ const SOURCE_MEMORY: Size = Size::of_mib(4);
 const SINK_MEMORY: Size = Size::of_mib(16);
 /// Files of one sink on their way to an object store or back.
 const OBJECTS_MEMORY: Size = Size::of_mib(16);
+/// A frame of an archive's object, as it is and compressed.
+const FRAME_MEMORY: Size = Size::of_mib(2);
+/// The filters of one indexed field, while an object is made.
+const FILTERS_MEMORY: Size = Size::of_bytes(272 * 1024);
+/// Objects that an archive makes and stores at the same time.
+const UPLOADS: u64 = 2;
 /// Dead letters of one pipeline that wait to be written.
 pub const DEAD_LETTER_MEMORY: Size = Size::of_mib(4);
 
@@ -151,21 +157,39 @@ impl Parts {
                 .iter()
                 .fold(0, |sum, (name, plugin)| sum.saturating_add(of(plugin.limits.memory, uses(name)))),
             shadows: candidates.map_or(0, |bytes| bytes.saturating_add(SHADOW_MEMORY.bytes())),
-            sources: of(SOURCE_MEMORY, sources.len()),
-            sinks: waiting
-                .saturating_add(of(DEAD_LETTER_MEMORY, pipelines.len()))
-                .saturating_add(sinks.values().fold(0, |sum, sink| sum.saturating_add(requests(sink)))),
+            sources: sources
+                .values()
+                .filter_map(Source::listening)
+                .fold(of(SOURCE_MEMORY, sources.len()), |sum, listening| {
+                    sum.saturating_add(listening.memory().bytes())
+                }),
+            sinks: waiting.saturating_add(of(DEAD_LETTER_MEMORY, pipelines.len())).saturating_add(
+                sinks.values().fold(0, |sum, sink| {
+                    let memory = buffer(sink).map_or(SINK_MEMORY, |buffer| buffer.memory);
+                    sum.saturating_add(requests(sink, memory))
+                }),
+            ),
         }
     }
 }
 
-/// Memory of the requests that a sink has under way, beside the documents that they are made of.
-fn requests(sink: &Sink) -> u64 {
+/// Memory of the requests that a sink has under way, beside the documents that they are made of, which are in its buffer's
+/// memory.
+fn requests(sink: &Sink, memory: Size) -> u64 {
     match &sink.kind {
         // No more can be under way than documents fit into the buffer, and each is about as large as they are.
         SinkKind::OpenSearch(sink) => {
             let all = sink.max_bytes.bytes().saturating_mul(u64::from(sink.concurrency));
             all.min(SINK_MEMORY.bytes().max(sink.max_bytes.bytes()))
+        }
+        // An object is made of what gathered in a quarter of the buffer's memory, and is there compressed twice: as it
+        // is made, and as it is sent. Its events are sorted by 48 bytes each, for 192 bytes and more of documents.
+        SinkKind::S3(sink) => {
+            let gathered = memory.bytes() / 4;
+            let compressed = gathered.min(sink.max_object_bytes.bytes());
+            let filters = FILTERS_MEMORY.bytes().saturating_mul(sink.index_fields.len() as u64);
+            let object = [2 * compressed, gathered / 4, FRAME_MEMORY.bytes(), filters];
+            object.into_iter().fold(0, u64::saturating_add).saturating_mul(UPLOADS)
         }
         SinkKind::File(_) | SinkKind::Console | SinkKind::Blackhole => 0,
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Context, parser};
-use crate::config::{Durability, Pipeline, Sink, Stage};
+use crate::config::{Durability, Pipeline, Sink, Source, Stage};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
@@ -123,6 +123,7 @@ fn name(node: &Node) -> Option<&str> {
 /// Warns about what is there for nothing, and about sinks that wait for each other.
 pub(super) fn check_together(
     pipelines: &BTreeMap<Name, Pipeline>,
+    sources: &BTreeMap<Name, Source>,
     sinks: &BTreeMap<Name, Sink>,
     context: &mut Context<'_>,
 ) {
@@ -130,6 +131,7 @@ pub(super) fn check_together(
         return context.warn(&KeyPath::default(), Complaint::new("there is no pipeline, so nothing is read"));
     }
     check_durability(pipelines, sinks, context);
+    check_pushed(pipelines, sources, context);
     let all = || pipelines.values();
     let plugins = all().flat_map(|pipeline| &pipeline.stages).filter_map(plugin_name);
     warn_unused("source", all().flat_map(|pipeline| &pipeline.from).map(|name| &**name).collect(), context);
@@ -168,6 +170,25 @@ fn check_durability(
             let help = "give the sink buffer: NAME, or best_effort: true if it may lose events";
             let path = KeyPath::of(&["pipelines", name, "durability"]);
             context.error(&path, Complaint::new(message).help(help));
+        }
+    }
+}
+
+/// What is pushed lies in no file: its sender may forget it when it was told that it was taken.
+fn check_pushed(
+    pipelines: &BTreeMap<Name, Pipeline>,
+    sources: &BTreeMap<Name, Source>,
+    context: &mut Context<'_>,
+) {
+    for (name, pipeline) in pipelines.iter().filter(|(_, pipeline)| pipeline.durability != Durability::Always)
+    {
+        let is_pushed =
+            |name: &&Name| sources.get(&***name).is_some_and(|source| source.listening().is_some());
+        if let Some(source) = pipeline.from.iter().find(is_pushed) {
+            let message =
+                format!("needs durability: always: what is pushed to {} lies nowhere else", quoted(source));
+            let help = "its senders then hear that it was taken when it is on disk, and not before";
+            context.error(&KeyPath::of(&["pipelines", name]), Complaint::new(message).help(help));
         }
     }
 }

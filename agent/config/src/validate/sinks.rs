@@ -1,6 +1,7 @@
 //! Sinks.
 
 mod opensearch;
+mod s3;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::raw;
 use crate::text::quoted;
 use crate::types::{Name, Size};
 
-pub(super) use opensearch::check_secrets;
+pub(super) use s3::check_archives;
 
 const DEFAULT_KEEP: u16 = 5;
 /// Smaller files would be renamed at every few events.
@@ -44,7 +45,18 @@ pub(super) fn sink(raw: raw::Sink, _: &Name, path: &KeyPath, context: &mut Conte
             buffer: raw.buffer.as_ref().map(|name| name.0.clone()),
             kind: SinkKind::OpenSearch(Box::new(opensearch::sink(*raw, path, context))),
         },
+        raw::Sink::S3(raw) => Sink {
+            best_effort: raw.best_effort.unwrap_or(false),
+            buffer: raw.buffer.as_ref().map(|name| name.0.clone()),
+            kind: SinkKind::S3(Box::new(s3::sink(*raw, path, context))),
+        },
     }
+}
+
+/// Complains about secrets and certificates that cannot be had, whatever else may be wrong with their sinks.
+pub(super) fn check_secrets(context: &mut Context<'_>) {
+    opensearch::check_secrets(context);
+    s3::check_secrets(context);
 }
 
 fn rotation(raw: &raw::Rotation, path: &KeyPath, context: &mut Context<'_>) -> Rotation {
@@ -71,7 +83,7 @@ pub(super) fn check_paths(
                 }
                 OpenSearchDeadLetters::File(None) | OpenSearchDeadLetters::Index(_) => continue,
             },
-            SinkKind::Console | SinkKind::Blackhole => continue,
+            SinkKind::Console | SinkKind::Blackhole | SinkKind::S3(_) => continue,
         };
         let path = paths::normal(path);
         if let Some(reader) = sources.iter().find(|(_, source)| reads(source, &path)) {
@@ -96,5 +108,6 @@ fn reads(source: &Source, path: &Path) -> bool {
             let is_excluded = files.exclude.iter().any(|glob| glob.matcher().is_match(path));
             !is_excluded && files.include.iter().any(|glob| glob.matcher().is_match(path))
         }
+        SourceKind::Forward(_) | SourceKind::Otlp(_) | SourceKind::Journald(_) => false,
     }
 }

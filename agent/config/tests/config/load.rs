@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::common;
 use serde_json::{Value, json};
 use weir_config::{
-    Artifact, Config, FileFormat, Host, Isolation, Limits, OpenSearchAuth, Parser, ReadFrom, SinkKind,
+    Artifact, Config, FileFormat, Host, Isolation, Limits, OpenSearchAuth, Parser, ReadFrom, SinkKind, Size,
     SourceKind, Stage, Warning,
 };
 
@@ -19,10 +19,11 @@ sources:
 plugins:
   sampler: {artifact: 'file:plugins/sampler.wasm'}
 pipelines:
-  all: {from: [apps, files], stages: [sampler], to: [out, search]}
+  all: {from: [apps, files], stages: [sampler], to: [out, search, archive]}
 sinks:
   out: {type: file, path: out.ndjson, rotate: {size: 1MiB}, buffer: durable}
   search: {type: opensearch, endpoints: ['https://search'], index: logs-%Y.%m.%d, best_effort: true}
+  archive: {type: s3, endpoint: 'https://minio:9000', bucket: logs, best_effort: true}
 buffers:
   durable: {disk: 1GiB}
 ";
@@ -44,8 +45,10 @@ fn what_is_not_given_has_its_default() {
     assert_eq!(config.admin, None);
     assert_eq!(config.base_dir, folder.path());
     let apps = &config.sources["apps"];
-    assert_eq!(apps.linger, Duration::from_millis(200));
-    assert_eq!((apps.read_from, &apps.parser), (ReadFrom::Beginning, &Parser::Json));
+    assert_eq!(apps.parser, Parser::Json);
+    let SourceKind::KubernetesLogs(logs) = &apps.kind else { panic!("{apps:?}") };
+    assert_eq!(logs.following.linger, Duration::from_millis(200));
+    assert_eq!(logs.following.read_from, ReadFrom::Beginning);
     let SourceKind::KubernetesLogs(logs) = &apps.kind else { panic!("{apps:?}") };
     assert_eq!(logs.path, Path::new("/var/log/pods"));
     let SourceKind::File(files) = &config.sources["files"].kind else { panic!() };
@@ -66,9 +69,41 @@ fn what_is_not_given_has_its_default() {
     let SinkKind::OpenSearch(search) = &config.sinks["search"].kind else { panic!() };
     assert_eq!((search.max_wait, search.max_events), (Duration::from_secs(1), 10_000));
     assert_eq!((search.auth.clone(), search.concurrency), (OpenSearchAuth::None, 4));
+    let SinkKind::S3(archive) = &config.sinks["archive"].kind else { panic!() };
+    assert_eq!(
+        (&*archive.prefix_in("dev"), &archive.index_fields[..]),
+        ("archive", &["trace_id".to_owned()][..])
+    );
+    assert_eq!((archive.level, archive.max_object_bytes), (3, Size::of_mib(32)));
+    assert!(archive.bucket.path_style && !archive.bucket.create && archive.bucket.keys.is_none());
     assert!(!config.sinks["out"].best_effort);
     let buffer = &config.buffers["durable"];
     assert_eq!((buffer.memory.to_string(), buffer.disk.to_string()), ("16MiB".into(), "1GiB".into()));
+}
+
+/// The buffer's memory, and for each of two uploads what is compressed twice, sorted, framed and indexed.
+#[test]
+fn an_archive_takes_memory_beside_its_buffer() {
+    let planned = |buffer: &str, sinks: &str| {
+        let text =
+            format!("{{version: 1, cluster: dev, memory: 1GiB, buffers: {{{buffer}}}, sinks: {{{sinks}}}}}");
+        load_text(&text, &common::host()).0.planned_memory.bytes()
+    };
+    let archive = |more: &str| format!("a: {{type: s3, endpoint: 'https://m', bucket: logs, {more}}}");
+    let (mib, kib) = (1 << 20, 1 << 10);
+    let cases = [
+        ("", "index_fields: []", 16 * mib + 2 * (2 * 4 + 1 + 2) * mib),
+        ("", "index_fields: [a, b]", 16 * mib + 2 * ((2 * 4 + 1 + 2) * mib + 2 * 272 * kib)),
+        ("", "index_fields: [], max_object_bytes: 1MiB", 16 * mib + 2 * (2 + 1 + 2) * mib),
+        (
+            "d: {memory: 256MiB, disk: 1GiB}",
+            "index_fields: [], buffer: d",
+            256 * mib + 2 * (2 * 32 + 16 + 2) * mib,
+        ),
+    ];
+    for (buffer, keys, expected) in cases {
+        assert_eq!(planned(buffer, &archive(keys)), expected, "{keys}");
+    }
 }
 
 /// The defaults that the schema names are those that are applied: to write one out changes nothing.
@@ -86,6 +121,7 @@ fn a_default_that_is_written_out_changes_nothing() {
         ("/sinks/out/rotate", schema["$defs"]["Rotation"].clone()),
         ("/buffers/durable", schema["$defs"]["Buffer"].clone()),
         ("/sinks/search", variant(&schema, "Sink", "opensearch")),
+        ("/sinks/archive", variant(&schema, "Sink", "s3")),
         ("/sinks/search/tls", schema["$defs"]["OpenSearchTls"].clone()),
         ("/sinks/search/fields", schema["$defs"]["OpenSearchFields"].clone()),
     ];
@@ -110,7 +146,7 @@ fn a_default_that_is_written_out_changes_nothing() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 46);
+    assert_eq!(tried, 54);
 }
 
 /// [`MINIMAL`] as JSON.
@@ -119,11 +155,12 @@ fn minimal_json() -> Value {
         "version": 1, "cluster": "dev",
         "sources": {"apps": {"type": "kubernetes_logs"}, "files": {"type": "file", "include": ["logs/*.log"]}},
         "plugins": {"sampler": {"artifact": "file:plugins/sampler.wasm"}},
-        "pipelines": {"all": {"from": ["apps", "files"], "stages": ["sampler"], "to": ["out", "search"]}},
+        "pipelines": {"all": {"from": ["apps", "files"], "stages": ["sampler"], "to": ["out", "search", "archive"]}},
         "sinks": {
             "out": {"type": "file", "path": "out.ndjson", "rotate": {"size": "1MiB"}, "buffer": "durable"},
             "search": {"type": "opensearch", "endpoints": ["https://search"], "index": "logs-%Y.%m.%d",
                 "best_effort": true},
+            "archive": {"type": "s3", "endpoint": "https://minio:9000", "bucket": "logs", "best_effort": true},
         },
         "buffers": {"durable": {"disk": "1GiB"}},
     })

@@ -40,7 +40,7 @@ fn the_examples_are_valid() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("weir.yaml");
         std::fs::write(&file, example).unwrap();
-        for secret in ["hash.key", "ca.pem", "password"] {
+        for secret in ["hash.key", "ca.pem", "password", "access.key"] {
             std::fs::write(folder.path().join(secret), "secret").unwrap();
         }
         let (_, warnings) =
@@ -48,7 +48,7 @@ fn the_examples_are_valid() {
         assert_eq!(warnings, []);
         tried += 1;
     }
-    assert_eq!(tried, 2);
+    assert_eq!(tried, 3);
 }
 
 /// What has a table: the top level, the parsers, the formats, and every definition with keys.

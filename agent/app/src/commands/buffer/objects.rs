@@ -36,7 +36,7 @@ impl Buckets {
         for (sink, configured) in &config.sinks {
             let buffer = configured.buffer.as_ref().and_then(|buffer| config.buffers.get(buffer));
             if let Some(store) = buffer.and_then(|buffer| buffer.object_store.as_ref()) {
-                buckets.insert(sink.to_string(), Arc::new(Bucket::new(store, &runtime)));
+                buckets.insert(sink.to_string(), Arc::new(Bucket::new(&store.bucket, &runtime)));
             }
         }
         Ok(Buckets(buckets))

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 use weir_config::{
-    Config, Durability, FileFormat, Name, Order, Parser, Sink, SinkKind, Source, SourceKind, Stage, WhenFull,
+    Bucket, Config, Durability, FileFormat, JournaldSource, Name, Order, Parser, Sink, SinkKind, Source,
+    SourceKind, Stage, WhenFull,
 };
 use weir_event::transform::{Edit, Plan, ReasonClass};
 use weir_host::{OnError, Plugin};
@@ -27,7 +28,7 @@ pub struct PipelineView {
 pub struct SourceView {
     pub name: String,
     pub r#type: &'static str,
-    /// The folder or the patterns of files.
+    /// The folder, the patterns of files, or the address that is listened at.
     pub paths: Vec<String>,
     /// How lines that are not JSON objects become events.
     pub parse: &'static str,
@@ -137,8 +138,20 @@ fn source_view(name: &Name, source: &Source, parser: &Parser) -> SourceView {
             };
             (r#type, files.include.iter().map(|glob| glob.as_str().to_owned()).collect())
         }
+        SourceKind::Forward(forward) => ("forward", vec![forward.listening.listen.to_string()]),
+        SourceKind::Journald(journal) => ("journald", journal_matches(journal)),
+        SourceKind::Otlp(otlp) => ("otlp", vec![otlp.listening.listen.to_string()]),
     };
     SourceView { name: name.to_string(), r#type, paths, parse: parser_name(parser) }
+}
+
+/// What is read of the journal, as matches that `journalctl` would show.
+fn journal_matches(journal: &JournaldSource) -> Vec<String> {
+    let units = journal.units.iter().map(|unit| format!("unit {unit}"));
+    let identifiers = journal.identifiers.iter().map(|identifier| format!("identifier {identifier}"));
+    let kernel = journal.kernel.then(|| "the kernel".to_owned());
+    let matches: Vec<String> = units.chain(identifiers).chain(kernel).collect();
+    if matches.is_empty() { vec!["everything".to_owned()] } else { matches }
 }
 
 fn parser_name(parser: &Parser) -> &'static str {
@@ -202,6 +215,10 @@ fn sink_view(name: &Name, sink: &Sink, config: &Config) -> SinkView {
         SinkKind::Console => ("console", None),
         SinkKind::Blackhole => ("blackhole", None),
         SinkKind::OpenSearch(sink) => ("opensearch", Some(sink.endpoints.join(", "))),
+        SinkKind::S3(sink) => {
+            let prefix = sink.prefix_in(&config.cluster);
+            ("s3", Some(format!("{prefix}/{} in {}", config.cluster, bucket(&sink.bucket))))
+        }
     };
     let buffer = sink.buffer.as_ref().and_then(|name| Some((name, config.buffers.get(name)?)));
     let buffer = buffer.map(|(name, buffer)| BufferView {
@@ -216,10 +233,11 @@ fn sink_view(name: &Name, sink: &Sink, config: &Config) -> SinkView {
             Order::OldestFirst => "oldest_first",
             Order::NewestFirst => "newest_first",
         },
-        object_store: buffer
-            .object_store
-            .as_ref()
-            .map(|store| format!("{} at {}", store.bucket, store.endpoint)),
+        object_store: buffer.object_store.as_ref().map(|store| bucket(&store.bucket)),
     });
     SinkView { name: name.to_string(), r#type, path, best_effort: sink.best_effort, buffer }
+}
+
+fn bucket(bucket: &Bucket) -> String {
+    format!("{} at {}", bucket.name, bucket.endpoint)
 }

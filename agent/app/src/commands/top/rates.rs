@@ -73,7 +73,8 @@ pub struct SourceRates {
     pub source: String,
     pub events_per_second: f64,
     pub bytes_per_second: f64,
-    pub files: u64,
+    /// Files followed, or connections that are open.
+    pub open: u64,
     pub errors: u64,
 }
 
@@ -248,7 +249,7 @@ impl Between {
             source: now.source.clone(),
             events_per_second: self.rate(old.map(|old| old.events), now.events),
             bytes_per_second: self.rate(old.map(|old| old.bytes), now.bytes),
-            files: now.files,
+            open: now.files + now.connections,
             errors: now.errors,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::rates::{AgentRates, PipelineRates, PluginRates, ReasonRates, SinkRates, Snapshot, SourceRates};
 use super::table::{self, Align, Column, Row};
-use crate::output::{Painter, Style, grouped};
+use crate::output::{Painter, Style, grouped, size};
 
 const LEFT: Align = Align::Left;
 const RIGHT: Align = Align::Right;
@@ -46,7 +46,7 @@ fn head(agent: &AgentRates, width: usize, painter: Painter) -> Vec<String> {
     );
     let bound = match agent.memory_bound_bytes {
         0 => String::new(),
-        bound => format!(" of {}", bytes(bound as f64)),
+        bound => format!(" of {}", size(bound as f64)),
     };
     let mut second = format!(
         "CPU {} of {}, memory {}{bound}, over {:.1} s",
@@ -55,7 +55,7 @@ fn head(agent: &AgentRates, width: usize, painter: Painter) -> Vec<String> {
             1 => "1 worker".to_owned(),
             workers => format!("{workers} workers"),
         },
-        bytes(agent.memory_bytes as f64),
+        size(agent.memory_bytes as f64),
         agent.seconds,
     );
     if agent.taps > 0 {
@@ -125,20 +125,20 @@ fn sinks(sinks: &[SinkRates], width: usize, painter: Painter) -> Vec<String> {
         Column("HELD", RIGHT),
         Column("OLDEST", RIGHT),
     ];
-    let of = |used: u64, bound: u64| format!("{} of {}", bytes(used as f64), bytes(bound as f64));
+    let of = |used: u64, bound: u64| format!("{} of {}", size(used as f64), size(bound as f64));
     let row = |row: &SinkRates| Row {
         cells: vec![
             row.sink.clone(),
             row.state.replace('_', " "),
             rate(row.documents_per_second),
-            bytes(row.bytes_per_second),
+            size(row.bytes_per_second),
             rate(row.retries_per_second),
             of(row.memory_bytes, row.memory_bound_bytes),
             match (row.disk_bytes, row.disk_bound_bytes) {
                 (Some(used), Some(bound)) => of(used, bound),
                 _ => "-".to_owned(),
             },
-            row.object_bytes.map_or_else(|| "-".to_owned(), |used| bytes(used as f64)),
+            row.object_bytes.map_or_else(|| "-".to_owned(), |used| size(used as f64)),
             grouped(row.held_events),
             age(row.oldest_seconds),
         ],
@@ -171,7 +171,7 @@ fn plugins(plugins: &[PluginRates], width: usize, painter: Painter) -> Vec<Strin
                 rate(row.nanoseconds_per_event),
                 percent(row.cpu),
                 rate(row.faults_per_second),
-                bytes(row.memory_bytes as f64),
+                size(row.memory_bytes as f64),
             ],
             style: match row.state.as_str() {
                 "healthy" => None,
@@ -192,15 +192,15 @@ fn sources(sources: &[SourceRates], width: usize, painter: Painter) -> Vec<Strin
         Column("SOURCE", LEFT),
         Column("EVENTS/s", RIGHT),
         Column("BYTES/s", RIGHT),
-        Column("FILES", RIGHT),
+        Column("OPEN", RIGHT),
         Column("ERRORS", RIGHT),
     ];
     let row = |row: &SourceRates| Row {
         cells: vec![
             row.source.clone(),
             rate(row.events_per_second),
-            bytes(row.bytes_per_second),
-            grouped(row.files),
+            size(row.bytes_per_second),
+            grouped(row.open),
             grouped(row.errors),
         ],
         style: (row.errors > 0).then_some(Style::Yellow),
@@ -217,17 +217,6 @@ fn rate(per_second: f64) -> String {
         few if few < 10.0 => format!("{few:.1}"),
         many => grouped(many.round() as u64),
     }
-}
-
-fn bytes(bytes: f64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut size, mut unit) = (bytes, 0);
-    while size >= 1024.0 && unit + 1 < units.len() {
-        size /= 1024.0;
-        unit += 1;
-    }
-    let unit = units.get(unit).copied().unwrap_or_default();
-    if unit == "B" || size >= 100.0 { format!("{size:.0} {unit}") } else { format!("{size:.1} {unit}") }
 }
 
 fn percent(share: f64) -> String {

@@ -74,6 +74,8 @@ fn status(seconds: u64) -> Status {
             bytes: seconds << 20,
             files: 42,
             errors: 0,
+            listen: None,
+            connections: 0,
         }],
         sinks: vec![SinkStatus {
             sink: "search".to_owned(),
@@ -111,8 +113,8 @@ enrich   1.4.2    quarantined       1.0       120  0.0 %         0  1.5 MiB
   12 faults; the last: trap: unreachable [31m
 sampler  1.4.2    healthy         5 000       120  0.1 %         0  1.5 MiB
 
-SOURCE  EVENTS/s  BYTES/s  FILES  ERRORS
-pods       5 000  1.0 MiB     42       0
+SOURCE  EVENTS/s  BYTES/s  OPEN  ERRORS
+pods       5 000  1.0 MiB    42       0
 ";
 
 #[test]
@@ -170,7 +172,7 @@ fn a_pipeline_that_is_gone_is_shown_while_something_waits() {
 #[test]
 fn numbers_are_short() {
     assert_eq!([0.0, 0.25, 9.94, 12.6, 12_345.0].map(rate), ["0", "0.2", "9.9", "13", "12 345"]);
-    assert_eq!([0.0, 1_023.0, 1_536.0, 1e12].map(bytes), ["0 B", "1023 B", "1.5 KiB", "931 GiB"]);
+    assert_eq!([0.0, 1_023.0, 1_536.0, 1e12].map(size), ["0 B", "1023 B", "1.5 KiB", "931 GiB"]);
     assert_eq!(
         [0.0, 4.25, 61.0, 3_600.0, 90_000.0, 1e6].map(age),
         ["-", "4.2 s", "61 s", "60 min", "25 h", "11 d"]
