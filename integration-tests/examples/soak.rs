@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use integration_tests::{Latency, LeakScenario, OpenSearch, ReloadScenario, Scenario};
+use integration_tests::{Latency, LeakScenario, OpenSearch, PushScenario, ReloadScenario, Scenario};
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -61,6 +61,12 @@ fn main() -> ExitCode {
         "leak" => {
             let time = Duration::from_secs(choice("seconds", 600));
             let scenario = LeakScenario { time, rate: choice("rate", 50_000) };
+            let report = scenario.play(&progress);
+            (report.to_json(), report.problems())
+        }
+        "push" => {
+            let time = Duration::from_secs(choice("seconds", 60));
+            let scenario = PushScenario { time, rate: choice("rate", 200_000) };
             let report = scenario.play(&progress);
             (report.to_json(), report.problems())
         }

@@ -1,7 +1,7 @@
 //! The admin address of a running agent, over plain HTTP.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::wait::until_some;
 
 /// A reload may compile a plugin.
 const TIMEOUT: Duration = Duration::from_secs(70);
@@ -75,6 +76,23 @@ impl Admin {
     /// Which generation runs.
     pub fn generation(&self) -> Value {
         serde_json::from_str(&self.get("/api/generation").body).expect("JSON")
+    }
+
+    /// What runs at this moment.
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.get("/api/status").body).expect("JSON")
+    }
+
+    /// Where a source listens. An agent that is ready says so a moment later.
+    #[track_caller]
+    pub fn listening(&self, source: &str) -> SocketAddr {
+        let listening = until_some("the source listens", || {
+            let status = self.status();
+            let mut sources = status["sources"].as_array().expect("sources").iter();
+            let found = sources.find(|found| found["source"] == source).expect("the source");
+            found["listen"].as_str().map(str::to_owned)
+        });
+        listening.parse().expect("an address and a port")
     }
 
     fn try_get(&self, path: &str) -> std::io::Result<Answer> {

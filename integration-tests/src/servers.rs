@@ -37,9 +37,8 @@ impl Server {
     /// Has it run, and returns what the tool says of it.
     pub fn up(&self) -> Value {
         let mut command = self.command("up");
-        command.args(&self.options).args(["--output", "json"]);
-        let output = run(&mut command);
-        serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
+        command.args(&self.options);
+        ask(command)
     }
 
     /// Stops it. Its data and its port stay.
@@ -48,12 +47,24 @@ impl Server {
     }
 
     fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new(tool());
-        // The tool finds the checkout by the folder it is called in.
-        command.current_dir(crate::checkout()).env_remove("CARGO_MANIFEST_DIR");
+        let mut command = xtask();
         command.args(["servers", verb, self.name, "--instance", &self.instance]);
         command
     }
+}
+
+/// `cargo xtask`, still without arguments.
+pub(crate) fn xtask() -> Command {
+    let mut command = Command::new(tool());
+    // The tool finds the checkout by the folder it is called in.
+    command.current_dir(crate::checkout()).env_remove("CARGO_MANIFEST_DIR");
+    command
+}
+
+/// What the tool says as JSON.
+pub(crate) fn ask(mut command: Command) -> Value {
+    let output = run(command.args(["--output", "json"]));
+    serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}"))
 }
 
 fn tool() -> PathBuf {

@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
+};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -24,6 +26,10 @@ pub struct Authority {
 pub struct Certificate {
     der: Vec<u8>,
     key: Vec<u8>,
+    /// The certificate, for a file.
+    pub pem: String,
+    /// The key, for a file.
+    pub key_pem: String,
 }
 
 // === impl Authority ===
@@ -33,6 +39,7 @@ impl Authority {
     pub fn new() -> Authority {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names are good names");
+        params.distinguished_name = called("an authority of tests");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let pem = params.self_signed(&key).expect("a certificate").pem();
         Authority { issuer: Issuer::new(params, key), pem }
@@ -51,10 +58,16 @@ impl Authority {
     fn until_year(&self, year: i32) -> Certificate {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address");
+        params.distinguished_name = called("a server of tests");
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(year, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        Certificate { der: certificate.der().to_vec(), key: key.serialize_der() }
+        Certificate {
+            der: certificate.der().to_vec(),
+            key: key.serialize_der(),
+            pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        }
     }
 }
 
@@ -62,6 +75,13 @@ impl Default for Authority {
     fn default() -> Authority {
         Authority::new()
     }
+}
+
+/// Some take a certificate for self-signed that is called like its authority.
+fn called(name: &str) -> DistinguishedName {
+    let mut names = DistinguishedName::new();
+    names.push(DnType::CommonName, name);
+    names
 }
 
 /// A server that shows this certificate.

@@ -1,4 +1,5 @@
-//! The one entry for people: `cargo xtask demo | test | check | bench | plugins | servers | soak`.
+//! The one entry for people: `cargo xtask demo | test | check | bench | plugins | servers |
+//! clients | soak`.
 //!
 //! Whatever a command needs beyond cargo it builds or installs itself, saying what and why, outside the
 //! checkout, so that a second run starts at once.
@@ -12,6 +13,7 @@ mod arguments;
 mod bench;
 mod cargo;
 mod check;
+mod clients;
 mod demo;
 mod error;
 mod files;
@@ -40,6 +42,7 @@ Commands:
   bench    Measure the event path on generated logs, against exact expected counts
   plugins  Build plugins to WebAssembly components
   servers  Run real servers on this machine to try the agent with
+  clients  Install the clients of other people that the tests send events with
   soak     Play the tests' scenarios at their full size: kills, rotation, servers and networks that fail
 
 `cargo xtask COMMAND --help` says more.
@@ -56,13 +59,14 @@ struct Command {
     main: fn(&Repository, Arguments) -> Result<()>,
 }
 
-const COMMANDS: [Command; 7] = [
+const COMMANDS: [Command; 8] = [
     Command { name: "demo", help: demo::HELP, main: demo::main },
     Command { name: "test", help: test::HELP, main: test::main },
     Command { name: "check", help: check::HELP, main: check::main },
     Command { name: "bench", help: bench::HELP, main: bench::main },
     Command { name: "plugins", help: plugins::HELP, main: plugins::main },
     Command { name: "servers", help: servers::HELP, main: servers::main },
+    Command { name: "clients", help: clients::HELP, main: clients::main },
     Command { name: "soak", help: soak::HELP, main: soak::main },
 ];
 

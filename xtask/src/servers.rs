@@ -11,8 +11,9 @@ use crate::{
     ui::{self, Stream, Style},
 };
 
+pub mod builds;
 mod daemon;
-mod go;
+pub mod go;
 mod http;
 mod instance;
 mod java;

@@ -36,9 +36,12 @@ Scenarios:
            at the most
   leak     A plugin keeps a mebibyte of each call while a container writes 50,000 events a second: its
            instances must be replaced, the agent's memory must not grow, every event must have its fate
+  push     Eight clients send 200,000 events a second by Fluent Forward, and wait for each ack, which says that
+           the events are on disk: the CPU that it takes, and how long acks take, as percentiles
 
 Options of all:
-      --rate N      Events a second [default: logs 8000, outage 11000, latency 1000, others 50000]
+      --rate N      Events a second [default: logs 8000, outage 11000, latency 1000, push 200000,
+                    others 50000]
 
 Options of logs, outage and latency:
       --events N    Events in all [default: 2000000 for logs and outage, 60000 for latency]
@@ -46,8 +49,8 @@ Options of logs, outage and latency:
 Options of reload:
       --reloads N   Times the ConfigMap is swapped [default: 100]
 
-Options of leak:
-      --seconds N   How long the container writes [default: 600]
+Options of leak and push:
+      --seconds N   How long events come [default: 600 for leak, 60 for push]
 
 Options of logs and outage:
       --kills N     Times the agent is killed [default: 50 for logs, 20 for outage]
@@ -63,7 +66,7 @@ Options of logs:
 Exit codes: 0 as it must be, 1 something was lost, doubled or malformed, or took too long, 2 wrong usage";
 
 /// The scenarios are told apart by the program that plays them; here stands what a person may choose.
-const NAMES: [&str; 5] = ["logs", "outage", "latency", "reload", "leak"];
+const NAMES: [&str; 6] = ["logs", "outage", "latency", "reload", "leak", "push"];
 const NUMBERS_OF_LOGS: &[&str] = &["--rate", "--events", "--kills", "--stops", "--seed"];
 const NUMBERS_OF_OUTAGE: &[&str] = &["--rate", "--events", "--kills", "--seed"];
 const NUMBERS_OF_LATENCY: &[&str] = &["--rate", "--events"];
@@ -117,7 +120,7 @@ fn parse(mut arguments: Arguments) -> Result<Vec<String>> {
         "logs" => NUMBERS_OF_LOGS,
         "outage" => NUMBERS_OF_OUTAGE,
         "latency" => NUMBERS_OF_LATENCY,
-        "leak" => NUMBERS_OF_LEAK,
+        "leak" | "push" => NUMBERS_OF_LEAK,
         _ => NUMBERS_OF_RELOAD,
     };
     let mut passed_on = vec![name];

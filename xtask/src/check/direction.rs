@@ -8,7 +8,7 @@ use crate::{cargo, check::Problem, error::Result, repository::Repository};
 
 /// Each crate of the workspace and those of ours that it may depend on. `weir`, the app, knows all of them; a
 /// crate that is not listed here is a problem, so that a new one gets its place in the picture.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("weir-event", &[]),
     ("weir-manifest", &["weir-event"]),
     ("weir-oci", &[]),
@@ -19,7 +19,10 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("weir-object", &["weir-buffer"]),
     ("weir-pipeline", &["weir-event", "weir-buffer"]),
     ("weir-tail", &["weir-event", "weir-buffer", "weir-pipeline"]),
+    ("weir-receive", &["weir-event", "weir-pipeline"]),
+    ("weir-journal", &["weir-event", "weir-buffer", "weir-pipeline"]),
     ("weir-opensearch", &["weir-event", "weir-buffer", "weir-pipeline"]),
+    ("weir-archive", &["weir-event", "weir-buffer", "weir-pipeline"]),
     ("weir-host", &["weir-event", "weir-manifest"]),
     // How a compiler is found; the tool builds plugins the way the agent's command does.
     ("weir-toolchain", &[]),
@@ -39,7 +42,10 @@ const AGENT: &[&str] = &[
     "weir-object",
     "weir-pipeline",
     "weir-tail",
+    "weir-receive",
+    "weir-journal",
     "weir-opensearch",
+    "weir-archive",
     "weir-host",
     "weir-toolchain",
     "weir-plugin-kit",

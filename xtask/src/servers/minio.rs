@@ -18,7 +18,7 @@ const SECRET_KEY: &str = "weir-tests-secret";
 
 /// Starts MinIO unless it runs, and returns what is to be printed of it.
 pub fn up(repository: &Repository, instance: &Instance, name: &str) -> Result<Value> {
-    let programs = go::build(repository, "minio", &PROGRAMS, "MinIO: 4 minutes")?;
+    let programs = go::build(repository, "integration-tests/servers/minio", &PROGRAMS, "MinIO: 4 minutes")?;
     let daemon = Daemon {
         name: "minio",
         asked: json!({}),

@@ -31,7 +31,12 @@ pub struct Options {
 
 /// Starts the registry unless it runs, and returns what is to be printed of it.
 pub fn up(repository: &Repository, instance: &Instance, name: &str, options: Options) -> Result<Value> {
-    let programs = go::build(repository, "registry", &PROGRAMS, "crane and its registry: a minute")?;
+    let programs = go::build(
+        repository,
+        "integration-tests/servers/registry",
+        &PROGRAMS,
+        "crane and its registry: a minute",
+    )?;
     let daemon = Daemon {
         name: "registry",
         asked: json!({"referrers": options.referrers}),
@@ -41,7 +46,8 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str, options: Opt
     let mut shown = daemon::up(&daemon, instance, name, |port| command(&programs, port, options))?;
     shown["crane"] = json!(programs.join("crane"));
     if options.cosign {
-        let cosign = go::build(repository, "cosign", &COSIGN, "cosign: about 3 minutes")?;
+        let cosign =
+            go::build(repository, "integration-tests/servers/cosign", &COSIGN, "cosign: about 3 minutes")?;
         shown["cosign"] = json!(cosign.join("cosign"));
     }
     Ok(shown)
