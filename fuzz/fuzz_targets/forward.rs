@@ -6,7 +6,8 @@ use libfuzzer_sys::fuzz_target;
 use weir_receive::forward::handshake::Challenge;
 use weir_receive::forward::message::{Envelope, MAX_GROWTH};
 use weir_receive::forward::msgpack::{Fault, Frame, Scan, Scanner};
-use weir_receive::forward::settings::{Secret, Settings};
+use weir_receive::Secret;
+use weir_receive::forward::settings::Settings;
 
 const LIMIT: usize = 64 * 1024;
 

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use integration_tests::{Latency, LeakScenario, OpenSearch, PushScenario, ReloadScenario, Scenario};
+use integration_tests::{
+    ArchiveScenario, Latency, LeakScenario, OpenSearch, PushScenario, ReloadScenario, Scenario,
+};
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -68,6 +70,12 @@ fn main() -> ExitCode {
             let time = Duration::from_secs(choice("seconds", 60));
             let scenario = PushScenario { time, rate: choice("rate", 200_000) };
             let report = scenario.play(&progress);
+            (report.to_json(), report.problems())
+        }
+        "archive" => {
+            let search_only = choice("search", 0) == 1;
+            let events = choice("events", if search_only { 20_000_000 } else { 5_000_000 });
+            let report = ArchiveScenario { events, search_only }.play(&progress);
             (report.to_json(), report.problems())
         }
         other => panic!("no scenario {other}"),

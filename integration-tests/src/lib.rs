@@ -7,6 +7,7 @@
 
 mod admin;
 mod agent;
+mod archive_scenario;
 mod artefacts;
 mod clients;
 mod compiled;
@@ -37,6 +38,7 @@ mod wait;
 
 pub use admin::{Admin, Answer};
 pub use agent::{Agent, Ended};
+pub use archive_scenario::{ArchiveReport, ArchiveScenario};
 pub use artefacts::{checkout, plugin, plugins, weir};
 pub use clients::{Client, Clients, Gone, Sending};
 pub use config_map::ConfigMap;

@@ -36,6 +36,9 @@ Scenarios:
            at the most
   leak     A plugin keeps a mebibyte of each call while a container writes 50,000 events a second: its
            instances must be replaced, the agent's memory must not grow, every event must have its fate
+  archive  A sampler keeps a tenth of what four namespaces write in four hours, all of it goes into an archive in
+           MinIO; one hour of one namespace is brought back into OpenSearch, twice, and one trace is searched
+           for among all. Exactly what was missing must come back, and nothing twice
   push     Eight clients send 200,000 events a second by Fluent Forward, and wait for each ack, which says that
            the events are on disk: the CPU that it takes, and how long acks take, as percentiles
 
@@ -45,6 +48,10 @@ Options of all:
 
 Options of logs, outage and latency:
       --events N    Events in all [default: 2000000 for logs and outage, 60000 for latency]
+
+Options of archive:
+      --events N    Events in all [default: 5000000, with --search 20000000]
+      --search      Only the search: no OpenSearch is needed
 
 Options of reload:
       --reloads N   Times the ConfigMap is swapped [default: 100]
@@ -66,14 +73,15 @@ Options of logs:
 Exit codes: 0 as it must be, 1 something was lost, doubled or malformed, or took too long, 2 wrong usage";
 
 /// The scenarios are told apart by the program that plays them; here stands what a person may choose.
-const NAMES: [&str; 6] = ["logs", "outage", "latency", "reload", "leak", "push"];
+const NAMES: [&str; 7] = ["logs", "outage", "latency", "reload", "leak", "archive", "push"];
 const NUMBERS_OF_LOGS: &[&str] = &["--rate", "--events", "--kills", "--stops", "--seed"];
 const NUMBERS_OF_OUTAGE: &[&str] = &["--rate", "--events", "--kills", "--seed"];
 const NUMBERS_OF_LATENCY: &[&str] = &["--rate", "--events"];
 const NUMBERS_OF_RELOAD: &[&str] = &["--rate", "--reloads"];
+const NUMBERS_OF_ARCHIVE: &[&str] = &["--events"];
 const NUMBERS_OF_LEAK: &[&str] = &["--rate", "--seconds"];
 /// Scenarios with plugins; the others need only the folder.
-const WITH_PLUGINS: [&str; 2] = ["reload", "leak"];
+const WITH_PLUGINS: [&str; 3] = ["reload", "leak", "archive"];
 
 /// The command.
 pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
@@ -115,12 +123,13 @@ fn parse(mut arguments: Arguments) -> Result<Vec<String>> {
     if !NAMES.contains(&name.as_str()) {
         return Err(Error::Usage(format!("no scenario `{name}`; there are {names}")));
     }
-    let logs = name == "logs";
+    let (is_logs, is_archive) = (name == "logs", name == "archive");
     let numbers = match name.as_str() {
         "logs" => NUMBERS_OF_LOGS,
         "outage" => NUMBERS_OF_OUTAGE,
         "latency" => NUMBERS_OF_LATENCY,
         "leak" | "push" => NUMBERS_OF_LEAK,
+        "archive" => NUMBERS_OF_ARCHIVE,
         _ => NUMBERS_OF_RELOAD,
     };
     let mut passed_on = vec![name];
@@ -129,8 +138,10 @@ fn parse(mut arguments: Arguments) -> Result<Vec<String>> {
         let key = option.trim_start_matches('-').to_owned();
         if numbers.contains(&option) {
             passed_on.push(format!("{key}={}", arguments.number()?));
-        } else if logs && option == "--faults" {
+        } else if is_logs && option == "--faults" {
             passed_on.push("faults=1".to_owned());
+        } else if is_archive && option == "--search" {
+            passed_on.push("search=1".to_owned());
         } else {
             return Err(argument.unexpected());
         }
@@ -181,6 +192,7 @@ mod tests {
         assert_eq!(parsed(&["latency", "--rate", "500"]).unwrap(), ["latency", "rate=500"]);
         assert_eq!(parsed(&["reload", "--reloads", "20"]).unwrap(), ["reload", "reloads=20"]);
         assert_eq!(parsed(&["leak", "--seconds", "60"]).unwrap(), ["leak", "seconds=60"]);
+        assert_eq!(parsed(&["archive", "--search"]).unwrap(), ["archive", "search=1"]);
     }
 
     #[test]

@@ -90,6 +90,64 @@ mod tests {
         }
     }
 
+    /// A client's certificate and an authority that signed it.
+    fn client() -> (String, CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "authority");
+        let authority = params.self_signed(&key).unwrap().pem();
+        let issuer = rcgen::Issuer::new(params, key);
+        let own = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(["client".to_owned()]).unwrap();
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&own, &issuer).unwrap().der().clone();
+        (authority, certificate, PrivateKeyDer::Pkcs8(own.serialize_der().into()))
+    }
+
+    /// Whether a client with this certificate is let in.
+    async fn is_let_in(
+        pem: &Pem,
+        identity: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+    ) -> bool {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&pem.certificate).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match identity {
+            Some((certificate, key)) => builder.with_client_auth_cert(vec![certificate], key).unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let acceptor = tokio_rustls::TlsAcceptor::from(server_config(pem, &[]).unwrap());
+        let server = tokio::spawn(async move {
+            let mut stream = acceptor.accept(theirs).await.ok()?;
+            stream.write_all(b"hello").await.ok()?;
+            stream.shutdown().await.ok()
+        });
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let mut greeting = Vec::new();
+        if let Ok(mut stream) = connector.connect("localhost".try_into().unwrap(), ours).await {
+            let _ = stream.read_to_end(&mut greeting).await;
+        }
+        server.await.unwrap().is_some() && greeting == b"hello"
+    }
+
+    #[tokio::test]
+    async fn who_has_no_certificate_of_the_authority_is_not_let_in() {
+        let (authority, certificate, key) = client();
+        let (_, strange, strange_key) = client();
+        let closed = Pem { client_ca: Some(authority.into_bytes()), ..pem() };
+        assert!(is_let_in(&closed, Some((certificate, key))).await);
+        assert!(!is_let_in(&closed, Some((strange, strange_key))).await);
+        assert!(!is_let_in(&closed, None).await);
+        assert!(is_let_in(&pem(), None).await);
+    }
+
     #[test]
     fn what_is_wrong_is_named() {
         let cases = [
