@@ -36,11 +36,11 @@ Scenarios:
            at the most
   leak     A plugin keeps a mebibyte of each call while a container writes 50,000 events a second: its
            instances must be replaced, the agent's memory must not grow, every event must have its fate
-  archive  A sampler keeps a tenth of what four namespaces write in four hours, all of it goes into an archive in
-           MinIO; one hour of one namespace is brought back into OpenSearch, twice, and one trace is searched
-           for among all. Exactly what was missing must come back, and nothing twice
-  push     Eight clients send 200,000 events a second by Fluent Forward, and wait for each ack, which says that
-           the events are on disk: the CPU that it takes, and how long acks take, as percentiles
+  archive  A sampler keeps a tenth of what four namespaces write in four hours, all of it goes into an archive
+           in MinIO; one hour of one namespace is brought back into OpenSearch, twice, and one trace is looked
+           for in all of it. Exactly what was missing must come back, and nothing twice
+  push     Eight clients send 200,000 events a second by Fluent Forward, and wait for each ack, which says
+           that the events are on disk: the CPU that it takes, and how long acks take, as percentiles
 
 Options of all:
       --rate N      Events a second [default: logs 8000, outage 11000, latency 1000, push 200000,
