@@ -179,7 +179,7 @@ pub(crate) struct ForwardSource {
     pub max_connections: Option<u32>,
     /// Bytes a second that are taken from all connections together; who sends more waits. Default: no bound.
     pub max_rate: Option<Text<Size>>,
-    /// A connection on which nothing comes for so long is closed; from 1s to 1d.
+    /// A connection on which nothing comes for so long is closed; from 1s to 24h.
     #[schemars(extend("default" = "5m"))]
     pub idle_timeout: Option<Text<Duration>>,
     /// Where an event may say its time itself: a dotted path to a time stamp of RFC 3339 or a Unix time in seconds,
@@ -212,7 +212,7 @@ pub(crate) struct OtlpSource {
     pub max_connections: Option<u32>,
     /// Bytes a second that are taken from all connections together; who sends more waits. Default: no bound.
     pub max_rate: Option<Text<Size>>,
-    /// A connection on which nothing comes for so long is closed; from 1s to 1d.
+    /// A connection on which nothing comes for so long is closed; from 1s to 24h.
     #[schemars(extend("default" = "5m"))]
     pub idle_timeout: Option<Text<Duration>>,
     /// Where an event may say its time itself: a dotted path to a time stamp of RFC 3339 or a Unix time in seconds,

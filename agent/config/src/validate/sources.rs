@@ -44,7 +44,7 @@ const DEFAULT_MAX_CONNECTIONS: u32 = 1024;
 /// Clients keep connections open between their batches.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 const IDLE_TIMEOUTS: [(Duration, &str); 2] =
-    [(Duration::from_secs(1), "1s"), (Duration::from_secs(86_400), "1d")];
+    [(Duration::from_secs(1), "1s"), (Duration::from_secs(86_400), "24h")];
 
 pub(super) fn source(raw: raw::Source, name: &Name, path: &KeyPath, context: &mut Context<'_>) -> Source {
     match raw {
