@@ -19,8 +19,7 @@ const NAMESPACES: u64 = 4;
 const HOURS: u64 = 4;
 /// Events of one trace, one behind another in one namespace.
 const OF_A_TRACE: u64 = 10;
-/// The first event's time: 2026-03-01T00:00:00Z.
-const BEGIN: u64 = 1_772_323_200;
+/// On which the first event comes at midnight.
 const DAY: &str = "2026-03-01";
 /// The namespace and the hour that are brought back.
 const NAMESPACE: u64 = 1;
@@ -95,7 +94,7 @@ impl ArchiveScenario {
                 .is_some_and(|account| account.read.events == self.events && account.is_settled())
         });
         let archive = account(&agent, "whole", "archive").expect("an account");
-        let listed = archive_command(&node, &["list", "--from", &at(0), "--to", &at(HOURS)]).0;
+        let listed = archive_command(&node, &["list", "--from", &at(0), "--to", &at(HOURS)]);
         let sum = |member: &str| {
             let hours = listed[0]["hours"].as_array().expect("hours").iter();
             hours.map(|hour| hour[member].as_u64().unwrap_or_default()).sum()
@@ -210,7 +209,7 @@ buffers: {{durable: {{memory: 48MiB, disk: 4GiB}}}}
             let (documents, begun) = (count(&hour), Instant::now());
             let namespace = format!("ns-{NAMESPACE}");
             let from_to = ["--from", &at(HOUR), "--to", &at(HOUR + 1), "--namespace", &namespace];
-            let sent = archive_command(node, &[&["replay", "--to-sink", "kept"], &from_to[..]].concat()).0;
+            let sent = archive_command(node, &[&["replay", "--to-sink", "kept"], &from_to[..]].concat());
             until_within(LIMIT, "what was brought back has its fate", || {
                 account(agent, "archive-replay", "kept").is_some_and(|account| account.is_settled())
             });
@@ -236,7 +235,7 @@ buffers: {{durable: {{memory: 48MiB, disk: 4GiB}}}}
         let condition = format!("trace_id={}", trace(namespace, first));
         let begun = Instant::now();
         let mut found =
-            archive_command(node, &["search", "--from", &at(0), "--to", &at(HOURS), "--where", &condition]).0;
+            archive_command(node, &["search", "--from", &at(0), "--to", &at(HOURS), "--where", &condition]);
         let took = begun.elapsed();
         let summary = found.pop().expect("a summary")["summary"].clone();
         Search {
@@ -255,19 +254,16 @@ fn trace(namespace: u64, index: u64) -> String {
 
 /// The beginning of an hour.
 fn at(hour: u64) -> String {
-    debug_assert!(BEGIN.is_multiple_of(86_400));
     format!("{DAY}T{hour:02}:00:00Z")
 }
 
-/// What a command of the archive prints as JSON, and what it says beside. It must succeed.
-fn archive_command(node: &Node, arguments: &[&str]) -> (Vec<Value>, String) {
-    let command = node.command(&[&["archive"], arguments, &["-c", "weir.yaml", "--output", "json"]].concat());
-    let mut command = command;
-    let output = command.output().expect("the command");
-    let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {log}");
+/// What a command of the archive prints as JSON. It must succeed.
+fn archive_command(node: &Node, arguments: &[&str]) -> Vec<Value> {
+    let arguments = [&["archive"], arguments, &["-c", "weir.yaml", "--output", "json"]].concat();
+    let output = node.command(&arguments).output().expect("the command");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     let values = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
-    (values.collect::<Result<_, _>>().expect("JSON"), log)
+    values.collect::<Result<_, _>>().expect("JSON")
 }
 
 fn account(agent: &Agent, pipeline: &str, sink: &str) -> Option<Account> {

@@ -139,6 +139,20 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Complains about what these keys of `written`, which stands at `at`, refer to and cannot be had, whatever else may be
+    /// wrong there. A certificate may be longer than a secret; what matters is that it can be read.
+    fn check_given(&mut self, written: &Node, at: &KeyPath, secrets: &[&str], certificates: &[&str]) {
+        for key in secrets {
+            let Some(entry) = written.entry(key) else { continue };
+            self.check_found(&entry.value, &at.key(key), |_| true);
+        }
+        for key in certificates {
+            let Some(entry) = written.entry(key) else { continue };
+            let is_unreadable = |error: &SecretError| matches!(error, SecretError::Unreadable { .. });
+            self.check_found(&entry.value, &at.key(key), is_unreadable);
+        }
+    }
+
     /// Complains about a time that is not within these bounds.
     fn within(&mut self, value: Duration, bounds: [(Duration, &str); 2], path: &KeyPath) {
         let [(least, least_shown), (most, most_shown)] = bounds;

@@ -17,9 +17,10 @@ use weir_tail::{
 };
 
 use super::{ByName, Difference, one};
-use receiving::Listeners;
 
 mod receiving;
+
+use receiving::Listeners;
 
 /// A source looks so often whether it is to stop that it needs more only when its disk does not answer.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);

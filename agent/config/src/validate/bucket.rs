@@ -5,7 +5,6 @@ use crate::config::{Bucket, ObjectStoreKeys};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw::{FileReference, SecretReference, Text};
-use crate::secret::SecretError;
 use crate::types::{BucketName, Endpoint, RegionName};
 use crate::yaml::Node;
 
@@ -66,10 +65,5 @@ fn keys(
 /// Complains about keys and certificates of the bucket that is written at `path` if they cannot be had, whatever else may
 /// be wrong with them.
 pub(super) fn check_secrets(written: &Node, path: &KeyPath, context: &mut Context<'_>) {
-    for key in ["access_key", "secret_key", "ca"] {
-        let Some(entry) = written.entry(key) else { continue };
-        // A certificate may be longer than a secret; what matters is that it can be read.
-        let matters = |error: &SecretError| key != "ca" || matches!(error, SecretError::Unreadable { .. });
-        context.check_found(&entry.value, &path.key(key), matters);
-    }
+    context.check_given(written, path, &["access_key", "secret_key"], &["ca"]);
 }

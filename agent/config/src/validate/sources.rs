@@ -13,7 +13,6 @@ use crate::config::{
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
-use crate::secret::SecretError;
 use crate::text::quoted;
 use crate::types::{FieldPath, Glob, Name, Size};
 
@@ -209,13 +208,7 @@ pub(super) fn check_secrets(context: &mut Context<'_>) {
     let tree = context.tree;
     for source in tree.entry("sources").into_iter().flat_map(|entry| entry.value.entries()) {
         let at = section.key(&source.key);
-        for key in ["shared_key", "users", "bearer", "tls"] {
-            let Some(entry) = source.value.entry(key) else { continue };
-            // A certificate may be longer than a secret; what matters is that it can be read.
-            let matters =
-                |error: &SecretError| key != "tls" || matches!(error, SecretError::Unreadable { .. });
-            context.check_found(&entry.value, &at.key(key), matters);
-        }
+        context.check_given(&source.value, &at, &["shared_key", "users", "bearer"], &["tls"]);
         if source.value.entry("users").is_some() && source.value.entry("shared_key").is_none() {
             let complaint = Complaint::new("users need shared_key: without it nobody is asked who they are");
             context.error(&at.key("users"), complaint.help("give shared_key: {file: PATH} or {env: NAME}"));

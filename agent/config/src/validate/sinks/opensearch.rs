@@ -11,7 +11,6 @@ use crate::config::{
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
-use crate::secret::SecretError;
 use crate::types::Size;
 
 const DEFAULT_INDICES_PER_HOUR: u32 = 1000;
@@ -118,13 +117,6 @@ pub(in crate::validate) fn check_secrets(context: &mut Context<'_>) {
     let section = KeyPath::of(&["sinks"]);
     let tree = context.tree;
     for sink in tree.entry("sinks").into_iter().flat_map(|entry| entry.value.entries()) {
-        for key in ["auth", "tls"] {
-            let Some(entry) = sink.value.entry(key) else { continue };
-            let at = section.key(&sink.key).key(key);
-            // A certificate may be longer than a secret; what matters is that it can be read.
-            let matters =
-                |error: &SecretError| key != "tls" || matches!(error, SecretError::Unreadable { .. });
-            context.check_found(&entry.value, &at, matters);
-        }
+        context.check_given(&sink.value, &section.key(&sink.key), &["auth"], &["tls"]);
     }
 }
