@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "common/bucket.rs"]
+mod bucket;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
@@ -13,7 +16,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use weir_buffer::object::ObjectStore as _;
-use weir_object::{Keys, S3, Settings};
+use weir_object::S3;
 
 /// For what waits for others on a machine that is shared.
 const LONG: Duration = Duration::from_secs(120);
@@ -46,18 +49,9 @@ struct Manifests {
 
 impl Manifests {
     fn new(minio: &MinIo) -> Manifests {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (access_key, secret_key) = minio.keys_to_sign_with();
-        let settings = Settings {
-            endpoint: minio.url(),
-            bucket: minio.bucket().to_owned(),
-            region: "us-east-1".to_owned(),
-            path_style: true,
-            ca: None,
-            keys: Some(Keys { access_key, secret_key }),
-        };
-        Manifests { store: S3::new(settings, runtime.handle().clone()).unwrap(), _runtime: runtime }
+        let runtime = bucket::runtime();
+        let store = bucket::client(minio, &minio.url(), &runtime);
+        Manifests { store, _runtime: runtime }
     }
 
     fn read(&self, folder: &str) -> Value {

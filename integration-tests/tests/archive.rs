@@ -3,14 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "common/bucket.rs"]
+mod bucket;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bucket::{client, runtime};
 use integration_tests::{MinIo, Node, OpenSearch, lines, numbers, until_within};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 use weir_buffer::object::{ObjectStore as _, Put};
-use weir_object::{Keys, S3, Settings};
+use weir_object::S3;
 
 /// Of both pods together.
 const EVENTS: u64 = 2_000;
@@ -73,24 +76,6 @@ fn good(node: &Node, arguments: &[&str]) -> Vec<Value> {
 
 fn sum(listed: &Value, member: &str) -> u64 {
     listed["hours"].as_array().unwrap().iter().map(|hour| hour[member].as_u64().unwrap()).sum()
-}
-
-/// A client of the test's bucket.
-fn store(minio: &MinIo, runtime: &Runtime) -> S3 {
-    let (access_key, secret_key) = minio.keys_to_sign_with();
-    let settings = Settings {
-        endpoint: minio.url(),
-        bucket: minio.bucket().to_owned(),
-        region: "us-east-1".to_owned(),
-        path_style: true,
-        ca: None,
-        keys: Some(Keys { access_key, secret_key }),
-    };
-    S3::new(settings, runtime.handle().clone()).unwrap()
-}
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
 /// Writes other bytes in the place of an object.
@@ -172,7 +157,7 @@ fn what_is_damaged_is_named_and_the_rest_is_found() {
         let mut keys = minio.keys().into_iter();
         keys.find(|key| key.starts_with(&begin) && key.ends_with(".zst")).expect("a data object")
     };
-    let (damaged, store) = (data("bank"), store(&minio, &runtime));
+    let (damaged, store) = (data("bank"), client(&minio, &minio.url(), &runtime));
     change(&store, &damaged, |bytes| bytes[20..40].fill(0));
     let (mut found, code, log) = archive(&node, &["search", "--from", FROM, "--to", TO]);
     assert_eq!(code, Some(1), "{log}");

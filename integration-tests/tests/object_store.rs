@@ -3,28 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "common/bucket.rs"]
+mod bucket;
+
+use bucket::{client, runtime};
 use integration_tests::{Fault, FaultProxy, Gate, Message, MinIo, Schedule, Verdict};
-use tokio::runtime::Runtime;
 use weir_buffer::object::{ObjectError, ObjectErrorKind, ObjectStore, Put};
 use weir_object::{Keys, S3, Settings};
-
-/// A bucket behind an address.
-fn client(minio: &MinIo, endpoint: &str, runtime: &Runtime) -> S3 {
-    let (access_key, secret_key) = minio.keys_to_sign_with();
-    let settings = Settings {
-        endpoint: endpoint.to_owned(),
-        bucket: minio.bucket().to_owned(),
-        region: "us-east-1".to_owned(),
-        path_style: true,
-        ca: None,
-        keys: Some(Keys { access_key, secret_key }),
-    };
-    S3::new(settings, runtime.handle().clone()).unwrap()
-}
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-}
 
 /// A client whose requests this answers, and what becomes of a read.
 fn answered(answer: impl Fn(&Message) -> Message + Send + Sync + 'static) -> ObjectError {
