@@ -31,6 +31,20 @@ impl EventId {
         EventId::from_parts(incarnation, offset, hash)
     }
 
+    /// The id of a sample: its series' hash, then its time in nanoseconds since the Unix epoch. A series has one sample at
+    /// a time.
+    pub fn of_sample(series: u64, time: i64) -> EventId {
+        let mut id = [0; 20];
+        id[..8].copy_from_slice(&series.to_be_bytes());
+        id[8..16].copy_from_slice(&time.to_be_bytes());
+        EventId(id)
+    }
+
+    /// Of a sample: its series' hash.
+    pub fn series(&self) -> u64 {
+        u64::from_be_bytes(first_eight(&self.0))
+    }
+
     fn from_parts(incarnation: u64, offset: u64, hash: u64) -> EventId {
         let mut id = [0; 20];
         id[..8].copy_from_slice(&incarnation.to_be_bytes());

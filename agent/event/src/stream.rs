@@ -34,6 +34,22 @@ pub struct Attributes {
     pub path: String,
     /// What the sender calls it, for `forward` sources.
     pub tag: String,
+    /// The family of metrics that the stream's samples belong to; `None` for events.
+    pub family: Option<Box<Family>>,
+}
+
+/// A family of metrics, as whoever exposes it describes it. Empty strings say that nobody said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Family {
+    /// Its name.
+    pub name: String,
+    /// Its type in small letters, as in OpenMetrics: `counter`, `gauge`, `histogram`, `gaugehistogram`, `summary`, `info`,
+    /// `stateset`, `unknown`.
+    pub kind: String,
+    /// Its unit.
+    pub unit: String,
+    /// What it says.
+    pub help: String,
 }
 
 /// Where events come from: one file or connection, and for container logs one of its two output streams.

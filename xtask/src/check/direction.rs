@@ -8,21 +8,24 @@ use crate::{cargo, check::Problem, error::Result, repository::Repository};
 
 /// Each crate of the workspace and those of ours that it may depend on. `weir`, the app, knows all of them; a
 /// crate that is not listed here is a problem, so that a new one gets its place in the picture.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("weir-event", &[]),
     ("weir-manifest", &["weir-event"]),
     ("weir-oci", &[]),
     // The formats of references, without what speaks to registries.
-    ("weir-config", &["weir-event", "weir-oci"]),
+    ("weir-samples", &["weir-event"]),
+    ("weir-config", &["weir-event", "weir-samples", "weir-oci"]),
     ("weir-buffer", &["weir-event"]),
     // It implements what the buffers ask of a store.
     ("weir-object", &["weir-buffer"]),
-    ("weir-pipeline", &["weir-event", "weir-buffer"]),
+    ("weir-pipeline", &["weir-event", "weir-samples", "weir-buffer"]),
     ("weir-tail", &["weir-event", "weir-buffer", "weir-pipeline"]),
-    ("weir-receive", &["weir-event", "weir-pipeline"]),
+    ("weir-receive", &["weir-event", "weir-samples", "weir-pipeline"]),
+    ("weir-scrape", &["weir-event", "weir-samples", "weir-buffer", "weir-pipeline"]),
     ("weir-journal", &["weir-event", "weir-buffer", "weir-pipeline"]),
     ("weir-opensearch", &["weir-event", "weir-buffer", "weir-pipeline"]),
     ("weir-archive", &["weir-event", "weir-buffer", "weir-pipeline"]),
+    ("weir-remote-write", &["weir-event", "weir-samples", "weir-buffer", "weir-pipeline"]),
     ("weir-host", &["weir-event", "weir-manifest"]),
     // How a compiler is found; the tool builds plugins the way the agent's command does.
     ("weir-toolchain", &[]),
@@ -35,6 +38,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
 
 const AGENT: &[&str] = &[
     "weir-event",
+    "weir-samples",
     "weir-manifest",
     "weir-oci",
     "weir-config",
@@ -43,9 +47,11 @@ const AGENT: &[&str] = &[
     "weir-pipeline",
     "weir-tail",
     "weir-receive",
+    "weir-scrape",
     "weir-journal",
     "weir-opensearch",
     "weir-archive",
+    "weir-remote-write",
     "weir-host",
     "weir-toolchain",
     "weir-plugin-kit",

@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use weir_event::stream::{Attributes, Stream};
+use weir_event::stream::{Attributes, Family, Stream};
 
 use crate::ledger::Amount;
 use crate::segment::{Documents, Record, Targets};
@@ -101,6 +101,20 @@ pub(crate) struct StreamText<'a> {
     path: Cow<'a, str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     tag: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<FamilyText<'a>>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct FamilyText<'a> {
+    name: Cow<'a, str>,
+    #[serde(rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    unit: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    help: Cow<'a, str>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -213,6 +227,12 @@ impl StreamText<'_> {
             stream: text(&a.stream),
             path: text(&a.path),
             tag: text(&a.tag),
+            family: a.family.as_ref().map(|family| FamilyText {
+                name: text(&family.name),
+                kind: text(&family.kind),
+                unit: text(&family.unit),
+                help: text(&family.help),
+            }),
         }
     }
 
@@ -229,6 +249,14 @@ impl StreamText<'_> {
             stream: self.stream.into(),
             path: self.path.into(),
             tag: self.tag.into(),
+            family: self.family.map(|family| {
+                Box::new(Family {
+                    name: family.name.into(),
+                    kind: family.kind.into(),
+                    unit: family.unit.into(),
+                    help: family.help.into(),
+                })
+            }),
         };
         Some(Stream::new(attributes, incarnation))
     }

@@ -1,0 +1,1 @@
+//! The source `scrape`: metrics that targets expose, read in turn.
