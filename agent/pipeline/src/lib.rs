@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod explain;
 pub mod pipeline;
 mod process;
+pub mod samples;
 pub mod shadow;
 pub mod sink;
 pub mod source;

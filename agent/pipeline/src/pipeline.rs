@@ -13,6 +13,7 @@ use weir_event::stream::{Attributes, Stream};
 use weir_event::transform::{Plan, Transform};
 
 use crate::process::Processor;
+use crate::samples::SampleStep;
 use crate::shadow::Slot;
 
 /// Events as they are found everywhere: whoever cannot handle these cannot be meant for logs.
@@ -80,6 +81,8 @@ pub struct Pipeline {
     pub stages: Vec<Stage>,
     /// The stages' plans, compiled together.
     pub compiled: Compiled,
+    /// The steps of a pipeline of samples, which has no stages then; `None` for one of events.
+    pub samples: Option<Vec<SampleStep>>,
     /// At least one.
     pub outputs: Vec<Output>,
     /// Where dead letters go; their documents are booked in the outputs' accounts.
@@ -95,6 +98,14 @@ impl Pipeline {
         buffers.map(|output| output.buffer.pressure()).fold(0.0, f32::max)
     }
 
+    /// The number of the stage with this name.
+    pub(crate) fn stage(&self, name: &str) -> Option<usize> {
+        match &self.samples {
+            Some(steps) => steps.iter().position(|step| *step.name == *name),
+            None => self.stages.iter().position(|stage| *stage.name == *name),
+        }
+    }
+
     /// Whether one of its stages fails so often lately that other pipelines must not wait for it.
     pub(crate) fn is_unwell(&self) -> bool {
         self.stages.iter().any(|stage| (stage.is_unwell)())
@@ -106,8 +117,11 @@ impl Pipeline {
     }
 
     /// Brings a few ordinary events through the stages, as a worker would, and nowhere else: the name of the first
-    /// stage that cannot handle them. Blocks.
+    /// stage that cannot handle them. What looks at samples can handle all of them. Blocks.
     pub fn try_out(self: &Arc<Self>) -> Result<(), Arc<str>> {
+        if self.samples.is_some() {
+            return Ok(());
+        }
         let mut processor = Processor::on_trial(self);
         let tried = catch_unwind(AssertUnwindSafe(|| processor.try_out(&ordinary(), ORDINARY_TIME)));
         tried.unwrap_or_else(|_| Err(Arc::clone(&self.name)))

@@ -15,6 +15,7 @@ use weir_event::transform::{Context, Handled, ReasonClass, Transform};
 
 use crate::explain::{Explanation, Fate, Step, as_if};
 use crate::pipeline::{FaultPolicy, Output, Pipeline, Purpose};
+use crate::samples::SampleProcessor;
 use crate::tap::{At, Looking};
 
 /// How a pipeline takes up the events of one source.
@@ -41,6 +42,8 @@ pub(crate) struct Job {
 /// What one worker keeps for one pipeline.
 pub(crate) struct Processor {
     pipeline: Arc<Pipeline>,
+    /// In a pipeline of samples, in the place of everything below.
+    samples: Option<SampleProcessor>,
     stages: Vec<Box<dyn Transform>>,
     sheet: Sheet,
     context: Context,
@@ -78,8 +81,9 @@ impl Processor {
 
     fn for_purpose(pipeline: &Arc<Pipeline>, purpose: Purpose) -> Processor {
         let stages = pipeline.stages.iter().map(|stage| (stage.make)(purpose)).collect();
-        let pipeline = Arc::clone(pipeline);
-        Processor { pipeline, stages, sheet: Sheet::new(), context: Context::default(), expected: 0 }
+        let samples = pipeline.samples.as_deref().map(SampleProcessor::new);
+        let (pipeline, context) = (Arc::clone(pipeline), Context::default());
+        Processor { pipeline, samples, stages, sheet: Sheet::new(), context, expected: 0 }
     }
 
     /// What a stage says of the events that are left; `None` when there are none.
@@ -162,6 +166,11 @@ impl Processor {
         mut looking: Option<&mut Looking>,
     ) -> Result<Processed, Held> {
         let pipeline = Arc::clone(&self.pipeline);
+        if let Some(samples) = &mut self.samples {
+            let mut done = samples.run(batch, now, looking);
+            done.targets = targets(&pipeline, &done.documents);
+            return Ok(done);
+        }
         let compiled = &pipeline.compiled;
         let mut done = Processed::default();
         self.context.now = now;
@@ -217,8 +226,7 @@ impl Processor {
         self.expected = ndjson.len() + ndjson.len() / 16;
         done.kept = kept;
         done.documents = Documents { ndjson, records, streams: batch.streams().to_vec() };
-        let route = |output: &Output| output.route.as_ref().map(|route| route.route(&done.documents));
-        done.targets = pipeline.outputs.iter().map(|output| route(output).unwrap_or_default()).collect();
+        done.targets = targets(pipeline, &done.documents);
     }
 
     /// What the stage could not handle, each as an object with the reason, the id and the document.
@@ -249,6 +257,12 @@ impl Processor {
             start = end + 1;
         }
     }
+}
+
+/// Where each output puts the documents.
+fn targets(pipeline: &Pipeline, documents: &Documents) -> Vec<Targets> {
+    let route = |output: &Output| output.route.as_ref().map(|route| route.route(documents));
+    pipeline.outputs.iter().map(|output| route(output).unwrap_or_default()).collect()
 }
 
 fn on_fault(policy: FaultPolicy, stage: &Arc<str>, handled: &Handled) -> Result<OnFault, Held> {

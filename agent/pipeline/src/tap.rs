@@ -22,7 +22,7 @@ use crate::pipeline::{FaultPolicy, Pipeline};
 
 mod looking;
 
-pub(crate) use looking::{At, Looking};
+pub(crate) use looking::{At, Looking, Place};
 
 /// So many may look at once.
 pub const MOST_TAPS: usize = 4;

@@ -128,6 +128,7 @@ impl Scene {
         let pipeline = Arc::new(Pipeline {
             name: "p".into(),
             compiled: Compiled::new(&[&edits.plan, &stage.plan]).unwrap(),
+            samples: None,
             stages: vec![edits, stage],
             outputs: vec![output(ledger.account("p", "s"))],
             dead_letters: output(Account::new("p", "dead letters")),

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use weir_event::batch::Batch;
+use weir_event::batch::{Batch, Row};
+use weir_event::identity::EventId;
 use weir_event::sheet::{Sheet, Upto};
-use weir_event::transform::Handled;
+use weir_event::stream::Stream;
+use weir_event::transform::{Handled, ReasonClass};
 
 use super::{After, Sighting, Verdict, Watch};
 use crate::pipeline::{Pipeline, Stage};
@@ -12,6 +14,8 @@ use crate::pipeline::{Pipeline, Stage};
 /// Who looks at a batch.
 pub(crate) struct Looking {
     lookers: Vec<Looker>,
+    pipeline: Arc<str>,
+    streams: Vec<Arc<Stream>>,
 }
 
 struct Looker {
@@ -24,6 +28,15 @@ struct Looker {
     followed: Vec<u32>,
     /// With the number of the event.
     sightings: Vec<(u32, Sighting)>,
+}
+
+/// Where a sample is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Source,
+    /// Behind the step of this number.
+    Behind(usize),
+    End,
 }
 
 /// Where a batch is.
@@ -46,7 +59,7 @@ impl Looking {
             let stage = match &watch.wish.after {
                 After::Source | After::End => None,
                 // A pipeline without such a stage has nothing to show.
-                After::Stage(name) => Some(pipeline.stages.iter().position(|stage| *stage.name == **name)?),
+                After::Stage(name) => Some(pipeline.stage(name)?),
             };
             let rows = watch.choose(batch);
             let followed = rows.clone();
@@ -54,7 +67,56 @@ impl Looking {
             (!rows.is_empty()).then(|| Looker { watch, stage, rows, followed, sightings: Vec::new() })
         };
         let lookers: Vec<_> = watches.filter_map(looker).collect();
-        (!lookers.is_empty()).then_some(Looking { lookers })
+        let streams = || batch.streams().to_vec();
+        (!lookers.is_empty()).then(|| Looking {
+            lookers,
+            pipeline: Arc::clone(&pipeline.name),
+            streams: streams(),
+        })
+    }
+
+    /// A sample is at a place of its pipeline; where it ends there, by which stage and for which reason.
+    pub fn sample(
+        &mut self,
+        index: u32,
+        row: &Row,
+        place: Place,
+        dropped: Option<(&Arc<str>, &Arc<str>)>,
+        document: &dyn Fn() -> Vec<u8>,
+    ) {
+        for looker in &mut self.lookers {
+            let looks_here = match (&looker.watch.wish.after, place) {
+                (After::Source, Place::Source) | (After::End, Place::End) => true,
+                (After::Stage(_), Place::Behind(number)) => looker.stage == Some(number),
+                _ => false,
+            };
+            let is_end = dropped.is_some() && looker.watch.wish.after != After::Source;
+            let Ok(at) = looker.followed.binary_search(&index) else { continue };
+            let Some(stream) = self.streams.get(row.stream as usize).filter(|_| looks_here || is_end) else {
+                continue;
+            };
+            looker.followed.remove(at);
+            let verdict = match (dropped, place) {
+                (Some((stage, reason)), _) => Verdict::Dropped {
+                    stage: Arc::clone(stage),
+                    reason: reason.to_string(),
+                    class: ReasonClass::Dropped,
+                },
+                (None, Place::Source) => Verdict::Read,
+                (None, _) => Verdict::Kept,
+            };
+            let sighting = Sighting {
+                pipeline: Arc::clone(&self.pipeline),
+                verdict,
+                id: EventId::of_sample(row.offset, row.time),
+                time: row.time,
+                stream: Arc::clone(stream),
+                is_made: false,
+                document: document(),
+                text: None,
+            };
+            looker.sightings.push((index, sighting));
+        }
     }
 
     /// The batch was loaded, and no stage has seen it.

@@ -7,10 +7,14 @@ use weir_event::edit::Compiled;
 use weir_event::sheet::OnFault;
 use weir_event::stream::Attributes;
 use weir_event::transform::{Call, Context, Handled, NewEvent, Plan, Reason, Transform};
+use weir_samples::labels::LabelSet;
+use weir_samples::row::RowWriter;
+use weir_samples::stage::{Fate, SampleStage};
 
 use super::*;
 use crate::pipeline::{Output, Stage};
 use crate::process::{Intake, Processed, Processor};
+use crate::samples::SampleStep;
 
 /// Drops what has `"do":"drop"`, fails on `"do":"fail"`, makes an event of `"do":"make"`.
 struct Doing(Plan);
@@ -72,6 +76,7 @@ fn pipeline() -> Arc<Pipeline> {
     Arc::new(Pipeline {
         name: "p".into(),
         compiled: Compiled::new(&[&stages[0].plan, &stages[1].plan]).unwrap(),
+        samples: None,
         stages,
         outputs: vec![output(ledger.account("p", "s"))],
         dead_letters: output(Account::new("p", "dead letters")),
@@ -289,4 +294,51 @@ fn a_large_event_is_seen_alone() {
     run(&taps, &[&large, "{}"]);
     assert_eq!(seen(&mut tap), [format!("read {large}")]);
     assert_eq!(tap.counts().beyond_rate, 1);
+}
+
+/// Drops every second sample that it sees.
+struct EverySecond(u64, Arc<str>);
+
+impl SampleStage for EverySecond {
+    fn look<'a>(&'a mut self, _: LabelSet<'_>, _: u64, _: i64) -> Fate<'a> {
+        self.0 += 1;
+        if self.0.is_multiple_of(2) { Fate::Drop(&self.1) } else { Fate::Keep }
+    }
+}
+
+#[test]
+fn samples_are_seen_as_json_at_their_end() {
+    let step = |name: &str| SampleStep {
+        name: name.into(),
+        make: Box::new(|| Box::new(EverySecond(0, "second".into()))),
+    };
+    let mut pipeline = Arc::into_inner(pipeline()).unwrap();
+    pipeline.stages.clear();
+    pipeline.samples = Some(vec![step("one"), step("two")]);
+    let pipeline = Arc::new(pipeline);
+    let mut batch = BatchBuilder::new(Default::default());
+    let stream = batch.add_stream(&Stream::new(Attributes::default(), 0));
+    for at in 1..=4 {
+        RowWriter::default().push_float(&mut batch, stream, (LabelSet::default(), 7), (at, 0.5));
+    }
+    let batch = batch.finish(&ArenaPool::new());
+    let taps = Arc::<Taps>::default();
+    let places = [After::Source, After::Stage("one".into()), After::End];
+    let mut open: Vec<Tap> = places.map(|after| taps.open(wish(after)).unwrap()).into();
+    let mut looking = taps.looking(&pipeline, &batch);
+    let mut processor = Processor::new(&pipeline);
+    let done = processor.run(&batch, &Intake::default(), 0, &|| false, looking.as_mut()).ok().unwrap();
+    looking.unwrap().tell();
+    assert_eq!(done.kept.events, 1);
+    let verdicts: Vec<String> = open
+        .iter_mut()
+        .map(|tap| {
+            let of = |sighting: Sighting| match sighting.verdict {
+                Verdict::Dropped { stage, .. } => format!("-{stage}"),
+                _ => "+".to_owned(),
+            };
+            std::iter::from_fn(|| tap.sightings.try_recv().ok()).map(of).collect()
+        })
+        .collect();
+    assert_eq!(verdicts, ["++++", "+-one+-one", "+-one-two-one"]);
 }

@@ -53,6 +53,7 @@ fn pipeline(stage: Stage, ledger: &Arc<Ledger>) -> Arc<Pipeline> {
     Arc::new(Pipeline {
         name: "p".into(),
         compiled: Compiled::new(&[&stage.plan]).unwrap(),
+        samples: None,
         stages: vec![stage],
         outputs: vec![output(ledger.account("p", "s"), ledger)],
         dead_letters: output(Account::new("p", "dead letters"), ledger),
@@ -213,6 +214,7 @@ fn with_stage(other: &Arc<Pipeline>, stage: Stage) -> Arc<Pipeline> {
     Arc::new(Pipeline {
         name: Arc::clone(&other.name),
         compiled: Compiled::new(&[&stage.plan]).unwrap(),
+        samples: None,
         stages: vec![stage],
         outputs: other.outputs.iter().map(share).collect(),
         dead_letters: share(&other.dead_letters),
