@@ -4,6 +4,7 @@ mod background;
 mod blackhole;
 mod console;
 mod file;
+mod lines;
 mod opensearch;
 mod s3;
 

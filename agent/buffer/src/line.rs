@@ -1,13 +1,17 @@
 //! Events of a buffer as lines of JSON: what `weir buffer export` writes and `weir buffer replay` reads. Each line is one
-//! object, whose last member is the document, byte for byte as it lay in the buffer. docs/FORMATS.md describes it.
+//! object, whose last member is the document, byte for byte as it lay in the buffer; that of a sample, which is no text, as
+//! a string in base64. docs/FORMATS.md describes it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use weir_event::identity::EventId;
+use weir_event::json::write_string;
 use weir_event::stream::Stream;
 use weir_event::time::{parse_rfc3339, write_rfc3339};
 
@@ -61,7 +65,10 @@ pub fn write(sink: &str, pipeline: &str, content: &PartContent, out: &mut Vec<u8
         let head = serde_json::to_vec(&head).unwrap_or_default();
         out.extend_from_slice(head.strip_suffix(b"}").unwrap_or_default());
         out.extend_from_slice(DOCUMENT);
-        out.extend_from_slice(document);
+        match stream.is_some_and(|stream| stream.attributes().family.is_some()) {
+            true => write_string(out, &BASE64.encode(document)),
+            false => out.extend_from_slice(document),
+        }
         out.extend_from_slice(b"}\n");
     }
 }
@@ -95,11 +102,12 @@ fn take(line: &[u8], all: &mut Vec<Gathered>, known: &mut Known) -> Result<(), S
     let (head, document) = line.split_at_checked(at).unwrap_or_default();
     let document = document.get(DOCUMENT.len()..).and_then(|document| document.strip_suffix(b"}"));
     let document = document.ok_or("it does not end as an object")?;
-    if !document.starts_with(b"{") || serde_json::from_slice::<IgnoredAny>(document).is_err() {
-        return Err("its document is no JSON object".to_owned());
-    }
     let head = [head, b"}"].concat();
     let head: Head<'_> = serde_json::from_slice(&head).map_err(|error| error.to_string())?;
+    let document = match head.stream.as_ref().is_some_and(StreamText::is_of_samples) {
+        true => sample(document)?.into(),
+        false => Cow::Borrowed(object(document)?),
+    };
     let id = EventId::parse(&head.id).ok_or("its id is none")?;
     let time = parse_rfc3339(head.time.as_bytes()).ok_or("its time is none")?;
     // Either all documents of a run have an index or none has.
@@ -123,11 +131,24 @@ fn take(line: &[u8], all: &mut Vec<Gathered>, known: &mut Known) -> Result<(), S
         });
         targets.of.push(of);
     }
-    documents.ndjson.extend_from_slice(document);
+    documents.ndjson.extend_from_slice(&document);
     let end = u32::try_from(documents.ndjson.len()).map_err(|_| "there is too much at once")?;
     documents.ndjson.push(b'\n');
     documents.records.push(Record { id, time, stream, bytes: head.bytes, end });
     Ok(())
+}
+
+fn object(document: &[u8]) -> Result<&[u8], String> {
+    if !document.starts_with(b"{") || serde_json::from_slice::<IgnoredAny>(document).is_err() {
+        return Err("its document is no JSON object".to_owned());
+    }
+    Ok(document)
+}
+
+/// The document of a sample.
+fn sample(document: &[u8]) -> Result<Vec<u8>, String> {
+    let text: Cow<'_, str> = serde_json::from_slice(document).map_err(|_| "its sample is no JSON string")?;
+    BASE64.decode(&*text).map_err(|_| "its sample is not in base64".to_owned())
 }
 
 fn stream_index(
@@ -147,7 +168,7 @@ fn stream_index(
 
 #[cfg(test)]
 mod tests {
-    use weir_event::stream::Attributes;
+    use weir_event::stream::{Attributes, Family};
 
     use super::*;
 
@@ -198,14 +219,37 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_is_put_back_byte_for_byte() {
+        let family = Some(Box::new(Family { name: "up".into(), ..Family::default() }));
+        let stream = Stream::new(Attributes { family, ..Attributes::default() }, 0);
+        let mut content = content();
+        content.documents.streams = vec![Arc::clone(&stream), stream];
+        let (mut lines, mut again) = (Vec::new(), Vec::new());
+        for record in &mut content.documents.records {
+            record.stream = 0;
+        }
+        content.documents.ndjson.iter_mut().for_each(|byte| *byte = byte.wrapping_mul(7));
+        write("thanos", "metrics", &content, &mut lines);
+        let gathered = read(&lines).unwrap();
+        for (one, other) in gathered[0].documents.iter().zip(content.documents.iter()) {
+            assert_eq!((one.0.id, one.1), (other.0.id, other.1));
+        }
+        let stream = gathered[0].documents.streams[0].attributes();
+        assert_eq!(stream.family.as_ref().unwrap().name, "up");
+        again.extend_from_slice(
+            String::from_utf8(lines).unwrap().replace("\"document\":\"", "\"document\":\"*").as_bytes(),
+        );
+        assert!(read(&again).unwrap_err().contains("base64"));
+    }
+
+    #[test]
     fn what_is_no_line_is_told_with_its_number() {
         let mut good = Vec::new();
         write("search", "app", &content(), &mut good);
         for (bad, said) in [
             ("hello", "no member `document`"),
-            ("{\"id\":\"x\",\"document\":[]}", "no JSON object"),
             ("{\"id\":\"x\",\"document\":{}}", "missing field"),
-            ("{\"id\":\"x\",\"document\":{}", "no JSON object"),
+            ("{\"id\":\"x\",\"document\":{}", "does not end"),
         ] {
             let error = read(&[&good, bad.as_bytes()].concat()).unwrap_err();
             assert!(error.starts_with("line 4: ") && error.contains(said), "{error}");

@@ -5,11 +5,13 @@
 //! 2. At most one thread is busy for a sink, however often a delivery is repeated.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::task::JoinHandle;
 use weir_buffer::segment::{Documents, Receipt, SinkError};
 use weir_pipeline::sink::{Delivery, Sink};
+
+use super::lines::as_lines;
 
 /// Writes documents to a place, blocking.
 pub trait Append: Send + 'static {
@@ -25,6 +27,8 @@ pub trait Append: Send + 'static {
 pub struct Background<W> {
     writer: Arc<Mutex<W>>,
     under_way: Option<UnderWay>,
+    /// Of documents that are no lines of JSON, the lines: the same ones when the documents come again.
+    lines: (Weak<Documents>, Arc<Documents>),
 }
 
 struct UnderWay {
@@ -36,15 +40,31 @@ struct UnderWay {
 
 impl<W: Append> Background<W> {
     pub fn new(writer: W) -> Background<W> {
-        Background { writer: Arc::new(Mutex::new(writer)), under_way: None }
+        Background { writer: Arc::new(Mutex::new(writer)), under_way: None, lines: Default::default() }
+    }
+
+    fn lines_of(&mut self, documents: &Arc<Documents>) -> Arc<Documents> {
+        if self.lines.0.as_ptr() != Arc::as_ptr(documents) {
+            let lines = as_lines(documents).map_or_else(|| Arc::clone(documents), Arc::new);
+            self.lines = (Arc::downgrade(documents), lines);
+        }
+        Arc::clone(&self.lines.1)
     }
 
     async fn run(&mut self, documents: &Arc<Documents>) -> Receipt {
         loop {
-            let under_way = self.under_way.get_or_insert_with(|| start(&self.writer, documents));
+            if self.under_way.is_none() {
+                let lines = self.lines_of(documents);
+                self.under_way = Some(start(&self.writer, documents, lines));
+            }
+            let Some(under_way) = &mut self.under_way else { continue };
             let result = (&mut under_way.task).await;
             let is_ours = Arc::ptr_eq(&under_way.documents, documents);
             self.under_way = None;
+            if result.as_ref().is_ok_and(Result::is_ok) {
+                // Nothing of them is needed any more, wherever the next ones lie in memory.
+                self.lines = Default::default();
+            }
             if !is_ours {
                 continue;
             }
@@ -73,10 +93,13 @@ impl<W: Append> Sink for Background<W> {
     }
 }
 
-fn start<W: Append>(writer: &Arc<Mutex<W>>, documents: &Arc<Documents>) -> UnderWay {
+fn start<W: Append>(
+    writer: &Arc<Mutex<W>>,
+    documents: &Arc<Documents>,
+    lines: Arc<Documents>,
+) -> UnderWay {
     let (writer, documents) = (Arc::clone(writer), Arc::clone(documents));
-    let handed_over = Arc::clone(&documents);
-    let task = tokio::task::spawn_blocking(move || lock(&writer).append(&handed_over));
+    let task = tokio::task::spawn_blocking(move || lock(&writer).append(&lines));
     UnderWay { documents, task }
 }
 

@@ -236,6 +236,11 @@ impl StreamText<'_> {
         }
     }
 
+    /// Whether the stream has samples.
+    pub(crate) fn is_of_samples(&self) -> bool {
+        self.family.is_some()
+    }
+
     pub(crate) fn stream(self) -> Option<Arc<Stream>> {
         let incarnation = u64::from_str_radix(&self.incarnation, 16).ok()?;
         let attributes = Attributes {
