@@ -246,10 +246,16 @@ mod tests {
     fn what_is_no_line_is_told_with_its_number() {
         let mut good = Vec::new();
         write("search", "app", &content(), &mut good);
+        let text = String::from_utf8(good.clone()).unwrap();
+        let last = text.lines().last().unwrap();
+        let ends_with = |document: &str| last.replace("\"document\":{}}", document);
         for (bad, said) in [
-            ("hello", "no member `document`"),
-            ("{\"id\":\"x\",\"document\":{}}", "missing field"),
-            ("{\"id\":\"x\",\"document\":{}", "does not end"),
+            ("hello".to_owned(), "no member `document`"),
+            ("{\"id\":\"x\",\"document\":{}}".to_owned(), "missing field"),
+            (ends_with("\"document\":{}"), "no JSON object"),
+            (ends_with("\"document\":[]}"), "no JSON object"),
+            (ends_with("\"document\":{}"), "no JSON object"),
+            (ends_with("\"document\":"), "does not end"),
         ] {
             let error = read(&[&good, bad.as_bytes()].concat()).unwrap_err();
             assert!(error.starts_with("line 4: ") && error.contains(said), "{error}");
