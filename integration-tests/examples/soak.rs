@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use integration_tests::{
-    ArchiveScenario, Latency, LeakScenario, OpenSearch, PushScenario, ReloadScenario, Scenario,
+    ArchiveScenario, Latency, LeakScenario, MetricsScenario, OpenSearch, PushScenario, ReloadScenario,
+    Scenario,
 };
 use serde_json::Value;
 
@@ -76,6 +77,18 @@ fn main() -> ExitCode {
             let search_only = choice("search", 0) == 1;
             let events = choice("events", if search_only { 20_000_000 } else { 5_000_000 });
             let report = ArchiveScenario { events, search_only }.play(&progress);
+            (report.to_json(), report.problems())
+        }
+        "metrics" => {
+            let seed = chosen.get("seed").copied().unwrap_or_else(|| u64::from(rand::random::<u32>()));
+            progress(format!("seed {seed}"));
+            let scenario = MetricsScenario {
+                seed,
+                time: Duration::from_secs(choice("seconds", 300)),
+                series: choice("series", 5_000),
+                interval: Duration::from_millis(500),
+            };
+            let report = scenario.play(&progress);
             (report.to_json(), report.problems())
         }
         other => panic!("no scenario {other}"),
