@@ -229,7 +229,7 @@ impl MetricsScenario {
             "sources: {{target: {{type: scrape, targets: [\"{target}\"], interval: {}ms}}}}
 pipelines: {{metrics: {{from: [target], to: [thanos]}}}}
 sinks:
-  thanos: {{type: remote_write, url: \"{}/api/v1/receive\", timeout: 5s, max_wait: 200ms, buffer: b}}
+  thanos: {{type: remote_write, url: \"{}/api/v1/receive\", timeout: 1s, max_wait: 200ms, buffer: b}}
 buffers: {{b: {{memory: 2MiB, disk: 1GiB}}}}
 ",
             self.interval.as_millis(),
