@@ -4,6 +4,7 @@
 //! is a [`document`]; its stream is the family of metrics that it belongs to ([`weir_event::stream::Family`]).
 
 pub mod document;
+pub mod exposition;
 pub mod json;
 pub mod labels;
 pub mod proto;
