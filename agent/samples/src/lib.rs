@@ -8,6 +8,7 @@ pub mod exposition;
 pub mod json;
 pub mod labels;
 pub mod proto;
+pub mod relabel;
 pub mod row;
 pub mod stage;
 mod varint;
