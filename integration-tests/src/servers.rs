@@ -46,6 +46,11 @@ impl Server {
         run(&mut self.command("down"));
     }
 
+    /// Stops it, and removes its data.
+    pub fn remove(&self) {
+        run(self.command("down").arg("--remove-data"));
+    }
+
     fn command(&self, verb: &str) -> Command {
         let mut command = xtask();
         command.args(["servers", verb, self.name, "--instance", &self.instance]);

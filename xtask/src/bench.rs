@@ -20,6 +20,7 @@ mod agent;
 mod bulk;
 mod generator;
 mod input;
+mod metrics;
 mod once;
 mod oracle;
 mod perf;
@@ -32,6 +33,7 @@ mod workload;
 
 use agent::{Bench, Programs};
 use input::Input;
+use metrics::agents::Agent;
 use oracle::Expected;
 use report::Row;
 use workload::Workload;
@@ -52,6 +54,9 @@ Workloads, all from container logs (CRI) that are generated from a seed:
   W3-gzip    The same, compressed
   W3-away    W3 with nobody to send to: into the disk buffer, in memory where there is /dev/shm; then replayed
   W4         W1 following 250 files: 20 lines/s each (W4-busy), and quiet (W4-quiet)
+  M1         One target with 100,000 series scraped every 2 s, written on by remote write 1.0 to a server that
+             answers 204: samples per CPU-second and memory, in 40 s after 12 s of warming
+  M2         200 targets with 2,000 series each every 15 s, in 60 s after 32 s of warming
 
 Each run is a process of its own whose CPU time (user and system), wall time and peak memory are taken when it
 ends. Runs of different workloads take turns; figures are medians, memory is the highest. Plugins are compiled
@@ -64,6 +69,9 @@ Options:
       --runs N           Runs of each workload [default: 3]
       --workloads A,B    Only these [default: all]
       --w4-seconds N     Length of W4's measured window [default: 60]
+      --agents A,B       M1 and M2 with these, taking turns: weir, prometheus (its agent mode), vmagent
+                         [default: weir]. Prometheus is built, vmagent is Debian's
+      --metrics-seconds N  Length of the measured window of M1 and M2 [default: 40 and 60]
       --floors           Fail if a floor is missed (they are always reported); meant for --lines 10000000
                          --runs 9 on a quiet machine
       --instructions     One further run of each workload counts instructions, where perf can
@@ -81,6 +89,9 @@ struct Options {
     runs: u64,
     workloads: Vec<Workload>,
     w4_window: Duration,
+    metrics: Vec<metrics::Workload>,
+    agents: Vec<Agent>,
+    metrics_window: Option<Duration>,
     floors: bool,
     instructions: bool,
     weir: Option<PathBuf>,
@@ -88,7 +99,8 @@ struct Options {
 
 /// The binaries that the workloads run.
 struct Binaries {
-    weir: PathBuf,
+    /// Missing where only other agents are measured.
+    weir: Option<PathBuf>,
     native: Option<PathBuf>,
     bulk_server: Option<PathBuf>,
 }
@@ -101,9 +113,29 @@ pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
     build_plugins(repository, &options)?;
     let binaries = build(repository, &options, &folder)?;
     let rows = measure(&options, &binaries, &repository.plugins(), &folder)?;
+    let of_metrics = measure_metrics(repository, &options, &binaries, &folder)?;
     report::print_table(&rows);
-    println!("{:#}", report::to_json(&rows, options.seed, options.runs));
-    judge(&rows, options.floors)
+    metrics::report::print_table(&of_metrics);
+    println!("{:#}", report::to_json(&rows, &of_metrics, options.seed, options.runs));
+    judge(&rows, &of_metrics, options.floors)
+}
+
+fn measure_metrics(
+    repository: &Repository,
+    options: &Options,
+    binaries: &Binaries,
+    folder: &Path,
+) -> Result<Vec<metrics::report::Row>> {
+    if options.metrics.is_empty() {
+        return Ok(Vec::new());
+    }
+    let asked = metrics::Options {
+        workloads: &options.metrics,
+        agents: &options.agents,
+        runs: options.runs,
+        window: options.metrics_window,
+    };
+    metrics::measure(repository, &asked, binaries.weir.as_deref(), folder)
 }
 
 impl Options {
@@ -114,6 +146,9 @@ impl Options {
             runs: 3,
             workloads: workload::ALL.to_vec(),
             w4_window: Duration::from_secs(60),
+            metrics: metrics::ALL.to_vec(),
+            agents: vec![Agent::Weir],
+            metrics_window: None,
             floors: false,
             instructions: false,
             weir: None,
@@ -123,7 +158,11 @@ impl Options {
                 "--lines" => options.lines = arguments.number()?,
                 "--seed" => options.seed = arguments.number()?,
                 "--runs" => options.runs = arguments.number()?,
-                "--workloads" => options.workloads = workloads(&arguments.value()?)?,
+                "--workloads" => (options.workloads, options.metrics) = workloads(&arguments.value()?)?,
+                "--agents" => options.agents = agents(&arguments.value()?)?,
+                "--metrics-seconds" => {
+                    options.metrics_window = Some(Duration::from_secs(arguments.number()?));
+                }
                 "--w4-seconds" => options.w4_window = Duration::from_secs(arguments.number()?),
                 "--floors" => options.floors = true,
                 "--instructions" => options.instructions = true,
@@ -134,23 +173,44 @@ impl Options {
         Ok(options)
     }
 
+    /// Whether any workload runs our agent.
+    fn needs_weir(&self) -> bool {
+        !self.workloads.is_empty() || (!self.metrics.is_empty() && self.agents.contains(&Agent::Weir))
+    }
+
     fn wants(&self, workload: Workload) -> bool {
         self.workloads.contains(&workload)
     }
 }
 
-fn workloads(names: &str) -> Result<Vec<Workload>> {
-    let mut wanted = Vec::new();
+/// Those of logs and those of metrics.
+fn workloads(names: &str) -> Result<(Vec<Workload>, Vec<metrics::Workload>)> {
+    let (mut wanted, mut of_metrics) = (Vec::new(), Vec::new());
     for name in names.split(',') {
         let found = Workload::named(name.trim());
-        if found.is_empty() {
+        let metrics = metrics::Workload::named(name.trim());
+        if found.is_empty() && metrics.is_none() {
             let known = workload::ALL.map(Workload::name).join(", ");
-            return Err(Error::Usage(format!("no workload `{name}`; there are {known} and W4")));
+            return Err(Error::Usage(format!("no workload `{name}`; there are {known}, W4, M1 and M2")));
         }
         wanted.extend(found);
+        of_metrics.extend(metrics);
     }
     wanted.sort_unstable();
     wanted.dedup();
+    of_metrics.sort_unstable();
+    of_metrics.dedup();
+    Ok((wanted, of_metrics))
+}
+
+fn agents(names: &str) -> Result<Vec<Agent>> {
+    let mut wanted: Vec<Agent> = Vec::new();
+    for name in names.split(',') {
+        let agent = Agent::named(name.trim())?;
+        if !wanted.contains(&agent) {
+            wanted.push(agent);
+        }
+    }
     Ok(wanted)
 }
 
@@ -178,13 +238,16 @@ fn build(repository: &Repository, options: &Options, folder: &Path) -> Result<Bi
     let sends_bulks = options.workloads.iter().any(|workload| workload.sends_bulks());
     let bulk_server = if sends_bulks { Some(build_bulk_server(repository)?) } else { None };
     if let Some(weir) = &options.weir {
-        return Ok(Binaries { weir: weir.clone(), native: None, bulk_server });
+        return Ok(Binaries { weir: Some(weir.clone()), native: None, bulk_server });
+    }
+    if !options.needs_weir() {
+        return Ok(Binaries { weir: None, native: None, bulk_server });
     }
     let native = if options.wants(Workload::W1Native) { build_native(repository, folder)? } else { None };
     let step = Step::start("weir", "the binary to measure; the first build takes minutes");
     let weir = cargo::build_agent(repository, &[])?;
     step.done(weir.display());
-    Ok(Binaries { weir, native, bulk_server })
+    Ok(Binaries { weir: Some(weir), native, bulk_server })
 }
 
 fn build_bulk_server(repository: &Repository) -> Result<PathBuf> {
@@ -221,7 +284,7 @@ fn measure(options: &Options, binaries: &Binaries, plugins: &Path, folder: &Path
     let prepare = |workload: Workload| {
         let binary = match workload {
             Workload::W1Native => binaries.native.as_deref()?,
-            _ => &binaries.weir,
+            _ => binaries.weir.as_deref()?,
         };
         let programs = Programs { weir: binary, plugins, bulk_server: binaries.bulk_server.as_deref() };
         Some(Bench::prepare(workload, programs, folder.join(workload.name())))
@@ -257,13 +320,17 @@ fn warn_of_own_memory(rows: &[Row]) {
     }
 }
 
-fn judge(rows: &[Row], floors: bool) -> Result<()> {
-    let wrong: Vec<&str> =
-        rows.iter().filter(|row| !row.problems.is_empty()).map(|row| row.workload.name()).collect();
+fn judge(rows: &[Row], of_metrics: &[metrics::report::Row], floors: bool) -> Result<()> {
+    let of_logs =
+        rows.iter().filter(|row| !row.problems.is_empty()).map(|row| row.workload.name().to_owned());
+    let bad = of_metrics.iter().filter(|row| !row.problems.is_empty());
+    let wrong: Vec<String> =
+        of_logs.chain(bad.map(|row| format!("{} {}", row.workload.name(), row.agent.name()))).collect();
     if !wrong.is_empty() {
         return Err(Error::failed(format!("wrong results: {}", wrong.join(", "))));
     }
-    let missed = report::missed_floors(rows);
+    let mut missed = report::missed_floors(rows);
+    missed.extend(metrics::report::missed_floors(of_metrics));
     if floors && !missed.is_empty() {
         return Err(Error::failed(missed.join("; ")));
     }
@@ -284,14 +351,28 @@ mod tests {
     fn options_are_read() {
         let options = options(&["--workloads", "W4,w1", "--lines=1000", "--runs", "9", "--floors"]).unwrap();
         assert_eq!(options.workloads, [Workload::W1, Workload::W4Busy, Workload::W4Quiet]);
+        assert_eq!((options.metrics.len(), options.needs_weir()), (0, true));
         assert_eq!((options.lines, options.runs, options.floors), (1_000, 9, true));
     }
 
     #[test]
+    fn agents_take_turns_as_they_are_named() {
+        let options = options(&["--workloads", "m2,M1", "--agents", "vmagent,prometheus"]).unwrap();
+        assert_eq!(options.metrics, metrics::ALL);
+        assert_eq!(options.agents, [Agent::Vmagent, Agent::Prometheus]);
+        assert!(options.workloads.is_empty() && !options.needs_weir());
+    }
+
+    #[test]
     fn wrong_options_are_wrong_usage() {
-        for wrong in
-            [&["--workloads", "W9"][..], &["--lines", "0"], &["--weir", "/no/such"], &["W1"], &["--runs"]]
-        {
+        for wrong in [
+            &["--workloads", "W9"][..],
+            &["--lines", "0"],
+            &["--weir", "/no/such"],
+            &["--agents", "alloy"],
+            &["W1"],
+            &["--runs"],
+        ] {
             assert_eq!(options(wrong).err().unwrap().exit_code(), 2, "{wrong:?}");
         }
     }
@@ -310,8 +391,11 @@ mod tests {
         let options = options(&["--workloads", "W0,W1-native", "--lines", "500", "--runs", "2"]).unwrap();
         let input = Input::ensure(folder.path(), options.lines, options.seed).unwrap();
         let expected = Expected::ensure(&input.path).unwrap();
-        let binaries =
-            Binaries { weir: fake_weir(folder.path(), delivers(&expected)), native: None, bulk_server: None };
+        let binaries = Binaries {
+            weir: Some(fake_weir(folder.path(), delivers(&expected))),
+            native: None,
+            bulk_server: None,
+        };
         measure(&options, &binaries, Path::new("/plugins"), folder.path()).unwrap()
     }
 
@@ -321,13 +405,13 @@ mod tests {
         let [row] = rows.as_slice() else { panic!("W1-native has no binary: {rows:?}") };
         assert_eq!((row.workload, row.lines, row.runs.len()), (Workload::W0, 500, 2));
         assert_eq!(row.problems, Vec::<String>::new());
-        judge(&rows, false).unwrap();
+        judge(&rows, &[], false).unwrap();
     }
 
     #[test]
     fn one_event_too_few_is_a_failure() {
         let rows = measure_fake(|expected| expected.events - 1);
         assert_eq!(rows[0].problems.len(), 1, "{rows:?}");
-        assert_eq!(judge(&rows, false).unwrap_err().exit_code(), 1);
+        assert_eq!(judge(&rows, &[], false).unwrap_err().exit_code(), 1);
     }
 }

@@ -51,7 +51,7 @@ const FOLDER: &str = "integration-tests/clients";
 const REQUIREMENTS: &str = "requirements.txt";
 const NODE_FILES: [&str; 2] = ["package.json", "package-lock.json"];
 const GO_MODULE: &str = "integration-tests/clients/fluent-go";
-const GO_PROGRAMS: [Program; 1] = [Program { name: "fluent", package: "." }];
+const GO_PROGRAMS: [Program; 1] = [Program { name: "fluent", package: ".", tags: "" }];
 /// Some 30 MB each, over a network that may be slow.
 const FETCH_LIMIT: Duration = Duration::from_secs(900);
 const PROBE_LIMIT: Duration = Duration::from_secs(60);

@@ -19,8 +19,11 @@ mod instance;
 mod java;
 mod minio;
 mod modules;
+pub mod observability;
 mod opensearch;
+mod prometheus;
 mod registry;
+mod thanos;
 
 use instance::{Instance, State};
 
@@ -46,6 +49,11 @@ Servers:
   registry    crane's registry for OCI artefacts, built by Go once (a minute) from a pinned module. What is
               pushed is kept in memory. Its JSON names crane too, the tool that speaks to it. Go has to be
               installed
+  prometheus  Prometheus 3.9.1, built by Go once (8 minutes, with Thanos) from a pinned module. It takes remote
+              write, keeps exemplars and native histograms, and drops nothing for its age. Its JSON has
+              receive, where remote write is taken, and promtool
+  thanos      Thanos 0.42.4: Receive and Query, from the same module. url is that of Query, receive that of
+              remote write. Query sees what Receive has after about 4 s
 
 Options:
       --instance NAME    Which of several servers of a kind [default: default]
@@ -59,6 +67,14 @@ Options of up opensearch:
 Options of up registry:
       --referrers        With the referrers API of OCI 1.1, which crane's registry leaves out
       --cosign           Builds cosign too (about 3 minutes, once), and names it
+
+Options of up prometheus and up thanos:
+      --out-of-order-window DURATION
+                         How much older than the newest sample another may be, such as 1h [default: 0s]
+
+Options of up prometheus:
+      --config FILE      Its configuration, of which a copy is used [default: nothing is scraped]
+      --agent            Its agent mode, which scrapes and forwards and has no database
 
 Options of down:
       --remove-data      Remove its data, its log and its configuration
@@ -81,9 +97,13 @@ pub enum Kind {
     MinIo,
     /// A registry of OCI artefacts.
     Registry,
+    /// A database of metrics that scrapes.
+    Prometheus,
+    /// A database of metrics that is pushed to.
+    Thanos,
 }
 
-const KINDS: [Kind; 3] = [Kind::OpenSearch, Kind::MinIo, Kind::Registry];
+const KINDS: [Kind; 5] = [Kind::OpenSearch, Kind::MinIo, Kind::Registry, Kind::Prometheus, Kind::Thanos];
 
 #[derive(Debug)]
 enum Verb {
@@ -98,6 +118,17 @@ enum Up {
     OpenSearch(opensearch::Options),
     MinIo,
     Registry(registry::Options),
+    Prometheus(prometheus::Options),
+    Thanos(thanos::Options),
+}
+
+/// The options of all kinds, as they are read.
+#[derive(Debug, Default)]
+struct Given {
+    opensearch: opensearch::Options,
+    registry: registry::Options,
+    prometheus: prometheus::Options,
+    out_of_order_window: Option<String>,
 }
 
 #[derive(Debug)]
@@ -119,6 +150,8 @@ pub fn main(repository: &Repository, arguments: Arguments) -> Result<()> {
                 Up::OpenSearch(options) => opensearch::up(repository, &held, name, options)?,
                 Up::MinIo => minio::up(repository, &held, name)?,
                 Up::Registry(options) => registry::up(repository, &held, name, *options)?,
+                Up::Prometheus(options) => prometheus::up(repository, &held, name, options)?,
+                Up::Thanos(options) => thanos::up(repository, &held, name, options)?,
             };
             print_one(&shown, output);
             Ok(())
@@ -171,6 +204,8 @@ impl Kind {
             Kind::OpenSearch => "opensearch",
             Kind::MinIo => "minio",
             Kind::Registry => "registry",
+            Kind::Prometheus => "prometheus",
+            Kind::Thanos => "thanos",
         }
     }
 
@@ -188,18 +223,18 @@ impl Up {
             Up::OpenSearch(_) => Kind::OpenSearch,
             Up::MinIo => Kind::MinIo,
             Up::Registry(_) => Kind::Registry,
+            Up::Prometheus(_) => Kind::Prometheus,
+            Up::Thanos(_) => Kind::Thanos,
         }
     }
 
     /// Options of another kind are wrong usage.
-    fn new(kind: Kind, opensearch: opensearch::Options, registry: registry::Options) -> Result<Up> {
-        let of_opensearch = opensearch != opensearch::Options::default();
-        let of_registry = registry != registry::Options::default();
-        let others = match kind {
-            Kind::OpenSearch => of_registry,
-            Kind::MinIo => of_opensearch || of_registry,
-            Kind::Registry => of_opensearch,
-        };
+    fn new(kind: Kind, given: Given) -> Result<Up> {
+        let Given { opensearch, registry, prometheus, out_of_order_window } = given;
+        let others = (kind != Kind::OpenSearch && opensearch != opensearch::Options::default())
+            || (kind != Kind::Registry && registry != registry::Options::default())
+            || (kind != Kind::Prometheus && prometheus != prometheus::Options::default())
+            || (!matches!(kind, Kind::Prometheus | Kind::Thanos) && out_of_order_window.is_some());
         if others {
             return Err(Error::Usage(format!("an option is not one of `up {}`", kind.name())));
         }
@@ -207,6 +242,8 @@ impl Up {
             Kind::OpenSearch => Up::OpenSearch(opensearch),
             Kind::MinIo => Up::MinIo,
             Kind::Registry => Up::Registry(registry),
+            Kind::Prometheus => Up::Prometheus(prometheus::Options { out_of_order_window, ..prometheus }),
+            Kind::Thanos => Up::Thanos(thanos::Options { out_of_order_window }),
         })
     }
 }
@@ -218,24 +255,28 @@ impl Request {
         };
         let verb = verb.positional()?;
         let (mut kind, mut instance, mut output) = (None, None, Output::Text);
-        let (mut options, mut remove_data) = (opensearch::Options::default(), false);
-        let mut of_registry = registry::Options::default();
+        let (mut given, mut remove_data) = (Given::default(), false);
         while let Some(argument) = arguments.next()? {
             match (argument.as_str(), verb.as_str()) {
                 ("--instance", _) => instance = Some(instance_name(arguments.value()?)?),
                 ("--output", _) => output = arguments.output()?,
-                ("--security", "up") => options.security = true,
-                ("--heap", "up") => options.heap_mib = mebibytes(&arguments.value()?)?,
-                ("--set", "up") => options.settings.push(setting(&arguments.value()?)?),
-                ("--referrers", "up") => of_registry.referrers = true,
-                ("--cosign", "up") => of_registry.cosign = true,
+                ("--security", "up") => given.opensearch.security = true,
+                ("--heap", "up") => given.opensearch.heap_mib = mebibytes(&arguments.value()?)?,
+                ("--set", "up") => given.opensearch.settings.push(setting(&arguments.value()?)?),
+                ("--referrers", "up") => given.registry.referrers = true,
+                ("--cosign", "up") => given.registry.cosign = true,
+                ("--out-of-order-window", "up") => {
+                    given.out_of_order_window = Some(duration(arguments.value()?)?);
+                }
+                ("--config", "up") => given.prometheus.config = Some(arguments.value()?),
+                ("--agent", "up") => given.prometheus.agent = true,
                 ("--remove-data", "down") => remove_data = true,
                 ("", _) if kind.is_none() => kind = Some(Kind::named(&argument.positional()?)?),
                 _ => return Err(argument.unexpected()),
             }
         }
         let verb = match (verb.as_str(), kind) {
-            ("up", Some(kind)) => Verb::Up(Up::new(kind, options, of_registry)?),
+            ("up", Some(kind)) => Verb::Up(Up::new(kind, given)?),
             ("up", None) => return Err(Error::Usage("which server is to come up?".to_owned())),
             ("down", kind) => Verb::Down { kind, remove_data },
             ("status", kind) => Verb::Status(kind),
@@ -267,6 +308,17 @@ fn mebibytes(size: &str) -> Result<u64> {
         Some(mib @ 128..) => Ok(mib),
         _ => Err(Error::Usage(format!("`{size}` is no heap; say 512MiB or 1GiB, at least 128MiB"))),
     }
+}
+
+/// As Prometheus writes them: it stands in a configuration.
+fn duration(text: String) -> Result<String> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let unit = text.get(number.len()..).unwrap_or_default();
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number || !["ms", "s", "m", "h", "d"].contains(&unit) {
+        return Err(Error::Usage(format!("`{text}` is no duration; say 90s, 30m or 1h")));
+    }
+    Ok(text)
 }
 
 fn setting(text: &str) -> Result<(String, String)> {
@@ -384,6 +436,17 @@ mod tests {
         let registry = parse(&["up", "registry", "--referrers"]).unwrap();
         let expected = registry::Options { referrers: true, cosign: false };
         assert!(matches!(registry.verb, Verb::Up(Up::Registry(options)) if options == expected));
+        let prometheus =
+            parse(&["up", "prometheus", "--out-of-order-window=2h", "--config", "p.yml"]).unwrap();
+        let Verb::Up(Up::Prometheus(options)) = prometheus.verb else { panic!("{prometheus:?}") };
+        assert_eq!(
+            (options.out_of_order_window.as_deref(), options.config.as_deref()),
+            (Some("2h"), Some("p.yml"))
+        );
+        let thanos = parse(&["up", "thanos", "--out-of-order-window", "1h"]).unwrap();
+        assert!(
+            matches!(thanos.verb, Verb::Up(Up::Thanos(options)) if options.out_of_order_window.is_some())
+        );
         assert!(matches!(parse(&["status"]).unwrap().verb, Verb::Status(None)));
         let down = parse(&["down", "opensearch", "--remove-data", "--instance", "mine"]).unwrap();
         assert!(matches!(down.verb, Verb::Down { kind: Some(Kind::OpenSearch), remove_data: true }));
@@ -398,6 +461,10 @@ mod tests {
             &["up", "elasticsearch"],
             &["up", "opensearch", "again"],
             &["up", "opensearch", "--referrers"],
+            &["up", "minio", "--out-of-order-window", "1h"],
+            &["up", "thanos", "--out-of-order-window", "1h30"],
+            &["up", "thanos", "--out-of-order-window", "soon"],
+            &["up", "thanos", "--agent"],
             &["up", "registry", "--security"],
             &["up", "minio", "--heap", "1GiB"],
             &["up", "opensearch", "--heap", "1g"],

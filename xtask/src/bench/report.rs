@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::workload::{PLUGIN_COST_LIMIT, Workload};
+use super::{
+    metrics,
+    workload::{PLUGIN_COST_LIMIT, Workload},
+};
 use crate::{
     process::Usage,
     ui::{self, Stream, Style},
@@ -213,20 +216,27 @@ pub fn missed_floors(rows: &[Row]) -> Vec<String> {
 }
 
 /// The whole result.
-pub fn to_json(rows: &[Row], seed: u64, runs: u64) -> Value {
+pub fn to_json(rows: &[Row], metrics: &[metrics::report::Row], seed: u64, runs: u64) -> Value {
+    let of_logs = rows.iter().map(Row::to_json);
+    let mut missed = missed_floors(rows);
+    missed.extend(metrics::report::missed_floors(metrics));
     json!({
         "seed": seed,
         "runs": runs,
         "cores": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        "workloads": rows.iter().map(Row::to_json).collect::<Vec<_>>(),
+        "workloads": of_logs.chain(metrics.iter().map(metrics::report::Row::to_json)).collect::<Vec<_>>(),
         "w1_cpu_by_w1_native_cpu": plugin_cost(rows).map(rounded),
         "w3_away_cpu_by_w3_cpu": away_cost(rows).map(rounded),
-        "missed_floors": missed_floors(rows),
+        "weir_by_others": metrics::report::ratios(metrics),
+        "missed_floors": missed,
     })
 }
 
 /// Prints the table.
 pub fn print_table(rows: &[Row]) {
+    if rows.is_empty() {
+        return;
+    }
     let heading = format!(
         "{:<10} {:>11} {:>11} {:>9} {:>9} {:>14} {:>9} {:>8}  {}",
         "workload", "lines", "events", "wall s", "CPU s", "lines/CPU-s", "RSS MiB", "% core", "counts"
@@ -269,7 +279,8 @@ fn per_cpu_second(lines: u64, cpu: f64) -> f64 {
     if cpu > 0.0 { lines as f64 / cpu } else { 0.0 }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle of them, or of the two in the middle.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match (values.get(middle), values.len() % 2, middle.checked_sub(1).and_then(|index| values.get(index))) {
@@ -280,7 +291,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// To a thousandth.
-fn rounded(value: f64) -> f64 {
+pub fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
@@ -325,7 +336,7 @@ mod tests {
     fn json_has_what_programs_read() {
         let mut wrong = row(Workload::W2, &[1.5]);
         wrong.problems.push("1 events delivered, 2 expected".to_owned());
-        let json = to_json(&[row(Workload::W1, &[1.0, 2.0, 3.0]), wrong], 42, 3);
+        let json = to_json(&[row(Workload::W1, &[1.0, 2.0, 3.0]), wrong], &[], 42, 3);
         assert_eq!(json["workloads"][0]["cpu_seconds"], 2.0);
         assert_eq!(json["workloads"][0]["lines_per_cpu_second"], 1_500_000.0);
         assert_eq!(json["workloads"][0]["counts"], "ok");

@@ -26,6 +26,8 @@ pub struct Program {
     pub name: &'static str,
     /// The package that it is built from; `.` is the module itself.
     pub package: &'static str,
+    /// Build tags, separated by commas. Programs of one module that have the same share what is compiled.
+    pub tags: &'static str,
 }
 
 /// The folder with these programs of the module, which lies in this folder of the checkout, built unless that was done
@@ -39,10 +41,14 @@ pub fn build(repository: &Repository, module: &str, programs: &[Program], what: 
 }
 
 fn compile(source: &Path, program: &Program, into: &Path) -> Result<()> {
-    let Program { name, package } = program;
+    let Program { name, package, tags } = program;
     let mut command = Command::new(find()?);
     command.current_dir(source).args(["build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o"]);
-    command.arg(into.join(name)).arg(package).stdout(Stdio::null());
+    command.arg(into.join(name));
+    if !tags.is_empty() {
+        command.args(["-tags", tags]);
+    }
+    command.arg(package).stdout(Stdio::null());
     process::run_within(&mut command, BUILD_LIMIT)
         .map_err(|cause| Error::failed(format!("cannot build {name} in {}: {cause}", source.display())))
 }
@@ -66,7 +72,8 @@ mod tests {
     #[test]
     fn the_modules_are_pinned() {
         let root = Repository::find().unwrap().root().join("integration-tests");
-        for module in ["servers/registry", "servers/cosign", "servers/minio", "clients/fluent-go"] {
+        let servers = ["servers/registry", "servers/cosign", "servers/minio", "servers/observability"];
+        for module in servers.into_iter().chain(["clients/fluent-go"]) {
             for file in ["go.mod", "go.sum"] {
                 assert!(root.join(module).join(file).is_file(), "{module}/{file}");
             }

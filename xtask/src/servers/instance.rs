@@ -1,9 +1,9 @@
-//! One server's place on disk and the process behind it.
+//! One server's place on disk and the processes behind it.
 //!
 //! 1. A folder belongs to one kind and one instance name, and one command at a time works on it.
 //! 2. What runs is known by its process id together with its start and the machine's boot: a process that was
 //!    given the same id later is never taken for the server, and never signalled.
-//! 3. The state names the process as soon as it is started, so that a start which is interrupted can still be
+//! 3. The state names a process as soon as it is started, so that a start which is interrupted can still be
 //!    stopped. Ports stay when the process goes, so that a server comes back where it was.
 
 use std::{
@@ -48,8 +48,8 @@ pub struct Instance {
 /// What the folder knows of its server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
-    /// There as long as nobody stopped the server; it may have died meanwhile.
-    pub process: Option<Identity>,
+    /// There as long as nobody stopped the server, in the order of their start; they may have died meanwhile.
+    pub processes: Vec<Identity>,
     /// The server's ports, in an order that its kind knows.
     pub ports: Vec<u16>,
     /// How it was asked to run, to be compared with what is asked for later.
@@ -140,14 +140,19 @@ impl Instance {
         State::read(&self.folder)
     }
 
-    /// Stops the server, politely at first. Returns whether there was one.
+    /// Stops all processes of the server, politely at first. Returns whether there was one.
     pub fn stop(&self) -> Result<bool> {
         let Some(mut state) = self.state() else { return Ok(false) };
-        let Some(process) = state.process.take() else { return Ok(false) };
-        let was_alive = process.is_alive();
-        if was_alive {
-            end(&process)?;
+        if state.processes.is_empty() {
+            return Ok(false);
         }
+        let mut was_alive = false;
+        // What was started last needs what was started before.
+        for process in state.processes.iter().rev().filter(|process| process.is_alive()) {
+            was_alive = true;
+            end(process)?;
+        }
+        state.processes.clear();
         self.keep(&state)?;
         Ok(was_alive)
     }
@@ -207,8 +212,10 @@ impl State {
     pub fn read(folder: &Path) -> Option<State> {
         let value: Value = serde_json::from_slice(&fs::read(folder.join(STATE)).ok()?).ok()?;
         let ports = value["ports"].as_array()?;
+        let first = Identity::from_json(&value["process"]);
+        let companions = value["companions"].as_array().map(Vec::as_slice).unwrap_or_default();
         Some(State {
-            process: Identity::from_json(&value["process"]),
+            processes: first.into_iter().chain(companions.iter().filter_map(Identity::from_json)).collect(),
             ports: ports.iter().filter_map(|port| u16::try_from(port.as_u64()?).ok()).collect(),
             options: value["options"].clone(),
             shown: value["shown"].clone(),
@@ -217,16 +224,17 @@ impl State {
 
     fn to_json(&self) -> Value {
         json!({
-            "process": self.process.as_ref().map(Identity::to_json),
+            "process": self.processes.first().map(Identity::to_json),
+            "companions": self.processes.iter().skip(1).map(Identity::to_json).collect::<Vec<_>>(),
             "ports": self.ports,
             "options": self.options,
             "shown": self.shown,
         })
     }
 
-    /// Whether its process runs.
+    /// Whether all of its processes run.
     pub fn is_running(&self) -> bool {
-        self.process.as_ref().is_some_and(Identity::is_alive)
+        !self.processes.is_empty() && self.processes.iter().all(Identity::is_alive)
     }
 }
 
@@ -271,15 +279,15 @@ mod tests {
 
     use super::*;
 
-    fn state(process: Option<Identity>) -> State {
-        State { process, ports: vec![1, 2], options: json!({"a": 1}), shown: json!({"url": "u"}) }
+    fn state(processes: Vec<Identity>) -> State {
+        State { processes, ports: vec![1, 2], options: json!({"a": 1}), shown: json!({"url": "u"}) }
     }
 
     #[test]
     fn a_state_survives_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let instance = Instance::hold(&folder.path().join("one")).unwrap();
-        let state = state(Some(Identity::of(std::process::id()).unwrap()));
+        let state = state(vec![Identity::of(std::process::id()).unwrap()]);
         instance.keep(&state).unwrap();
         assert_eq!(instance.state().unwrap(), state);
         assert!(instance.state().unwrap().is_running());
@@ -292,10 +300,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let instance = Instance::hold(&folder.path().join("one")).unwrap();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        instance.keep(&state(Some(Identity::of(child.id()).unwrap()))).unwrap();
+        instance.keep(&state(vec![Identity::of(child.id()).unwrap()])).unwrap();
         assert!(instance.stop().unwrap());
         assert!(!child.wait().unwrap().success());
-        assert_eq!(instance.state().unwrap(), state(None));
+        assert_eq!(instance.state().unwrap(), state(Vec::new()));
         assert!(!instance.stop().unwrap());
     }
 
@@ -308,7 +316,7 @@ mod tests {
         let earlier = Identity { started: real.started - 1, ..real.clone() };
         let other_boot = Identity { boot: "another".to_owned(), ..real };
         for stranger in [earlier, other_boot] {
-            instance.keep(&state(Some(stranger))).unwrap();
+            instance.keep(&state(vec![stranger])).unwrap();
             assert!(!instance.state().unwrap().is_running());
             assert!(!instance.stop().unwrap());
         }

@@ -86,7 +86,7 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str, options: &Op
     let places = Places::of(instance.folder());
     let known = instance.state();
     if let Some(state) = &known
-        && let Some(process) = state.process.as_ref().filter(|process| process.is_alive())
+        && let Some(process) = state.processes.first().filter(|process| process.is_alive())
     {
         if state.options != options.to_json() {
             return Err(Error::failed(format!(
@@ -111,7 +111,8 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str, options: &Op
     let started =
         Identity::of(child.id()).map_err(|_gone| Error::failed(instance::last_words(&places.output)))?;
     let shown = shown(name, options, &layout, &places, ports, &started);
-    let state = State { process: Some(started), ports: ports.to_vec(), options: options.to_json(), shown };
+    let options_json = options.to_json();
+    let state = State { processes: vec![started], ports: ports.to_vec(), options: options_json, shown };
     instance.keep(&state)?;
     let has_ended = || match child.try_wait() {
         Ok(None) => None,

@@ -7,18 +7,18 @@ use std::{path::Path, process::Command};
 use serde_json::{Value, json};
 
 use super::{
-    daemon::{self, Daemon},
+    daemon::{self, Daemon, Part},
     go::{self, Program},
     instance::Instance,
 };
 use crate::{error::Result, repository::Repository};
 
 const PROGRAMS: [Program; 2] = [
-    Program { name: "crane", package: "github.com/google/go-containerregistry/cmd/crane" },
-    Program { name: "registry", package: "." },
+    Program { name: "crane", package: "github.com/google/go-containerregistry/cmd/crane", tags: "" },
+    Program { name: "registry", package: ".", tags: "" },
 ];
 const COSIGN: [Program; 1] =
-    [Program { name: "cosign", package: "github.com/sigstore/cosign/v2/cmd/cosign" }];
+    [Program { name: "cosign", package: "github.com/sigstore/cosign/v2/cmd/cosign", tags: "" }];
 
 /// How a registry is asked to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,13 +37,15 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str, options: Opt
         &PROGRAMS,
         "crane and its registry: a minute",
     )?;
+    let command = |ports: &[u16]| command(&programs, ports, options);
     let daemon = Daemon {
         name: "registry",
         asked: json!({"referrers": options.referrers}),
-        ready: "/v2/",
-        extra: json!({}),
+        ports: 1,
+        parts: &[Part { output: "output", ready: (0, "/v2/"), command: &command }],
+        extra: &|_ports| json!({}),
     };
-    let mut shown = daemon::up(&daemon, instance, name, |port| command(&programs, port, options))?;
+    let mut shown = daemon::up(&daemon, instance, name)?;
     shown["crane"] = json!(programs.join("crane"));
     if options.cosign {
         let cosign =
@@ -53,8 +55,8 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str, options: Opt
     Ok(shown)
 }
 
-fn command(programs: &Path, port: u16, options: Options) -> Command {
-    let address = format!("127.0.0.1:{port}");
+fn command(programs: &Path, ports: &[u16], options: Options) -> Command {
+    let address = daemon::address(ports, 0);
     let mut command = Command::new(programs.join(if options.referrers { "registry" } else { "crane" }));
     match options.referrers {
         true => command.args(["-address", &address]),
