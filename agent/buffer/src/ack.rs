@@ -10,6 +10,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use weir_event::tally::Tally;
+
 use crate::disk::{DiskFile, StoredParts};
 use crate::ledger::{Account, Amount, Entry};
 use crate::presence::Adoption;
@@ -67,6 +69,8 @@ pub enum Posting {
         /// What lies in it, and where it is.
         stored: StoredParts,
     },
+    /// A stage counted events of the batch.
+    Counted(Tally),
     /// An agent is being taken over, or was.
     Adoption(Adoption),
     /// Nothing is left of what was taken over.
@@ -133,6 +137,11 @@ impl Ack {
         }
         account.book(&entry, amount);
         self.post(Posting::Booked { account: Arc::clone(account), entry, amount });
+    }
+
+    /// Notes what a stage counted in events of this batch, to become durable with it.
+    pub fn count(&self, tally: Tally) {
+        self.post(Posting::Counted(tally));
     }
 
     /// Whether its batch, or the one that it is late for, is settled.

@@ -16,5 +16,6 @@ pub mod sheet;
 mod splice;
 pub mod stream;
 mod swar;
+pub mod tally;
 pub mod time;
 pub mod transform;

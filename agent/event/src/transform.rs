@@ -2,6 +2,7 @@
 //! The same shapes as in `wit/transform.wit`, free of wasmtime.
 
 use crate::column::Column;
+use crate::tally::Tally;
 
 /// The rows of one call.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -146,4 +147,11 @@ pub trait Transform: Send {
     /// Handles one call. Never panics and never blocks beyond its deadlines; faults end up in
     /// [`Handled::suspects`].
     fn transform(&mut self, call: &Call, context: &Context) -> Handled;
+
+    /// What the last call counted, to become durable with the batch; most stages count nothing. Asked for once a call,
+    /// where the events are on their way to a sink, and nowhere else: what nobody asked for by the next call is
+    /// forgotten.
+    fn take_tally(&mut self) -> Option<Tally> {
+        None
+    }
 }

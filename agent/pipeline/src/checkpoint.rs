@@ -9,10 +9,14 @@
 //!    the position behind its events and goes with the counts of what became of them. A file may go when neither this
 //!    file nor the one before it names it.
 //!
+//! 6. What stages count in events (for metrics) moves in the same step as well. What is shown of it is what the file on
+//!    disk says ([`Checkpoints::durable_counters`]).
+//!
 //! The format is described in docs/FORMATS.md.
 
 mod ack_queue;
 mod buffered;
+mod counters;
 mod durable;
 mod file;
 
@@ -23,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use ack_queue::AckQueue;
 use ack_queue::Sent;
+pub use counters::{Counters, MetricTotals};
 pub use durable::OnDurable;
 use durable::{Waiting, Wake};
 use file::{previous_path, read_file, write_file};
@@ -142,6 +147,9 @@ struct State {
     /// Which agents were taken over, as far as something of them is left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     adoptions: Vec<Adoption>,
+    /// What stages counted.
+    #[serde(skip_serializing_if = "Counters::is_empty")]
+    counters: Counters,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -200,6 +208,8 @@ struct Versioned {
     waiting: Waiting,
     /// By source: the new keys of files that batches may still name by their old ones.
     renamed: HashMap<String, HashMap<FileKey, FileKey>>,
+    /// What stages counted, as the file on disk says.
+    durable_counters: Counters,
 }
 
 /// What waits until no checkpoint names it.
@@ -244,6 +254,7 @@ impl Versioned {
                 Posting::Adopted { sink, file, stored } => {
                     self.state.files_before(&sink, file.number()).insert(file_key(file.number()), stored);
                 }
+                Posting::Counted(tally) => self.state.counters.add(&tally),
                 Posting::Adoption(adoption) => {
                     self.state.forget_adoption(&adoption);
                     self.state.adoptions.push(adoption);
@@ -399,7 +410,8 @@ impl Checkpoints {
             Err(error) => return Err(error),
         };
         state.close_accounts();
-        let state = Mutex::new(Versioned { state, ..Versioned::default() });
+        let durable_counters = state.counters.clone();
+        let state = Mutex::new(Versioned { state, durable_counters, ..Versioned::default() });
         Ok(Checkpoints { path, is_complete, state, writer: Mutex::default(), wake: Wake::default() })
     }
 
@@ -524,6 +536,7 @@ impl Checkpoints {
         *written = Written { last: version, before: written.last };
         let (free, durable) = {
             let mut guard = self.lock();
+            guard.durable_counters = state.counters;
             let free: Vec<Removed> =
                 guard.removed.extract_if(.., |removed| removed.version <= written.before).collect();
             (free, guard.waiting.take(version))

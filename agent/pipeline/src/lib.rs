@@ -5,6 +5,7 @@
 
 pub mod checkpoint;
 pub mod explain;
+pub mod log_metrics;
 pub mod pipeline;
 mod process;
 pub mod samples;

@@ -11,6 +11,7 @@ use weir_event::edit::Compiled;
 use weir_event::json::write_string;
 use weir_event::parse::Parser;
 use weir_event::sheet::{Applied, Encoded, OnFault, Sheet};
+use weir_event::tally::Tally;
 use weir_event::transform::{Context, Handled, ReasonClass, Transform};
 
 use crate::explain::{Explanation, Fate, Step, as_if};
@@ -61,6 +62,8 @@ pub(crate) struct Processed {
     pub dead_letters: Documents,
     /// What else is to be booked, in each account of the pipeline.
     pub entries: Vec<(Entry, Amount)>,
+    /// What stages counted.
+    pub tallies: Vec<Tally>,
 }
 
 /// A stage that holds the pipeline met rows that it cannot handle.
@@ -199,6 +202,7 @@ impl Processor {
                 looking.behind(&mut at, index, &handled);
             }
             book(&mut done.entries, &stage.name, &applied, on_fault);
+            done.tallies.extend(self.stages.get_mut(index).and_then(|stage| stage.take_tally()));
             if applied.suspects.0 > 0 && on_fault == OnFault::DeadLetter {
                 self.write_dead_letters(&pipeline, &stage.name, batch, &mut done);
             }

@@ -406,6 +406,7 @@ impl Shared {
             give_back(&pipeline, &reserved);
             return;
         };
+        done.tallies.into_iter().for_each(|tally| job.ack.count(tally));
         let _moving = self.ledger.moving();
         let documents = Arc::new(done.documents);
         for ((output, room), targets) in pipeline.outputs.iter().zip(&reserved).zip(done.targets) {

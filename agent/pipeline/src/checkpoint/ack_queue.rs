@@ -82,7 +82,8 @@ impl Pending {
 impl Acknowledge for AckQueue {
     /// An unsafe batch that was read stays in the queue for ever: no position passes it, and a restart reads it again.
     /// One that was pushed is let go of: its sender hears nothing good of it and sends it again, which is read then. So
-    /// nothing of it is counted, unless a sink has it on disk already.
+    /// nothing of it is counted, unless a sink has it on disk already; what stages counted in its events is not counted
+    /// then either.
     fn acknowledge(&self, sequence: u64, safe: bool, mut entries: Vec<Posting>) {
         let mut guard = self.lock();
         if !safe {
@@ -92,6 +93,7 @@ impl Acknowledge for AckQueue {
             if !entries.iter().any(|posting| matches!(posting, Posting::Stored { .. })) {
                 entries.clear();
             }
+            entries.retain(|posting| !matches!(posting, Posting::Counted(_)));
         }
         guard.safe.insert(sequence, entries);
         loop {

@@ -5,6 +5,8 @@ use weir_buffer::disk::filesystem::OperatingSystem;
 use weir_buffer::disk::{DiskStore, ObjectPlace, Unnamed as OnOpen};
 use weir_buffer::ledger::Account;
 
+use weir_event::tally::{Counted, LabelSource, Measure, Metric, Metrics, Tally, Total};
+
 use super::file::{decode, encode};
 use super::*;
 
@@ -279,6 +281,27 @@ fn a_damaged_file_falls_back_to_the_one_before() {
     assert!(matches!(Checkpoints::open(dir.path()), Err(CheckpointError::Damaged { .. })));
 }
 
+/// Of each kind of total, with one series beyond what there is room for.
+fn some_tally() -> Tally {
+    let label = |name: &str| (name.to_owned(), LabelSource::Field(name.to_owned()));
+    let measure = Measure::Field { path: "took".into(), bounds: vec![0.1, 1.0] };
+    let metrics = vec![
+        Metric::new("events_total", "", Measure::Events, vec![label("namespace"), label("level")]),
+        Metric::new("seconds", "", measure, Vec::new()),
+    ];
+    let labels = |values: &[&str]| Some(values.iter().map(|value| (*value).to_owned()).collect());
+    let counted = vec![
+        Counted { metric: 0, labels: labels(&["error", "web"]), total: Total::Events(5) },
+        Counted {
+            metric: 1,
+            labels: labels(&[]),
+            total: Total::Numbers { buckets: [1, 0, 2].into(), sum: 7.25 },
+        },
+        Counted { metric: 0, labels: labels(&["info", ""]), total: Total::Events(3) },
+    ];
+    Tally { of: Metrics::new("all", 2, metrics), counted, skipped: vec![0, 4] }
+}
+
 #[test]
 fn the_written_form_is_the_documented_one() {
     let mut state = State::default();
@@ -296,6 +319,7 @@ fn the_written_form_is_the_documented_one() {
     let buffer = state.buffers.entry("search".into()).or_default();
     buffer.insert(file_key(26), stored);
     buffer.insert(file_key(27), moved);
+    state.counters.add(&some_tally());
     if std::env::var_os("WEIR_UPDATE").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/checkpoint.v1");
         std::fs::write(path, encode(&state)).unwrap();
@@ -304,3 +328,5 @@ fn the_written_form_is_the_documented_one() {
     assert_eq!(String::from_utf8_lossy(&encode(&state)), String::from_utf8_lossy(golden));
     assert_eq!(decode(golden).unwrap(), state);
 }
+
+mod counting;
