@@ -119,7 +119,7 @@ impl Live {
         }
         let sinks = self.sinks.prepare(config)?;
         let pipelines = self.pipelines.prepare(config, plugins, &sinks, self.sinks.ledger(), trial)?;
-        let sources = self.sources.prepare(config)?;
+        let sources = self.sources.prepare(config, |pipeline| pipelines.counting(pipeline))?;
         self.admit(config, &sinks)?;
         self.workers
             .resize(config.workers.get())
@@ -136,6 +136,7 @@ impl Live {
         self.sinks.start(sinks);
         plugins.values().for_each(Loaded::take_up_shadow);
         self.workers.route(Routing { pipelines: pipelines.all(), sources: pipelines.routes() });
+        self.checkpoints.keep_counters(&pipelines.all_counting());
         self.pipelines = pipelines.into_running();
         self.sources.start(sources, &self.workers);
         self.sinks.tidy(&self.workers);
@@ -170,8 +171,9 @@ impl Live {
         self.sources.tell_failures();
         if self.sinks.tidy(&self.workers) {
             let (sinks, opensearch) = self.sinks.views();
-            let archives = self.sinks.archives();
-            self.state.show(View { sinks, opensearch, archives, ..(*self.state.view()).clone() });
+            let (archives, remote_writes) = (self.sinks.archives(), self.sinks.remote_writes());
+            let view = (*self.state.view()).clone();
+            self.state.show(View { sinks, opensearch, archives, remote_writes, ..view });
         }
     }
 
@@ -190,6 +192,9 @@ impl Live {
                 .iter()
                 .map(|(name, pipeline)| pipelines::view(name, pipeline))
                 .collect(),
+            remote_writes: self.sinks.remote_writes(),
+            scrapes: self.sources.scrapes(),
+            guards: self.pipelines.guards(),
             explainable: self.pipelines.explainable(),
             memory: config.memory.bytes(),
             workers: config.workers.get(),

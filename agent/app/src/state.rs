@@ -12,6 +12,7 @@ use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::SourceMetrics;
 use weir_pipeline::tap::Taps;
 use weir_pipeline::workers::Health;
+use weir_samples::cardinality::Guard;
 
 use crate::live::Explainable;
 use crate::mover::Drain;
@@ -57,6 +58,12 @@ pub struct View {
     pub shadows: Vec<Arc<Candidate>>,
     /// How they hang together.
     pub pipelines: Vec<PipelineView>,
+    /// What sinks of the kind `remote_write` count beside what every sink does, by name.
+    pub remote_writes: Vec<(String, Arc<weir_remote_write::Metrics>)>,
+    /// What sources of the kind `scrape` count and know, by name.
+    pub scrapes: Vec<(String, Arc<weir_scrape::ScrapeMetrics>)>,
+    /// What stages watch in samples.
+    pub guards: Vec<GuardView>,
     /// The pipelines themselves, to be asked what becomes of an event.
     pub explainable: Explainable,
     /// What `memory` in the configuration says, in bytes.
@@ -67,6 +74,15 @@ pub struct View {
     pub cluster: String,
     /// The node's name.
     pub node: String,
+}
+
+/// A stage that watches how many series there are.
+#[derive(Clone)]
+pub struct GuardView {
+    /// The pipeline that it stands in.
+    pub pipeline: String,
+    /// What it knows.
+    pub guard: Arc<Guard>,
 }
 
 /// A pipeline by the names of its parts.

@@ -5,21 +5,27 @@ use std::sync::Arc;
 
 use weir_buffer::ledger::Ledger;
 use weir_buffer::segment::Route as Places;
-use weir_config::{Config, Durability, Errors, Name};
+use weir_config::{Carries, Config, Durability, Errors, Name};
 use weir_event::edit::Compiled;
 use weir_event::parse::{Parser, RegexParser};
 use weir_event::sheet::OnFault;
+use weir_event::tally::Metrics;
 use weir_event::transform::Transform;
 use weir_host::{OnError, Plugin};
 use weir_pipeline::Intake;
 use weir_pipeline::pipeline::{FaultPolicy, Output, Pipeline, Purpose, Stage};
+use weir_pipeline::samples::SampleStep;
 use weir_pipeline::shadow::Slot;
 use weir_pipeline::workers::Route;
 
 use super::sinks::{self, Face, dead_letters_of};
 use super::{ByName, Difference, Trial, one};
 use crate::plugins::Plugins;
-use crate::state::PipelineView;
+use crate::state::{GuardView, PipelineView};
+
+pub mod steps;
+
+pub use steps::Counting;
 
 /// The pipelines of a generation.
 #[derive(Default)]
@@ -33,6 +39,10 @@ struct Running {
     pipeline: Arc<Pipeline>,
     /// By source, how its events are taken up.
     intakes: BTreeMap<Name, Arc<Intake>>,
+    /// What its stages count in events.
+    counting: Vec<Counting>,
+    /// What its steps watch.
+    guards: Vec<GuardView>,
 }
 
 /// Everything that a pipeline is made of.
@@ -68,6 +78,11 @@ impl Pipelines {
     pub fn explainable(&self) -> Explainable {
         let of = |running: &Running| (Arc::clone(&running.pipeline), running.intakes.clone());
         self.running.iter().map(|(name, running)| (name.clone(), of(running))).collect()
+    }
+
+    /// What stages watch in samples.
+    pub fn guards(&self) -> Vec<GuardView> {
+        self.running.values().flat_map(|running| running.guards.iter().cloned()).collect()
     }
 
     /// What tells a pipeline from another of its name.
@@ -138,13 +153,28 @@ impl Prepared {
     /// By source, where its batches go.
     pub fn routes(&self) -> BTreeMap<Arc<str>, Vec<Route>> {
         let mut routes: BTreeMap<Arc<str>, Vec<Route>> = BTreeMap::new();
-        for Running { pipeline, intakes, .. } in self.pipelines.values() {
+        for Running { pipeline, intakes, spec, .. } in self.pipelines.values() {
             for (source, intake) in intakes {
                 let route = Route { pipeline: Arc::clone(pipeline), intake: Arc::clone(intake) };
                 routes.entry((**source).into()).or_default().push(route);
             }
+            for counted in &spec.pipeline.from_metrics {
+                let route = Route { pipeline: Arc::clone(pipeline), intake: Arc::default() };
+                routes.entry(metrics_of(counted).into()).or_default().push(route);
+            }
         }
         routes
+    }
+
+    /// What the stages of a pipeline count.
+    pub fn counting(&self, name: &str) -> Vec<Counting> {
+        self.pipelines.get(name).map(|running| running.counting.clone()).unwrap_or_default()
+    }
+
+    /// What the stages of all pipelines count.
+    pub fn all_counting(&self) -> Vec<Arc<Metrics>> {
+        let all = self.pipelines.values().flat_map(|running| &running.counting);
+        all.map(|(metrics, _)| Arc::clone(metrics)).collect()
     }
 
     pub fn into_running(self) -> Pipelines {
@@ -162,8 +192,7 @@ impl Spec {
                 let loaded = plugins.get(plugin)?;
                 Some((Arc::clone(&loaded.plugin), Arc::clone(&loaded.slot)))
             }
-            #[cfg(feature = "bench-native")]
-            weir_config::Stage::BenchW1 => None,
+            _ => None,
         };
         let source = |source: &Name| {
             let of = config.sources.get(source)?;
@@ -210,16 +239,24 @@ fn build(
     ledger: &Ledger,
 ) -> Result<Running, Errors> {
     let mut plugins = spec.plugins.iter();
-    let mut stages = Vec::new();
+    let (mut stages, mut counting) = (Vec::new(), Vec::new());
     for stage in &spec.pipeline.stages {
         match stage {
             weir_config::Stage::Plugin(name) => {
                 stages.extend(plugins.next().map(|(plugin, slot)| plugin_stage(name, plugin, slot)));
             }
+            weir_config::Stage::LogToMetric(settings) => {
+                let counted = steps::counting(name, settings);
+                stages.push(steps::counting_stage(stage.name(), &counted.0));
+                counting.push(counted);
+            }
             #[cfg(feature = "bench-native")]
             weir_config::Stage::BenchW1 => stages.push(bench_stage()),
+            // Those of samples are made below.
+            _ => {}
         }
     }
+    let (samples, guards) = samples(config, name, &spec.pipeline)?;
     let plans: Vec<_> = stages.iter().map(|stage| &stage.plan).collect();
     let times: Vec<_> =
         spec.sources.iter().filter_map(|(source, _, path)| Some((source, path.as_deref()?))).collect();
@@ -245,6 +282,7 @@ fn build(
         outputs: outputs.collect(),
         stages,
         compiled,
+        samples,
         dead_letters: Output {
             buffer: dead_letters.buffer,
             account: weir_buffer::ledger::Account::new(name, "dead letters"),
@@ -254,7 +292,30 @@ fn build(
         },
         weight: u32::from(spec.pipeline.weight),
     };
-    Ok(Running { spec, pipeline: Arc::new(pipeline), intakes })
+    Ok(Running { spec, pipeline: Arc::new(pipeline), intakes, counting, guards })
+}
+
+/// The steps of a pipeline of samples, and what they watch; none for one of events.
+fn samples(
+    config: &Config,
+    name: &Name,
+    pipeline: &weir_config::Pipeline,
+) -> Result<(Option<Vec<SampleStep>>, Vec<GuardView>), Errors> {
+    if config.carries(pipeline) == Carries::Events {
+        return Ok((None, Vec::new()));
+    }
+    let (mut made, mut guards) = (Vec::new(), Vec::new());
+    for step in pipeline.stages.iter().filter_map(steps::step) {
+        let step = step.map_err(|error| one(config, &["pipelines", name, "stages"], error))?;
+        guards.extend(step.guard.map(|guard| GuardView { pipeline: name.to_string(), guard }));
+        made.push(step.step);
+    }
+    Ok((Some(made), guards))
+}
+
+/// The name of the source that a pipeline's metrics come from. No source in a configuration can have it.
+pub fn metrics_of(pipeline: &str) -> String {
+    format!("{pipeline}.metrics")
 }
 
 fn plugin_stage(name: &Name, plugin: &Arc<Plugin>, slot: &Arc<Slot>) -> Stage {
@@ -294,23 +355,24 @@ fn bench_stage() -> Stage {
     }
 }
 
-fn stage_name(stage: &weir_config::Stage) -> String {
-    match stage {
-        weir_config::Stage::Plugin(name) => name.to_string(),
-        #[cfg(feature = "bench-native")]
-        weir_config::Stage::BenchW1 => "bench_w1".to_owned(),
+/// How a pipeline hangs together.
+pub fn view(name: &Name, pipeline: &weir_config::Pipeline) -> PipelineView {
+    let names = |names: &[Name]| names.iter().map(Name::to_string).collect::<Vec<_>>();
+    let stages = pipeline.stages.iter().map(stage_name).collect();
+    let metrics = pipeline.from_metrics.iter().map(|name| metrics_of(name));
+    PipelineView {
+        name: name.to_string(),
+        sources: names(&pipeline.from).into_iter().chain(metrics).collect(),
+        stages,
+        sinks: names(&pipeline.to),
     }
 }
 
-/// How a pipeline hangs together.
-pub fn view(name: &Name, pipeline: &weir_config::Pipeline) -> PipelineView {
-    let names = |names: &[Name]| names.iter().map(Name::to_string).collect();
-    let stages = pipeline.stages.iter().map(stage_name).collect();
-    PipelineView {
-        name: name.to_string(),
-        sources: names(&pipeline.from),
-        stages,
-        sinks: names(&pipeline.to),
+/// As the ledger and taps name it.
+fn stage_name(stage: &weir_config::Stage) -> String {
+    match stage {
+        weir_config::Stage::Cardinality(guard) => guard.name.clone(),
+        stage => stage.name().to_owned(),
     }
 }
 
