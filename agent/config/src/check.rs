@@ -6,6 +6,7 @@
 //! to.
 
 mod choice;
+mod refused;
 
 use serde_json::{Map, Number, Value as Json};
 
@@ -43,14 +44,23 @@ impl<'a> Checker<'a> {
     /// The valid part of a value, `None` if it is of no use. `at` is where to point for the value as a whole.
     fn value(&mut self, node: &Node, schema: &'a Json, at: Position) -> Option<Json> {
         let schema = self.resolve(schema);
+        let is_scalar = matches!(node.value, Value::Text(_) | Value::Number(..) | Value::Bool(_));
+        if is_scalar && schema.get("writeOnly").is_some() {
+            self.written_secret(at);
+            return None;
+        }
         if let Some(choices) = schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Json::as_array) {
             return self.choice(node, choices, at);
+        }
+        if schema.get("type").is_some_and(Json::is_array) {
+            return self.plain_text(node, schema, at);
         }
         match schema.get("type").and_then(Json::as_str) {
             Some("object") => self.map(node, schema, at),
             Some("array") => self.list(node, schema, at),
             Some("string") => self.text(node, schema, at),
             Some("integer") => self.integer(node, schema, at),
+            Some("number") => self.number(node, at),
             Some("boolean") => self.boolean(node, at),
             // Free JSON.
             _ => Some(node.to_json()),
@@ -159,6 +169,23 @@ impl<'a> Checker<'a> {
         Some(Json::from(text.as_str()))
     }
 
+    /// A text that looks like a number is one all the same, as it was written: `version: 1.10`.
+    fn plain_text(&mut self, node: &Node, schema: &'a Json, at: Position) -> Option<Json> {
+        match &node.value {
+            Value::Number(_, written) => {
+                let text = Node { at: node.at, value: Value::Text(written.clone()) };
+                self.text(&text, schema, at)
+            }
+            _ => self.text(node, schema, at),
+        }
+    }
+
+    /// What was written is not shown: it may be the secret itself.
+    fn written_secret(&mut self, at: Position) {
+        let complaint = Complaint::new("a secret does not stand in the configuration");
+        self.error(at, complaint.help("write {file: PATH} or {env: NAME}"));
+    }
+
     /// One of a few words.
     fn word(&mut self, text: &str, words: &[&str], noun: &str, at: Position) -> Option<Json> {
         if words.contains(&text) {
@@ -171,7 +198,7 @@ impl<'a> Checker<'a> {
     }
 
     fn integer(&mut self, node: &Node, schema: &'a Json, at: Position) -> Option<Json> {
-        let Value::Number(number) = &node.value else {
+        let Value::Number(number, _) = &node.value else {
             self.wrong_type(node, "a whole number", at);
             return None;
         };
@@ -194,6 +221,14 @@ impl<'a> Checker<'a> {
         }
     }
 
+    fn number(&mut self, node: &Node, at: Position) -> Option<Json> {
+        let Value::Number(number, _) = &node.value else {
+            self.wrong_type(node, "a number", at);
+            return None;
+        };
+        Some(Json::Number(number.clone()))
+    }
+
     fn boolean(&mut self, node: &Node, at: Position) -> Option<Json> {
         let Value::Bool(value) = node.value else {
             self.wrong_type(node, "true or false", at);
@@ -204,6 +239,9 @@ impl<'a> Checker<'a> {
 
     fn unknown_key<'b>(&mut self, entry: &Entry, names: impl Iterator<Item = &'b str> + Clone) {
         let complaint = Complaint::new(format!("unknown key `{}`", crate::text::shorten(&entry.key)));
+        if let Some(complaint) = refused::of_prometheus(&self.path, &entry.key) {
+            return self.error(entry.key_at, complaint);
+        }
         let help = match entry.key.as_str() {
             "<<" => Some("merge keys are not supported; give the keys themselves".to_string()),
             key => suggest::help(key, names, "known keys", '`'),
@@ -226,7 +264,7 @@ impl<'a> Checker<'a> {
     /// A number or truth value was perhaps meant as text.
     fn not_text(&mut self, node: &Node, format: Option<&Known>, at: Position) {
         let text = match &node.value {
-            Value::Number(number) => number.to_string(),
+            Value::Number(_, written) => written.clone(),
             Value::Bool(value) => value.to_string(),
             _ => return self.wrong_type(node, format.map_or("text", |format| format.expected), at),
         };

@@ -1,6 +1,10 @@
 //! The checked configuration: what the rest of the agent works with.
 
+mod carries;
+mod metrics;
 mod object_store;
+mod remote_write;
+mod scrape;
 mod source;
 
 use std::collections::BTreeMap;
@@ -13,7 +17,16 @@ use std::time::Duration;
 use weir_event::name_template::NameTemplate;
 use weir_oci::{Reference, ReferencePrefix};
 
+pub use carries::Carries;
+pub use metrics::{
+    Cardinality, LogMetric, LogMetricKind, LogToMetric, OnLimit, RelabelAction, RelabelRule, StreamAttribute,
+};
 pub use object_store::{Bucket, ObjectStore, ObjectStoreKeys, S3Sink};
+pub use remote_write::{RemoteWriteAuth, RemoteWriteSink, RemoteWriteSource, WriteVersion};
+pub use scrape::{
+    ClientTls, FileDiscovery, HttpAuth, HttpClient, HttpDiscovery, ScrapeClass, ScrapeJob, ScrapeLimits,
+    ScrapeProfile, ScrapeProtocol, ScrapeScheme, ScrapeSource, StaticTargets,
+};
 pub use source::{
     FileFormat, FileSource, Following, ForwardSource, Joining, JournaldSource, KubernetesLogs, ListenTls,
     Listening, Multiline, OtlpSource, Parser, Preset, ReadFrom, Source, SourceKind,
@@ -174,11 +187,13 @@ pub enum Isolation {
     Fresh,
 }
 
-/// A way from sources through stages to sinks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A way from sources through stages to sinks. It carries events or samples: see [`Config::carries`].
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pipeline {
-    /// The sources; at least one, none twice.
+    /// The sources; none twice. At least one, or one of `from_metrics`.
     pub from: Vec<Name>,
+    /// Pipelines whose metrics come here, `NAME.metrics` as it is written; none twice. Each has a stage `log_to_metric`.
+    pub from_metrics: Vec<Name>,
     /// How lines that are not JSON objects become events, in place of what the source says.
     pub parser: Option<Parser>,
     /// The other stages, in their order.
@@ -201,10 +216,22 @@ pub enum Durability {
 }
 
 /// One step of a pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Stage {
     /// One of [`Config::plugins`].
     Plugin(Name),
+    /// Makes metrics of events, which all go on.
+    LogToMetric(LogToMetric),
+    /// Changes labels of samples, and drops samples, by rules; at least one.
+    Relabel(Vec<RelabelRule>),
+    /// Drops metrics whose name one of these regular expressions matches as a whole; at least one.
+    DropMetrics(Vec<String>),
+    /// Drops all others.
+    KeepMetrics(Vec<String>),
+    /// Removes labels whose name one of these regular expressions matches as a whole; at least one.
+    DropLabels(Vec<String>),
+    /// Watches how many series there are.
+    Cardinality(Cardinality),
     /// The logic of the benchmark's plugin, built in.
     #[cfg(feature = "bench-native")]
     BenchW1,
@@ -234,6 +261,8 @@ pub enum SinkKind {
     OpenSearch(Box<OpenSearchSink>),
     /// Archives in a bucket.
     S3(Box<S3Sink>),
+    /// Sends samples by remote write.
+    RemoteWrite(Box<RemoteWriteSink>),
 }
 
 /// Appends events to a file.

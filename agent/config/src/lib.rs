@@ -23,12 +23,15 @@ mod validate;
 mod yaml;
 
 pub use config::{
-    Admin, Artifact, Bucket, Buffer, Config, Durability, FileFormat, FileSink, FileSource, Following,
-    ForwardSource, Grants, Isolation, Joining, JournaldSource, KubernetesLogs, Limits, ListenTls, Listening,
-    Multiline, ObjectStore, OnError, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters,
-    OpenSearchFields, OpenSearchSink, OpenSearchTls, Order, OtlpSource, Parser, Pipeline, Plugin, Preset,
-    ReadFrom, Registry, Rotation, S3Sink, Secret, Shadow, Signing, Sink, SinkKind, Source, SourceKind, Stage,
-    TlsIdentity, WhenFull,
+    Admin, Artifact, Bucket, Buffer, Cardinality, Carries, ClientTls, Config, Durability, FileDiscovery,
+    FileFormat, FileSink, FileSource, Following, ForwardSource, Grants, HttpAuth, HttpClient, HttpDiscovery,
+    Isolation, Joining, JournaldSource, KubernetesLogs, Limits, ListenTls, Listening, LogMetric,
+    LogMetricKind, LogToMetric, Multiline, ObjectStore, OnError, OnLimit, OpenSearchAuth,
+    OpenSearchCompression, OpenSearchDeadLetters, OpenSearchFields, OpenSearchSink, OpenSearchTls, Order,
+    OtlpSource, Parser, Pipeline, Plugin, Preset, ReadFrom, Registry, RelabelAction, RelabelRule,
+    RemoteWriteAuth, RemoteWriteSink, RemoteWriteSource, Rotation, S3Sink, ScrapeClass, ScrapeJob,
+    ScrapeLimits, ScrapeProfile, ScrapeProtocol, ScrapeScheme, ScrapeSource, Secret, Shadow, Signing, Sink,
+    SinkKind, Source, SourceKind, Stage, StaticTargets, StreamAttribute, TlsIdentity, WhenFull, WriteVersion,
 };
 pub use edit::{EditError, Edited, NewArtifact, load_edited, promote};
 pub use error::{Error, Errors, Warning};

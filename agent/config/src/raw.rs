@@ -4,10 +4,14 @@
 //! `validate`), nowhere else. Defaults are applied in `validate`; a test proves that those named here are the same.
 
 mod buffer;
+mod metrics;
 mod pipeline;
 mod plugin;
 mod registry;
+mod relabel;
+mod remote_write;
 mod s3;
+mod scrape;
 mod sink;
 mod source;
 mod text;
@@ -18,10 +22,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(crate) use buffer::{Buffer, ObjectStore, Order, WhenFull};
+pub(crate) use metrics::{Cardinality, LogMetric, LogToMetric, OnLimit, StreamAttribute};
 pub(crate) use pipeline::{Durability, NativeStage, Parser, Pipeline, Stage};
 pub(crate) use plugin::{Isolation, Limits, OnError, Plugin};
 pub(crate) use registry::Registry;
+pub(crate) use relabel::RelabelRule;
+pub(crate) use remote_write::{RemoteWriteAuth, RemoteWriteSink, RemoteWriteSource, RemoteWriteTls};
 pub(crate) use s3::S3Sink;
+pub(crate) use scrape::{
+    FileSdConfig, HttpSdConfig, ScrapeAuthorization, ScrapeBasicAuth, ScrapeClass, ScrapeConfig,
+    ScrapeProfile, ScrapeProtocol, ScrapeScheme, ScrapeSource, ScrapeTlsConfig, StaticConfig,
+};
 pub(crate) use sink::{
     BasicAuth, FileReference, OpenSearchAuth, OpenSearchCompression, OpenSearchDeadLetters, OpenSearchSink,
     OpenSearchTls, Rotation, SecretReference, Sink,

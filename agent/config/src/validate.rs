@@ -5,14 +5,18 @@
 
 mod bucket;
 mod buffers;
+mod kinds;
 pub(crate) mod memory;
 mod paths;
 mod pipelines;
 mod places;
 mod plugins;
 mod registries;
+mod relabel;
+mod scrape;
 mod sinks;
 mod sources;
+mod stages;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -28,7 +32,7 @@ use crate::key_path::KeyPath;
 use crate::raw;
 use crate::secret::{self, SecretError};
 use crate::types::Name;
-use crate::yaml::Node;
+use crate::yaml::{Node, Value};
 
 const DEFAULT_DATA_DIR: &str = "/var/lib/weir";
 
@@ -65,6 +69,7 @@ pub(crate) fn validate(raw: raw::Config, files: Files, host: &Host, report: &mut
     buffers::check_references(&mut context);
     buffers::check_use(&sinks, &mut context);
     buffers::check_order(&sinks, &buffers, &mut context);
+    kinds::check(&pipelines, &sources, &sinks, &mut context);
     pipelines::check_together(&pipelines, &sources, &sinks, &mut context);
     let workers = raw.workers.and_then(|count| NonZeroUsize::new(count as usize));
     let given = memory::Given { memory: raw.memory.map(|size| size.0), workers };
@@ -120,6 +125,24 @@ impl<'a> Context<'a> {
     /// A path relative to the configuration's folder.
     fn absolute(&self, path: &Path) -> PathBuf {
         self.base_dir.join(path).components().collect()
+    }
+
+    /// Whether something stands at this path, be it valid or not.
+    fn is_written(&self, path: &KeyPath) -> bool {
+        places::find(self.tree, path).is_some()
+    }
+
+    /// Whether a map with keys stands at this path, be they valid or not.
+    fn has_entries(&self, path: &KeyPath) -> bool {
+        places::find(self.tree, path).is_some_and(|(node, _)| !node.entries().is_empty())
+    }
+
+    /// The path of a text in the list at `path`.
+    fn index_of(&self, path: &KeyPath, text: &str) -> KeyPath {
+        let list = places::find(self.tree, path).map(|(node, _)| &node.value);
+        let Some(Value::List(items)) = list else { return path.clone() };
+        let is_meant = |item: &Node| matches!(&item.value, Value::Text(found) if found == text);
+        items.iter().position(is_meant).map_or_else(|| path.clone(), |index| path.index(index))
     }
 
     /// Where a secret is had.

@@ -37,7 +37,8 @@ pub(crate) struct Node {
 pub(crate) enum Value {
     Null,
     Bool(bool),
-    Number(Number),
+    /// A number, and as it was written: `1.10` is also the text of a version.
+    Number(Number, String),
     Text(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -77,7 +78,7 @@ impl Node {
         match &self.value {
             Value::Null => serde_json::Value::Null,
             Value::Bool(value) => serde_json::Value::Bool(*value),
-            Value::Number(number) => serde_json::Value::Number(number.clone()),
+            Value::Number(number, _) => serde_json::Value::Number(number.clone()),
             Value::Text(text) => serde_json::Value::String(text.clone()),
             Value::List(items) => items.iter().map(Node::to_json).collect(),
             Value::Map(entries) => {
@@ -92,7 +93,7 @@ impl Node {
         match &self.value {
             Value::Null => "nothing".to_string(),
             Value::Bool(value) => value.to_string(),
-            Value::Number(number) => format!("the number {number}"),
+            Value::Number(number, _) => format!("the number {number}"),
             Value::Text(text) => format!("the text {}", crate::text::quoted(text)),
             Value::List(_) => "a list".to_string(),
             Value::Map(_) => "a map".to_string(),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Secret;
+use super::{RemoteWriteSource, ScrapeSource, Secret};
 use crate::types::{Glob, LinePattern, Pattern, Size};
 
 /// Where events come from.
@@ -82,6 +82,10 @@ pub enum SourceKind {
     Otlp(OtlpSource),
     /// The node's journal.
     Journald(JournaldSource),
+    /// Targets whose metrics are read.
+    Scrape(ScrapeSource),
+    /// What Prometheus and its like push.
+    RemoteWrite(RemoteWriteSource),
 }
 
 /// The node's journal.
@@ -170,9 +174,13 @@ impl Source {
     /// How clients are listened to, where events are pushed.
     pub fn listening(&self) -> Option<&Listening> {
         match &self.kind {
-            SourceKind::KubernetesLogs(_) | SourceKind::File(_) | SourceKind::Journald(_) => None,
+            SourceKind::KubernetesLogs(_)
+            | SourceKind::File(_)
+            | SourceKind::Journald(_)
+            | SourceKind::Scrape(_) => None,
             SourceKind::Forward(source) => Some(&source.listening),
             SourceKind::Otlp(source) => Some(&source.listening),
+            SourceKind::RemoteWrite(source) => Some(&source.listening),
         }
     }
 }

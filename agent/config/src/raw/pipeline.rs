@@ -6,21 +6,21 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::Text;
-use crate::types::{Name, Pattern};
+use super::{Cardinality, LogToMetric, RelabelRule, Text};
+use crate::types::{AnchoredPattern, Name, Origin, Pattern};
 
 /// A way from sources through stages to sinks.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Pipeline {
-    /// Names of sources.
+    /// Names of sources, all of events or all of samples, and of pipelines whose metrics are taken.
     #[schemars(length(min = 1))]
-    pub from: Vec<Text<Name>>,
-    /// What is done with the events, in this order: names of plugins, and native stages.
+    pub from: Vec<Text<Origin>>,
+    /// What is done with the events or samples, in this order: names of plugins, which work on events, and native stages.
     #[serde(default)]
     #[schemars(extend("default" = []))]
     pub stages: Vec<Stage>,
-    /// Names of sinks. Each of them gets every event that the stages keep.
+    /// Names of sinks. Each of them gets every event, or sample, that the stages keep.
     #[schemars(length(min = 1))]
     pub to: Vec<Text<Name>>,
     /// This pipeline's share of the workers when there is not enough for all.
@@ -53,9 +53,21 @@ pub(crate) enum Stage {
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NativeStage {
-    /// How lines that are not JSON objects become events; only as the first stage, in place of the source's `parse`.
+    /// Of events: how lines that are not JSON objects become them; only as the first stage, in place of the source's `parse`.
     Parse(Parser),
-    /// The logic of the benchmark's plugin, built in.
+    /// Of events: makes metrics of them.
+    LogToMetric(LogToMetric),
+    /// Of samples: changes their labels, and drops some, by rules in their order.
+    Relabel(#[schemars(length(min = 1))] Vec<RelabelRule>),
+    /// Of samples: drops metrics whose name one of these matches.
+    DropMetrics(#[schemars(length(min = 1))] Vec<Text<AnchoredPattern>>),
+    /// Of samples: drops metrics whose name none of these matches.
+    KeepMetrics(#[schemars(length(min = 1))] Vec<Text<AnchoredPattern>>),
+    /// Of samples: removes labels whose name one of these matches.
+    DropLabels(#[schemars(length(min = 1))] Vec<Text<AnchoredPattern>>),
+    /// Of samples: watches how many series there are.
+    Cardinality(Cardinality),
+    /// Of events: the logic of the benchmark's plugin, built in.
     #[cfg(feature = "bench-native")]
     BenchW1(NoKeys),
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{S3Sink, Text};
+use super::{RemoteWriteSink, S3Sink, Text};
 use crate::types::{Endpoint, FilePath, IndexName, IndexTemplate, Name, Size, UserName, VariableName};
 
 /// Where events go.
@@ -17,6 +17,7 @@ pub(crate) enum Sink {
     Blackhole(BlackholeSink),
     Opensearch(Box<OpenSearchSink>),
     S3(Box<S3Sink>),
+    RemoteWrite(Box<RemoteWriteSink>),
 }
 
 /// Appends events to a file, one JSON document a line.
@@ -177,6 +178,7 @@ pub(crate) struct BasicAuth {
 /// Where a secret is: in a file or in an environment variable.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(extend("writeOnly" = true))]
 pub(crate) enum SecretReference {
     /// A file, without newlines at its end.
     File(Text<FilePath>),

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::time::Duration;
 
-use super::{BasicAuth, FileReference, Parser, SecretReference, Text};
+use super::{BasicAuth, FileReference, Parser, RemoteWriteSource, ScrapeSource, SecretReference, Text};
 use crate::types::{
     Address, FieldPath, FilePath, Glob, JournalField, JournalWord, LinePattern, Size, UnitName,
 };
@@ -18,6 +18,8 @@ pub(crate) enum Source {
     Forward(ForwardSource),
     Otlp(OtlpSource),
     Journald(JournaldSource),
+    Scrape(Box<ScrapeSource>),
+    RemoteWrite(RemoteWriteSource),
 }
 
 /// The logs of the node's containers, as the kubelet lays them out: `NAMESPACE_POD_UID/CONTAINER/N.log`. Rotated files

@@ -39,6 +39,9 @@ impl<T: Format> JsonSchema for Text<T> {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let mut schema = json_schema!({ "type": "string", "format": T::NAME, "description": T::DESCRIPTION });
+        if T::TAKES_NUMBERS {
+            schema.insert("type".to_string(), serde_json::json!(["string", "number"]));
+        }
         if let Some(pattern) = T::PATTERN {
             schema.insert("pattern".to_string(), pattern.into());
         }

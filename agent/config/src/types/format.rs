@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    Address, Artifact, BucketName, Endpoint, FieldPath, FilePath, Glob, IndexName, IndexTemplate,
-    JournalField, JournalWord, KeyPrefix, Label, LinePattern, Name, Pattern, RegionName, RegistryPrefix,
-    Share, Size, UnitName, UserName, VariableName,
+    Address, AnchoredPattern, Artifact, BucketName, ClassKey, CronTime, Endpoint, FieldPath, FilePath, Glob,
+    HeaderName, HeaderValue, HttpPath, IndexName, IndexTemplate, JournalField, JournalWord, KeyPrefix, Label,
+    LabelName, LinePattern, MetricLabel, MetricName, Name, Origin, ParameterName, Pattern, PlainText,
+    PrometheusDuration, PrometheusSize, RegionName, RegistryPrefix, RelabelAction, ScrapeTarget, Share, Size,
+    UnitName, Url, UserName, VariableName, WriteProtocol, ZoneName,
 };
 use crate::error::Complaint;
 
@@ -17,6 +19,8 @@ pub(crate) trait Format: Sized {
     const DESCRIPTION: &'static str;
     /// A regular expression that every valid text matches, for editors; `None` where that would be of no use.
     const PATTERN: Option<&'static str> = None;
+    /// Whether a number counts as the text that it was written as, which is how Prometheus reads its configuration.
+    const TAKES_NUMBERS: bool = false;
     /// What is expected, for messages: "a size such as 64MiB".
     const EXPECTED: &'static str;
 
@@ -35,7 +39,7 @@ pub(crate) struct Known {
     pub check: fn(&str) -> Result<(), Complaint>,
 }
 
-static FORMATS: [Known; 24] = [
+static FORMATS: [Known; 43] = [
     entry::<Address>(),
     entry::<Artifact>(),
     entry::<BucketName>(),
@@ -60,6 +64,25 @@ static FORMATS: [Known; 24] = [
     entry::<JournalWord>(),
     entry::<JournalField>(),
     entry::<VariableName>(),
+    entry::<AnchoredPattern>(),
+    entry::<ClassKey>(),
+    entry::<CronTime>(),
+    entry::<HeaderName>(),
+    entry::<HeaderValue>(),
+    entry::<HttpPath>(),
+    entry::<LabelName>(),
+    entry::<MetricLabel>(),
+    entry::<MetricName>(),
+    entry::<Origin>(),
+    entry::<ParameterName>(),
+    entry::<PlainText>(),
+    entry::<PrometheusDuration>(),
+    entry::<PrometheusSize>(),
+    entry::<RelabelAction>(),
+    entry::<ScrapeTarget>(),
+    entry::<Url>(),
+    entry::<WriteProtocol>(),
+    entry::<ZoneName>(),
 ];
 
 /// The format of this name in the schema.

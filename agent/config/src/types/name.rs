@@ -14,6 +14,15 @@ use crate::text::quoted;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
+/// Where a pipeline's rows come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A source.
+    Source(Name),
+    /// The metrics that this pipeline makes of its events.
+    Metrics(Name),
+}
+
 /// A cluster or node: letters, digits, `.`, `_` and `-`, as Kubernetes has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Label(pub String);
@@ -71,6 +80,26 @@ impl fmt::Display for Name {
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+// === impl Origin ===
+
+/// What follows the name of a pipeline whose metrics are meant.
+const METRICS_SUFFIX: &str = ".metrics";
+
+impl Format for Origin {
+    const NAME: &'static str = "Origin";
+    const DESCRIPTION: &'static str = "The name of a source, or the name of a pipeline and `.metrics`: the metrics that its stages `log_to_metric` make.";
+    const PATTERN: Option<&'static str> = Some("^[a-z0-9][a-z0-9_-]{0,62}(\\.metrics)?$");
+    const EXPECTED: &'static str =
+        "the name of a source such as pods, or of a pipeline's metrics such as app-logs.metrics";
+
+    fn parse(text: &str) -> Result<Origin, Complaint> {
+        match text.strip_suffix(METRICS_SUFFIX) {
+            Some(pipeline) => Name::parse(pipeline).map(Origin::Metrics),
+            None => Name::parse(text).map(Origin::Source),
+        }
     }
 }
 

@@ -73,7 +73,8 @@ pub(super) fn check_order(
     context: &mut Context<'_>,
 ) {
     for (name, sink) in sinks {
-        let is_ordered = matches!(sink.kind, SinkKind::File(_) | SinkKind::Console);
+        let is_ordered =
+            matches!(sink.kind, SinkKind::File(_) | SinkKind::Console | SinkKind::RemoteWrite(_));
         let buffer = sink.buffer.as_ref().and_then(|buffer| buffers.get(buffer));
         if is_ordered && buffer.is_some_and(|buffer| buffer.order == Order::NewestFirst) {
             let message = "this kind of sink keeps the order of events, and the buffer does not";

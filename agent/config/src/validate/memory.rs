@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use super::Context;
-use crate::config::{Buffer, Pipeline, Plugin, Sink, SinkKind, Source, Stage};
+use crate::config::{Buffer, Pipeline, Plugin, Sink, SinkKind, Source, SourceKind, Stage};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::types::{Name, Size};
@@ -15,6 +15,10 @@ const DEFAULT_MEMORY: Size = Size::of_mib(256);
 const DEFAULT_SHARE_PERCENT: u64 = 60;
 /// Batches of one source: the arenas that it keeps for reuse.
 const SOURCE_MEMORY: Size = Size::of_mib(4);
+/// Bodies of targets on their way into batches, and what is remembered of their series.
+const SCRAPE_MEMORY: Size = Size::of_mib(16);
+/// A series that is made of events: its labels, and its buckets.
+const SERIES_MEMORY: Size = Size::of_bytes(1024);
 /// Documents that wait for one sink without a buffer.
 const SINK_MEMORY: Size = Size::of_mib(16);
 /// Files of one sink on their way to an object store or back.
@@ -159,10 +163,9 @@ impl Parts {
             shadows: candidates.map_or(0, |bytes| bytes.saturating_add(SHADOW_MEMORY.bytes())),
             sources: sources
                 .values()
-                .filter_map(Source::listening)
-                .fold(of(SOURCE_MEMORY, sources.len()), |sum, listening| {
-                    sum.saturating_add(listening.memory().bytes())
-                }),
+                .map(source)
+                .chain(pipelines.values().map(metrics))
+                .fold(0, u64::saturating_add),
             sinks: waiting.saturating_add(of(DEAD_LETTER_MEMORY, pipelines.len())).saturating_add(
                 sinks.values().fold(0, |sum, sink| {
                     let memory = buffer(sink).map_or(SINK_MEMORY, |buffer| buffer.memory);
@@ -171,6 +174,25 @@ impl Parts {
             ),
         }
     }
+}
+
+/// Memory of a source: the batches that it keeps for reuse, and what is on its way into them.
+fn source(source: &Source) -> u64 {
+    let more = match &source.kind {
+        SourceKind::Scrape(_) => SCRAPE_MEMORY.bytes(),
+        _ => source.listening().map_or(0, |listening| listening.memory().bytes()),
+    };
+    SOURCE_MEMORY.bytes().saturating_add(more)
+}
+
+/// Memory of the metrics that a pipeline makes, which are a source of their own.
+fn metrics(pipeline: &Pipeline) -> u64 {
+    let series = |stage: &Stage| match stage {
+        Stage::LogToMetric(stage) => Some(SERIES_MEMORY.bytes().saturating_mul(u64::from(stage.max_series))),
+        _ => None,
+    };
+    let series = pipeline.stages.iter().filter_map(series).reduce(u64::saturating_add);
+    series.map_or(0, |bytes| bytes.saturating_add(SOURCE_MEMORY.bytes()))
 }
 
 /// Memory of the requests that a sink has under way, beside the documents that they are made of, which are in its buffer's
@@ -190,6 +212,11 @@ fn requests(sink: &Sink, memory: Size) -> u64 {
             let filters = FILTERS_MEMORY.bytes().saturating_mul(sink.index_fields.len() as u64);
             let object = [2 * compressed, gathered / 4, FRAME_MEMORY.bytes(), filters];
             object.into_iter().fold(0, u64::saturating_add).saturating_mul(UPLOADS)
+        }
+        // One request of each shard, as it is and compressed, of what the buffer's memory holds.
+        SinkKind::RemoteWrite(sink) => {
+            let all = sink.max_bytes.bytes().saturating_mul(u64::from(sink.shards));
+            all.min(SINK_MEMORY.bytes().max(sink.max_bytes.bytes()))
         }
         SinkKind::File(_) | SinkKind::Console | SinkKind::Blackhole => 0,
     }

@@ -2,31 +2,53 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Context, parser};
+use super::{Context, parser, stages};
 use crate::config::{Durability, Pipeline, Sink, Source, Stage};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
 use crate::suggest;
 use crate::text::{listed, quoted};
-use crate::types::{Format, Name};
-use crate::yaml::{Node, Value};
+use crate::types::{Format, Name, Origin};
+use crate::yaml::{Entry, Node, Value};
 
-pub(super) fn pipeline(raw: raw::Pipeline, _: &Name, _: &KeyPath, _: &mut Context<'_>) -> Pipeline {
+/// Native stages and what they may look like, for who writes their name alone.
+const NATIVE: [(&str, &str); 7] = [
+    ("parse", "auto"),
+    ("log_to_metric", "{metrics: […]}"),
+    ("relabel", "[{…}]"),
+    ("drop_metrics", "[go_.*]"),
+    ("keep_metrics", "[up, node_.*]"),
+    ("drop_labels", "[pod_uid]"),
+    ("cardinality", "{by: [namespace]}"),
+];
+
+pub(super) fn pipeline(raw: raw::Pipeline, _: &Name, path: &KeyPath, context: &mut Context<'_>) -> Pipeline {
     let mut found_parser = None;
-    let mut stages = Vec::with_capacity(raw.stages.len());
-    for stage in raw.stages {
+    let mut checked = Vec::with_capacity(raw.stages.len());
+    let stages_at = path.key("stages");
+    for (index, stage) in raw.stages.into_iter().enumerate() {
         match stage {
             raw::Stage::Native(raw::NativeStage::Parse(raw)) => found_parser = Some(parser(raw)),
-            #[cfg(feature = "bench-native")]
-            raw::Stage::Native(raw::NativeStage::BenchW1(_)) => stages.push(Stage::BenchW1),
-            raw::Stage::Plugin(name) => stages.push(Stage::Plugin(name.0)),
+            raw::Stage::Native(native) => {
+                checked.extend(stages::native(native, &stages_at.index(index), context));
+            }
+            raw::Stage::Plugin(name) => checked.push(Stage::Plugin(name.0)),
+        }
+    }
+    stages::check_names(&checked, usize::from(found_parser.is_some()), &stages_at, context);
+    let (mut from, mut from_metrics) = (Vec::new(), Vec::new());
+    for origin in raw.from {
+        match origin.0 {
+            Origin::Source(name) => from.push(name),
+            Origin::Metrics(name) => from_metrics.push(name),
         }
     }
     Pipeline {
-        from: raw.from.into_iter().map(|name| name.0).collect(),
+        from,
+        from_metrics,
         parser: found_parser,
-        stages,
+        stages: checked,
         to: raw.to.into_iter().map(|name| name.0).collect(),
         weight: raw.weight.unwrap_or(1),
         durability: match raw.durability {
@@ -46,6 +68,7 @@ pub(super) fn check_references(context: &mut Context<'_>) {
     for pipeline in tree.entry("pipelines").into_iter().flat_map(|entry| entry.value.entries()) {
         let path = section.key(&pipeline.key);
         check_names(&pipeline.value, "from", "source", &path, context);
+        check_origins(&pipeline.value, &path.key("from"), context);
         check_names(&pipeline.value, "to", "sink", &path, context);
         check_stages(items(&pipeline.value, "stages"), &path.key("stages"), context);
     }
@@ -63,6 +86,30 @@ fn check_names(pipeline: &Node, key: &str, noun: &str, path: &KeyPath, context: 
             continue;
         }
         require(name, noun, &at, context);
+    }
+}
+
+/// Metrics that are taken: each of a pipeline that makes some, and given once.
+fn check_origins(pipeline: &Node, path: &KeyPath, context: &mut Context<'_>) {
+    let mut seen = BTreeSet::new();
+    for (index, item) in items(pipeline, "from").iter().enumerate() {
+        let Value::Text(text) = &item.value else { continue };
+        let Ok(Origin::Metrics(name)) = Origin::parse(text) else { continue };
+        let at = path.index(index);
+        if !seen.insert(text) {
+            context.error(&at, Complaint::new(format!("{} is named twice", quoted(text))));
+            continue;
+        }
+        require(&name, "pipeline", &at, context);
+        let tree = context.tree;
+        let other = tree.entry("pipelines").and_then(|entry| entry.value.entry(&name));
+        let makes = |entry: &Entry| {
+            items(&entry.value, "stages").iter().any(|stage| stage.entry("log_to_metric").is_some())
+        };
+        if other.is_some_and(|entry| !makes(entry)) {
+            let complaint = Complaint::new(format!("the pipeline {} makes no metrics", quoted(&name)));
+            context.error(&at, complaint.help("give it a stage {log_to_metric: …}"));
+        }
     }
 }
 
@@ -86,9 +133,11 @@ fn check_stages(stages: &[Node], path: &KeyPath, context: &mut Context<'_>) {
 }
 
 fn check_plugin(name: &str, at: &KeyPath, context: &mut Context<'_>) {
-    if name == "parse" && !context.names("plugins").contains(&name) {
-        let complaint = Complaint::new("the native stage \"parse\" needs a value");
-        return context.error(at, complaint.help("write {parse: auto}"));
+    if let Some((_, example)) = NATIVE.iter().find(|(native, _)| *native == name)
+        && !context.names("plugins").contains(&name)
+    {
+        let complaint = Complaint::new(format!("the native stage {} needs a value", quoted(name)));
+        return context.error(at, complaint.help(format!("write {{{name}: {example}}}")));
     }
     require(name, "plugin", at, context);
 }
@@ -137,6 +186,7 @@ pub(super) fn check_together(
     warn_unused("source", all().flat_map(|pipeline| &pipeline.from).map(|name| &**name).collect(), context);
     warn_unused("plugin", plugins.collect(), context);
     warn_unused("sink", all().flat_map(|pipeline| &pipeline.to).map(|name| &**name).collect(), context);
+    warn_unused_metrics(pipelines, context);
     for source in context.names("sources") {
         let of_source = all().filter(|pipeline| pipeline.from.iter().any(|name| &**name == source));
         let names: BTreeSet<&Name> = of_source.flat_map(|pipeline| &pipeline.to).collect();
@@ -196,8 +246,19 @@ fn check_pushed(
 fn plugin_name(stage: &Stage) -> Option<&str> {
     match stage {
         Stage::Plugin(name) => Some(name),
-        #[cfg(feature = "bench-native")]
-        Stage::BenchW1 => None,
+        _ => None,
+    }
+}
+
+/// Metrics that are made and that no pipeline takes.
+fn warn_unused_metrics(pipelines: &BTreeMap<Name, Pipeline>, context: &mut Context<'_>) {
+    let used: BTreeSet<&Name> = pipelines.values().flat_map(|pipeline| &pipeline.from_metrics).collect();
+    for (name, _) in
+        pipelines.iter().filter(|(name, pipeline)| pipeline.makes_metrics() && !used.contains(name))
+    {
+        let complaint = Complaint::new("no pipeline takes the metrics that its stage log_to_metric makes");
+        let help = format!("give another pipeline from: [{name}.metrics]");
+        context.warn(&KeyPath::of(&["pipelines", name]), complaint.help(help));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sinks.
 
 mod opensearch;
+mod remote_write;
 mod s3;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,11 @@ pub(super) fn sink(raw: raw::Sink, _: &Name, path: &KeyPath, context: &mut Conte
             buffer: raw.buffer.as_ref().map(|name| name.0.clone()),
             kind: SinkKind::S3(Box::new(s3::sink(*raw, path, context))),
         },
+        raw::Sink::RemoteWrite(raw) => Sink {
+            best_effort: raw.best_effort.unwrap_or(false),
+            buffer: raw.buffer.as_ref().map(|name| name.0.clone()),
+            kind: SinkKind::RemoteWrite(Box::new(remote_write::sink(*raw, path, context))),
+        },
     }
 }
 
@@ -83,7 +89,9 @@ pub(super) fn check_paths(
                 }
                 OpenSearchDeadLetters::File(None) | OpenSearchDeadLetters::Index(_) => continue,
             },
-            SinkKind::Console | SinkKind::Blackhole | SinkKind::S3(_) => continue,
+            SinkKind::Console | SinkKind::Blackhole | SinkKind::S3(_) | SinkKind::RemoteWrite(_) => {
+                continue;
+            }
         };
         let path = paths::normal(path);
         if let Some(reader) = sources.iter().find(|(_, source)| reads(source, &path)) {
@@ -108,6 +116,10 @@ fn reads(source: &Source, path: &Path) -> bool {
             let is_excluded = files.exclude.iter().any(|glob| glob.matcher().is_match(path));
             !is_excluded && files.include.iter().any(|glob| glob.matcher().is_match(path))
         }
-        SourceKind::Forward(_) | SourceKind::Otlp(_) | SourceKind::Journald(_) => false,
+        SourceKind::Forward(_)
+        | SourceKind::Otlp(_)
+        | SourceKind::Journald(_)
+        | SourceKind::Scrape(_)
+        | SourceKind::RemoteWrite(_) => false,
     }
 }

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Context, parser, paths};
+use super::{Context, parser, paths, scrape};
 use crate::config::{
     FileFormat, FileSource, Following, ForwardSource, Joining, JournaldSource, KubernetesLogs, ListenTls,
-    Listening, Multiline, OtlpSource, Parser, Preset, ReadFrom, Secret, Source, SourceKind,
+    Listening, Multiline, OtlpSource, Parser, Preset, ReadFrom, RemoteWriteAuth, RemoteWriteSource, Secret,
+    Source, SourceKind,
 };
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
@@ -35,6 +36,9 @@ const DEFAULT_MAX_LINES: usize = 500;
 const MAX_JOINED_BYTES: Size = Size::of_mib(2);
 /// Fluent Bit's chunks have 2 MiB, fluentd's in memory 8 MiB; collectors send 4 MiB at the most.
 const DEFAULT_MAX_MESSAGE: Size = Size::of_mib(8);
+/// What Prometheus' own receiver takes, unpacked.
+const DEFAULT_MAX_WRITE: Size = Size::of_mib(32);
+const DEFAULT_WRITE_PATH: &str = "/api/v1/write";
 const MIN_MAX_MESSAGE: Size = Size::of_bytes(64 * 1024);
 /// fluentd's chunks in files have so much by default.
 const MAX_MAX_MESSAGE: Size = Size::of_mib(256);
@@ -107,6 +111,10 @@ pub(super) fn source(raw: raw::Source, name: &Name, path: &KeyPath, context: &mu
             time_field: None,
             kind: SourceKind::Journald(journald(raw, path, context)),
         },
+        raw::Source::Scrape(raw) => of_samples(SourceKind::Scrape(scrape::source(*raw, name, path, context))),
+        raw::Source::RemoteWrite(raw) => {
+            of_samples(SourceKind::RemoteWrite(remote_write(raw, path, context)))
+        }
         raw::Source::Otlp(raw) => pushed(raw.time_field, path, context, |context| {
             let limits = Limits {
                 max_message: raw.max_message,
@@ -120,6 +128,36 @@ pub(super) fn source(raw: raw::Source, name: &Name, path: &KeyPath, context: &mu
                 trust_kubernetes: raw.trust_kubernetes.unwrap_or(false),
             })
         }),
+    }
+}
+
+/// A source of samples, which are not parsed.
+fn of_samples(kind: SourceKind) -> Source {
+    Source { parser: Parser::Json, time_field: None, kind }
+}
+
+fn remote_write(raw: raw::RemoteWriteSource, path: &KeyPath, context: &mut Context<'_>) -> RemoteWriteSource {
+    if raw.bearer.is_some() && raw.basic.is_some() {
+        let complaint = Complaint::new("bearer and basic exclude each other").help("keep one of them");
+        context.error(path, complaint);
+    }
+    let auth = match (raw.bearer, raw.basic) {
+        (Some(token), _) => RemoteWriteAuth::Bearer(context.secret(token)),
+        (None, Some(basic)) => {
+            RemoteWriteAuth::Basic { username: basic.username.0.0, password: context.secret(basic.password) }
+        }
+        (None, None) => RemoteWriteAuth::None,
+    };
+    let limits = Limits {
+        max_message: raw.max_message.or(Some(raw::Text(DEFAULT_MAX_WRITE))),
+        max_connections: raw.max_connections,
+        max_rate: raw.max_rate,
+        idle_timeout: raw.idle_timeout,
+    };
+    RemoteWriteSource {
+        listening: listening(raw.listen.0.0, raw.tls, limits, path, context),
+        path: raw.path.map_or_else(|| DEFAULT_WRITE_PATH.to_owned(), |path| path.0.0),
+        auth,
     }
 }
 
@@ -208,7 +246,8 @@ pub(super) fn check_secrets(context: &mut Context<'_>) {
     let tree = context.tree;
     for source in tree.entry("sources").into_iter().flat_map(|entry| entry.value.entries()) {
         let at = section.key(&source.key);
-        context.check_given(&source.value, &at, &["shared_key", "users", "bearer"], &["tls"]);
+        context.check_given(&source.value, &at, &["shared_key", "users", "bearer", "basic"], &["tls"]);
+        scrape::check_secrets(&source.value, &at, context);
         if source.value.entry("users").is_some() && source.value.entry("shared_key").is_none() {
             let complaint = Complaint::new("users need shared_key: without it nobody is asked who they are");
             context.error(&at.key("users"), complaint.help("give shared_key: {file: PATH} or {env: NAME}"));

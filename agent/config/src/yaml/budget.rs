@@ -51,7 +51,7 @@ impl Weight {
     pub fn of(node: &Node) -> Weight {
         let mut weight = Weight { nodes: 1, ..Weight::default() };
         match &node.value {
-            Value::Text(text) => weight.text_bytes += text.len(),
+            Value::Text(text) | Value::Number(_, text) => weight.text_bytes += text.len(),
             Value::List(items) => items.iter().for_each(|item| weight.add(Weight::of(item))),
             Value::Map(entries) => {
                 for entry in entries {
@@ -59,7 +59,7 @@ impl Weight {
                     weight.add(Weight::of(&entry.value));
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Null | Value::Bool(_) => {}
         }
         if matches!(node.value, Value::List(_) | Value::Map(_)) {
             weight.depth += 1;

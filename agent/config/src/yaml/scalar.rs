@@ -10,7 +10,10 @@ pub(super) fn resolve(text: &str) -> Value {
         "" | "~" | "null" | "Null" | "NULL" => Value::Null,
         "true" | "True" | "TRUE" => Value::Bool(true),
         "false" | "False" | "FALSE" => Value::Bool(false),
-        _ => number(text).map_or_else(|| Value::Text(text.to_string()), Value::Number),
+        _ => match number(text) {
+            Some(number) => Value::Number(number, text.to_string()),
+            None => Value::Text(text.to_string()),
+        },
     }
 }
 

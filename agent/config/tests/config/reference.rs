@@ -40,7 +40,7 @@ fn the_examples_are_valid() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("weir.yaml");
         std::fs::write(&file, example).unwrap();
-        for secret in ["hash.key", "ca.pem", "password", "access.key"] {
+        for secret in ["hash.key", "ca.pem", "password", "access.key", "token"] {
             std::fs::write(folder.path().join(secret), "secret").unwrap();
         }
         let (_, warnings) =
@@ -48,7 +48,7 @@ fn the_examples_are_valid() {
         assert_eq!(warnings, []);
         tried += 1;
     }
-    assert_eq!(tried, 3);
+    assert_eq!(tried, 4);
 }
 
 /// What has a table: the top level, the parsers, the formats, and every definition with keys.
@@ -61,7 +61,7 @@ fn all_names(schema: &Value) -> Vec<String> {
             None => {}
         }
     }
-    names.extend(["Parser".to_string(), "values".to_string()]);
+    names.extend(["Parser", "NativeStage", "values"].map(str::to_string));
     names.sort_unstable();
     names
 }
@@ -74,6 +74,7 @@ fn table(schema: &Value, name: &str) -> String {
     match name {
         "values" => return values(schema),
         "Parser" => return parsers(schema),
+        "NativeStage" => return stages(schema),
         _ => {}
     }
     let object = match name.split_once(' ') {
@@ -110,7 +111,10 @@ fn value(schema: &Value, property: &Value) -> String {
     }
     let definition = resolve(schema, property);
     let name = property.get("$ref").and_then(Value::as_str).and_then(|at| at.rsplit('/').next());
-    match (definition["type"].as_str(), name) {
+    // Text that may be written as a number is text.
+    let kind = definition["type"].as_str().or_else(|| definition["type"].get(0)?.as_str());
+    match (kind, name) {
+        (Some("number"), _) => "number".to_string(),
         (Some("array"), _) => format!("list of {}", value(schema, &definition["items"])),
         (Some("boolean"), _) => "true or false".to_string(),
         (Some("integer"), _) if definition["minimum"] == definition["maximum"] => {
@@ -122,7 +126,7 @@ fn value(schema: &Value, property: &Value) -> String {
             format!("[{format}](#values)")
         }
         (Some("object"), Some(name)) => format!("[{name}](#{})", name.to_lowercase()),
-        (None, Some("Stage")) => "[Name](#values) or `{parse: `[Parser](#parser)`}`".to_string(),
+        (None, Some("Stage")) => "[Name](#values) or [native stage](#stages)".to_string(),
         (None, Some("Parser")) => "[Parser](#parser)".to_string(),
         (None, Some(name))
             if definition["oneOf"].as_array().unwrap().iter().any(|choice| tag(choice).is_some()) =>
@@ -175,11 +179,21 @@ fn parsers(schema: &Value) -> String {
     table
 }
 
+/// The native stages, which have a table of their own.
+fn stages(schema: &Value) -> String {
+    let mut table = "| stage | value | |\n|---|---|---|\n".to_string();
+    for choice in schema["$defs"]["NativeStage"]["oneOf"].as_array().unwrap() {
+        let (key, property) = choice["properties"].as_object().unwrap().iter().next().unwrap();
+        writeln!(table, "| `{key}` | {} | {} |", value(schema, property), text(choice)).unwrap();
+    }
+    table
+}
+
 /// The formats of text.
 fn values(schema: &Value) -> String {
     let mut table = "| | |\n|---|---|\n".to_string();
     for (name, definition) in schema["$defs"].as_object().unwrap() {
-        if definition["type"] == "string" {
+        if definition["type"] == "string" || definition["type"].is_array() {
             writeln!(table, "| {name} | {} |", text(definition)).unwrap();
         }
     }

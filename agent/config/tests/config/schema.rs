@@ -34,6 +34,7 @@ fn the_schema_says_only_what_the_check_understands() {
         "required",
         "title",
         "type",
+        "writeOnly",
     ];
     let mut unknown = Vec::new();
     each_schema(&weir_config::schema(), &mut |schema| {
