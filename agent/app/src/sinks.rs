@@ -6,6 +6,7 @@ mod console;
 mod file;
 mod lines;
 mod opensearch;
+mod remote_write;
 mod s3;
 
 use std::path::Path;
@@ -29,10 +30,21 @@ pub struct Built {
     pub driver: Box<dyn Drive>,
     /// Says where in it each document goes, if it has several places.
     pub route: Option<Arc<dyn Route>>,
-    /// What an `opensearch` sink counts beside what every sink does.
-    pub opensearch: Option<OpenSearchView>,
-    /// What an `s3` sink counts beside what every sink does.
-    pub archive: Option<Arc<weir_archive::Metrics>>,
+    /// What it counts beside what every sink does.
+    pub counts: Counts,
+}
+
+/// What sinks of some kinds count beside what every sink does.
+#[derive(Clone)]
+pub enum Counts {
+    /// Nothing.
+    None,
+    /// Requests, items and indices.
+    OpenSearch(OpenSearchView),
+    /// Objects.
+    Archive(Arc<weir_archive::Metrics>),
+    /// Requests and samples.
+    RemoteWrite(Arc<weir_remote_write::Metrics>),
 }
 
 /// Why a sink cannot work as it is configured.
@@ -47,6 +59,9 @@ pub enum BuildError {
     /// Settings that no archive can be written with.
     #[error(transparent)]
     Archive(#[from] weir_archive::SettingsError),
+    /// Settings that nothing can be sent with.
+    #[error(transparent)]
+    RemoteWrite(#[from] weir_remote_write::ClientError),
     /// No thread can be made that speaks to object stores.
     #[error("cannot start what speaks to object stores: {0}")]
     Runtime(#[source] std::io::Error),
@@ -61,12 +76,13 @@ pub fn build(name: &str, kind: &SinkKind, names: &Names, data_dir: &Path) -> Res
         SinkKind::Blackhole => simple(Blackhole::new(name)),
         SinkKind::OpenSearch(settings) => opensearch::build(name, settings, data_dir)?,
         SinkKind::S3(settings) => s3::build(settings, names)?,
+        SinkKind::RemoteWrite(settings) => remote_write::build(settings)?,
     })
 }
 
 /// A sink with one place, which takes one segment after the other.
 fn simple(sink: impl Sink + 'static) -> Built {
-    Built { driver: Box::new(OneByOne(Box::new(sink))), route: None, opensearch: None, archive: None }
+    Built { driver: Box::new(OneByOne(Box::new(sink))), route: None, counts: Counts::None }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use weir_pipeline::workers::Workers;
 use super::{ByName, Difference, one};
 use crate::buffers::{self, Buffers, Wanted};
 use crate::mover::Drain;
-use crate::sinks::{self, Built, Names, OpenSearchView};
+use crate::sinks::{self, Built, Counts, Names, OpenSearchView};
 
 /// All sinks that run.
 pub struct Sinks {
@@ -34,8 +34,7 @@ pub struct Sinks {
 struct Running {
     spec: Spec,
     face: Face,
-    opensearch: Option<OpenSearchView>,
-    archive: Option<Arc<weir_archive::Metrics>>,
+    counts: Counts,
     metrics: Arc<SinkMetrics>,
     retire: watch::Sender<bool>,
     /// Ends when the driver has, and those before it.
@@ -115,7 +114,7 @@ impl Sinks {
                 .map_err(|error| one(config, &[place, &["buffer"][..]].concat(), error.to_string()))?;
             // The same places: what pipelines know of them goes on.
             if let Some(running) = running
-                && let (Some(old), Some(new)) = (&running.opensearch, &mut sink.opensearch)
+                && let (Counts::OpenSearch(old), Counts::OpenSearch(new)) = (&running.counts, &mut sink.counts)
                 && spec.has_places_of(&running.spec)
             {
                 new.route = Arc::clone(&old.route);
@@ -167,7 +166,7 @@ impl Sinks {
 
     /// Drives a sink, after the one before it with the same buffer has ended.
     fn drive(&self, name: &str, spec: Spec, face: Face, built: Built, before: Option<Running>) -> Running {
-        let Built { driver, route: _, opensearch, archive } = built;
+        let Built { driver, route: _, counts } = built;
         let (metrics, before) = match before {
             Some(before) => {
                 before.retire.send_replace(true);
@@ -186,7 +185,7 @@ impl Sinks {
             retire: retired,
         };
         let driver = self.runtime.spawn(take_over(before, driver, driving));
-        Running { spec, face, opensearch, archive, metrics, retire, driver }
+        Running { spec, face, counts, metrics, retire, driver }
     }
 
     /// Closes the buffers of sinks that nothing leads to any more, and forgets those that are empty; true when there
@@ -232,14 +231,31 @@ impl Sinks {
         let all = configured.map(|(name, running)| {
             (name.clone(), Arc::clone(&running.metrics), Arc::clone(&running.face.buffer))
         });
-        let opensearch =
-            self.all().filter_map(|(name, running)| Some((name.clone(), running.opensearch.clone()?)));
-        (all.collect(), opensearch.collect())
+        let opensearch = |counts: &Counts| match counts {
+            Counts::OpenSearch(view) => Some(view.clone()),
+            _ => None,
+        };
+        (all.collect(), self.counts(opensearch))
     }
 
     /// What sinks of the kind `s3` count.
     pub fn archives(&self) -> Vec<(String, Arc<weir_archive::Metrics>)> {
-        self.all().filter_map(|(name, running)| Some((name.clone(), running.archive.clone()?))).collect()
+        self.counts(|counts| match counts {
+            Counts::Archive(metrics) => Some(Arc::clone(metrics)),
+            _ => None,
+        })
+    }
+
+    /// What sinks of the kind `remote_write` count.
+    pub fn remote_writes(&self) -> Vec<(String, Arc<weir_remote_write::Metrics>)> {
+        self.counts(|counts| match counts {
+            Counts::RemoteWrite(metrics) => Some(Arc::clone(metrics)),
+            _ => None,
+        })
+    }
+
+    fn counts<T>(&self, of_kind: impl Fn(&Counts) -> Option<T>) -> Vec<(String, T)> {
+        self.all().filter_map(|(name, running)| Some((name.clone(), of_kind(&running.counts)?))).collect()
     }
 
     pub fn metrics(&self) -> Vec<Arc<SinkMetrics>> {

@@ -5,20 +5,24 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use weir_config::{Config, Errors, Name, SourceKind};
+use weir_config::{Config, Errors, SourceKind};
 use weir_event::batch::ArenaPool;
 use weir_journal::{Fields, Journal, JournalSettings, Priority};
 use weir_pipeline::checkpoint::Checkpoints;
+use weir_pipeline::log_metrics::LogMetrics;
 use weir_pipeline::source::{Mode, Source, SourceContext, SourceMetrics, Stop};
 use weir_pipeline::workers::Workers;
+use weir_scrape::ScrapeMetrics;
 use weir_tail::{
     Files, FilesSettings, Format, Joining, KubernetesLogs, KubernetesLogsSettings, Multiline, OwnPod, Preset,
     ReadFrom,
 };
 
+use super::pipelines::{Counting, metrics_of};
 use super::{ByName, Difference, one};
 
 mod receiving;
+mod scraping;
 
 use receiving::Listeners;
 
@@ -39,20 +43,36 @@ struct Running {
     stop: Stop,
     thread: Option<JoinHandle<()>>,
     metrics: Arc<SourceMetrics>,
+    scrape: Option<Arc<ScrapeMetrics>>,
 }
 
 /// Everything that a source is made of. How its events are parsed is the pipelines' business.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 struct Spec {
-    source: weir_config::Source,
+    what: What,
     cluster: String,
     node: String,
+}
+
+/// Where its batches come from.
+#[derive(Clone, Debug)]
+enum What {
+    /// As it is configured.
+    Configured(Box<weir_config::Source>),
+    /// What a pipeline counts.
+    Metrics(Vec<Counting>),
+}
+
+/// A source that is ready to run.
+struct Built {
+    source: Box<dyn Source>,
+    scrape: Option<Arc<ScrapeMetrics>>,
 }
 
 /// The sources of the next generation, ready to run.
 pub struct Prepared {
     specs: ByName<Spec>,
-    built: ByName<Box<dyn Source>>,
+    built: ByName<Built>,
     difference: Difference,
     listeners: Listeners,
 }
@@ -65,7 +85,11 @@ impl Sources {
     }
 
     /// Makes what is new or changed.
-    pub fn prepare(&self, config: &Config) -> Result<Prepared, Errors> {
+    pub fn prepare(
+        &self,
+        config: &Config,
+        counting: impl Fn(&str) -> Vec<Counting>,
+    ) -> Result<Prepared, Errors> {
         let mut specs = BTreeMap::new();
         for (name, source) in &config.sources {
             // A source that leads nowhere is not read: nobody could say what became of its events.
@@ -73,12 +97,16 @@ impl Sources {
                 specs.insert(name.to_string(), Spec::of(config, source));
             }
         }
-        let difference = Difference::between(&self.running, &specs, |running, spec| running.spec == *spec);
+        for name in config.pipelines.values().flat_map(|pipeline| &pipeline.from_metrics) {
+            specs.insert(metrics_of(name), Spec::of_metrics(config, counting(name)));
+        }
+        let difference =
+            Difference::between(&self.running, &specs, |running, spec| running.spec.is_same(spec));
         let mut built = BTreeMap::new();
         let mut listeners = self.listeners.next(config);
-        for (name, source) in &config.sources {
+        for (name, spec) in &specs {
             if difference.added.contains(&**name) || difference.changed.contains(&**name) {
-                built.insert(name.to_string(), build(config, name, source, &mut listeners)?);
+                built.insert(name.clone(), spec.build(config, name, &mut listeners)?);
             }
         }
         Ok(Prepared { specs, built, difference, listeners })
@@ -100,7 +128,7 @@ impl Sources {
     pub fn start(&mut self, prepared: Prepared, workers: &Workers) {
         let Prepared { mut specs, built, listeners, .. } = prepared;
         self.listeners = listeners;
-        for (name, source) in built {
+        for (name, Built { source, scrape }) in built {
             let Some(spec) = specs.remove(&name) else { continue };
             let (stop, metrics) = (Stop::default(), Arc::<SourceMetrics>::default());
             let context = SourceContext {
@@ -117,7 +145,7 @@ impl Sources {
             let thread = std::thread::Builder::new().name(format!("src-{name}"));
             match thread.spawn(move || source.run(context)) {
                 Ok(thread) => {
-                    self.running.insert(name, Running { spec, stop, thread: Some(thread), metrics });
+                    self.running.insert(name, Running { spec, stop, thread: Some(thread), metrics, scrape });
                 }
                 Err(error) => {
                     tracing::error!(source = name, %error, "cannot start the source; it is not read until a reload");
@@ -151,6 +179,12 @@ impl Sources {
 
     pub fn views(&self) -> Vec<(String, Arc<SourceMetrics>)> {
         self.running.iter().map(|(name, source)| (name.clone(), Arc::clone(&source.metrics))).collect()
+    }
+
+    /// What those that scrape count.
+    pub fn scrapes(&self) -> Vec<(String, Arc<ScrapeMetrics>)> {
+        let scrapes = |(name, source): (&String, &Running)| Some((name.clone(), source.scrape.clone()?));
+        self.running.iter().filter_map(scrapes).collect()
     }
 
     pub fn have_ended(&self) -> bool {
@@ -210,7 +244,38 @@ impl Spec {
     fn of(config: &Config, source: &weir_config::Source) -> Spec {
         let source =
             weir_config::Source { parser: weir_config::Parser::Json, time_field: None, ..source.clone() };
-        Spec { source, cluster: config.cluster.clone(), node: config.node.clone() }
+        Spec::new(config, What::Configured(Box::new(source)))
+    }
+
+    fn of_metrics(config: &Config, counting: Vec<Counting>) -> Spec {
+        Spec::new(config, What::Metrics(counting))
+    }
+
+    fn new(config: &Config, what: What) -> Spec {
+        Spec { what, cluster: config.cluster.clone(), node: config.node.clone() }
+    }
+
+    fn is_same(&self, other: &Spec) -> bool {
+        let is_same = match (&self.what, &other.what) {
+            (What::Configured(one), What::Configured(other)) => one == other,
+            (What::Metrics(one), What::Metrics(other)) => {
+                let same = |((one, every), (other, often)): (&Counting, &Counting)| {
+                    Arc::ptr_eq(one, other) && every == often
+                };
+                one.len() == other.len() && one.iter().zip(other).all(same)
+            }
+            _ => false,
+        };
+        is_same && self.cluster == other.cluster && self.node == other.node
+    }
+
+    fn build(&self, config: &Config, name: &str, listeners: &mut Listeners) -> Result<Built, Errors> {
+        match &self.what {
+            What::Configured(source) => build(config, name, source, listeners),
+            What::Metrics(counting) => {
+                Ok(Built { source: Box::new(LogMetrics::new(counting.clone())), scrape: None })
+            }
+        }
     }
 }
 
@@ -226,18 +291,25 @@ impl Prepared {
 
 fn build(
     config: &Config,
-    name: &Name,
+    name: &str,
     source: &weir_config::Source,
     listeners: &mut Listeners,
-) -> Result<Box<dyn Source>, Errors> {
+) -> Result<Built, Errors> {
+    let mut scrape = None;
     let built: Result<Box<dyn Source>, String> = match &source.kind {
         SourceKind::KubernetesLogs(kind) => kubernetes_logs(kind),
         SourceKind::File(kind) => files(kind),
         SourceKind::Journald(kind) => journald(kind),
         SourceKind::Forward(kind) => receiving::forward(kind, config, listeners),
         SourceKind::Otlp(kind) => receiving::otlp(kind, listeners),
+        SourceKind::RemoteWrite(kind) => receiving::remote_write(kind, listeners),
+        SourceKind::Scrape(kind) => scraping::scrape(kind).map(|(source, metrics)| {
+            scrape = Some(metrics);
+            Box::new(source) as Box<dyn Source>
+        }),
     };
-    built.map_err(|error| one(config, &["sources", name], error))
+    let source = built.map_err(|error| one(config, &["sources", name], error))?;
+    Ok(Built { source, scrape })
 }
 
 fn kubernetes_logs(kind: &weir_config::KubernetesLogs) -> Result<Box<dyn Source>, String> {

@@ -12,7 +12,7 @@ use weir_opensearch::{
     Password, Secret, Settings, Tls,
 };
 
-use super::Built;
+use super::{Built, Counts};
 
 /// What an `opensearch` sink counts.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ pub struct OpenSearchView {
 pub(super) fn build(name: &str, sink: &Configured, data_dir: &Path) -> Result<Built, ClientError> {
     let sink = OpenSearchSink::new(settings(name, sink, data_dir))?;
     let view = OpenSearchView { metrics: sink.metrics(), route: sink.route() };
-    Ok(Built { route: Some(sink.route()), driver: Box::new(sink), opensearch: Some(view), archive: None })
+    Ok(Built { route: Some(sink.route()), driver: Box::new(sink), counts: Counts::OpenSearch(view) })
 }
 
 /// What the sink is told.

@@ -6,7 +6,7 @@ use weir_archive::{Archive, Metrics, Reader, Settings};
 use weir_buffer::object::ObjectStore;
 use weir_config::{Config, S3Sink as Configured, SinkKind};
 
-use super::{BuildError, Built};
+use super::{BuildError, Built, Counts};
 use crate::objects::{self, Bucket};
 
 /// Whose events an archive has, and who writes it.
@@ -21,7 +21,7 @@ pub struct Names {
 pub(super) fn build(sink: &Configured, names: &Names) -> Result<Built, BuildError> {
     let metrics = Arc::<Metrics>::default();
     let archive = Archive::new(settings(sink, names), store(sink)?, Arc::clone(&metrics))?;
-    Ok(Built { driver: Box::new(archive), route: None, opensearch: None, archive: Some(metrics) })
+    Ok(Built { driver: Box::new(archive), route: None, counts: Counts::Archive(metrics) })
 }
 
 /// What the sink is told. Its buffer's memory alone bounds what gathers.
