@@ -11,6 +11,7 @@ pub mod place;
 mod plugins;
 pub mod replay;
 mod routes;
+pub mod series;
 mod server;
 pub mod shadow;
 pub mod status;

@@ -9,6 +9,7 @@ mod archives;
 mod exposition;
 pub mod families;
 pub mod process;
+mod samples;
 mod shadows;
 
 use exposition::Exposition;
@@ -27,6 +28,9 @@ pub fn render(state: &AgentState) -> String {
     agent::sinks(&mut out, &view);
     agent::opensearch(&mut out, &view);
     archives::archives(&mut out, &view);
+    samples::scrapes(&mut out, &view);
+    samples::remote_writes(&mut out, &view);
+    samples::guards(&mut out, &view);
     agent::plugins(&mut out, &view);
     shadows::shadows(&mut out, &view);
     process::process(&mut out, state.started);

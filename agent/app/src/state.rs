@@ -81,8 +81,12 @@ pub struct View {
 pub struct GuardView {
     /// The pipeline that it stands in.
     pub pipeline: String,
+    /// What it is called there.
+    pub name: String,
+    /// The series that a group of it may have.
+    pub limit: u64,
     /// What it knows.
-    pub guard: Arc<Guard>,
+    pub guard: Guard,
 }
 
 /// A pipeline by the names of its parts.

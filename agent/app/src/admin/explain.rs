@@ -128,6 +128,11 @@ fn answer(state: &AgentState, question: &Question) -> Result<Answer, String> {
     let (pipeline, source) = choose(&view, question)?;
     let (running, intakes) =
         view.explainable.get(pipeline).ok_or_else(|| format!("pipeline `{pipeline}` does not run"))?;
+    if running.samples.is_some() {
+        return Err(format!(
+            "pipeline `{pipeline}` carries samples of metrics, and an event is explained; weir tap shows samples"
+        ));
+    }
     let intake = intakes
         .iter()
         .find_map(|(name, intake)| (**name == *source).then_some(intake))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use weir_buffer::ledger::Statement;
 
-use super::{Token, buffers, explain, page, plugins, replay, shadow, status, tap};
+use super::{Token, buffers, explain, page, plugins, replay, series, shadow, status, tap};
 use crate::metrics;
 use crate::reload::{Attempt, Busy, Outcome, Status, Trigger};
 use crate::state::AgentState;
@@ -63,6 +63,7 @@ pub fn routes(state: Arc<AgentState>, token: Token) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/ledger", get(ledger))
         .route("/api/status", get(whole_status))
+        .route("/api/series", get(series_report))
         .route("/api/generation", get(generation))
         .route("/api/plugins", get(running_plugins))
         .route("/api/reload", post(reload))
@@ -103,6 +104,12 @@ async fn ledger(State(state): Shared) -> Response {
 /// Everything that is counted.
 async fn whole_status(State(state): Shared) -> Response {
     off_the_reactor(move || status::of(&state)).await.map(axum::Json).into_response()
+}
+
+/// The targets, metrics and groups with the most series.
+async fn series_report(State(state): Shared, Query(question): Query<series::Question>) -> Response {
+    let report = off_the_reactor(move || series::report(&state.view(), &question)).await;
+    report.map(axum::Json).into_response()
 }
 
 /// Which generation runs, and what became of the last reload.

@@ -6,7 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use crate::admin::series::SeriesReport;
 use crate::admin::status::Status;
 use crate::admin::{client, place};
 use crate::cli::{DataPlace, Output};
@@ -14,6 +17,7 @@ use crate::output::{self, Format, Painter};
 
 mod rates;
 mod screen;
+mod series;
 mod table;
 
 use rates::Snapshot;
@@ -31,11 +35,15 @@ Examples:
   weir top -c weir.yaml                        Drawn anew every 2 s, until Ctrl-C
   weir top -c weir.yaml --sort cpu --interval 5s
   weir top -c weir.yaml --once                 One look, for a ticket
+  weir top -c weir.yaml --metrics              The targets and metrics with the most series
   weir top -c weir.yaml --once --output json | jq '.plugins[] | {plugin, nanoseconds_per_event}'
 
 All rates are those of the interval. CPU is that of one core: 100 % is one core in full. A pipeline's
 DROPPED are events that its stages dropped or sampled, dead letters and what was lost; the reasons
 stand below it. OLDEST is the age of what waits longest for the sink: how far it is behind.
+
+With --metrics: who exposes the most series, and how far behind the sinks of metrics are. GROUP is what
+a stage `cardinality` counts by; ≥ is a number that is known to be at least that.
 
 Where standard output is no terminal, one picture follows the other; with --output json, one object a
 line.
@@ -57,6 +65,12 @@ pub struct Arguments {
     /// Look once and end
     #[arg(long)]
     once: bool,
+    /// Show who exposes the most series instead
+    #[arg(long, conflicts_with = "sort")]
+    metrics: bool,
+    /// Lines of each list with --metrics
+    #[arg(long, value_name = "N", default_value_t = 20, requires = "metrics")]
+    top: usize,
     /// What comes first: name, rate, waiting or cpu
     #[arg(long, value_name = "ORDER", default_value = "name", hide_possible_values = true)]
     sort: Sort,
@@ -101,6 +115,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let looked = match runtime {
+        Ok(runtime) if arguments.metrics => {
+            look_at_series(&data_dir, (interval, arguments.once), arguments.top, &screen, &runtime)
+        }
         Ok(runtime) => look(&data_dir, interval, arguments.once, arguments.sort, &screen, &runtime),
         Err(error) => Err(format!("cannot start a runtime: {error}")),
     };
@@ -136,11 +153,32 @@ fn look(
         }
         let now = ask(data_dir)?;
         let snapshot = Snapshot::between(&before, &now, sort);
-        show(&snapshot, screen)?;
+        show(&snapshot, |width, height, painter| screen::draw(&snapshot, width, height, painter), screen)?;
         if once {
             return Ok(());
         }
         before = now;
+    }
+}
+
+fn look_at_series(
+    data_dir: &Path,
+    (interval, once): (Duration, bool),
+    top: usize,
+    screen: &Screen,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<(), String> {
+    let ask = || -> Result<SeriesReport, String> { ask_for(data_dir, &format!("/api/series?top={top}")) };
+    let mut report = ask()?;
+    if matches!(screen, Screen::Terminal) {
+        output::print_on(ENTER)?;
+    }
+    loop {
+        show(&report, |width, height, painter| series::draw(&report, width, height, painter), screen)?;
+        if once || !runtime.block_on(wait(interval))? {
+            return Ok(());
+        }
+        report = ask()?;
     }
 }
 
@@ -156,25 +194,34 @@ async fn wait(interval: Duration) -> Result<bool, String> {
 }
 
 fn ask(data_dir: &Path) -> Result<Status, String> {
+    ask_for(data_dir, "/api/status")
+}
+
+fn ask_for<T: DeserializeOwned>(data_dir: &Path, path: &str) -> Result<T, String> {
     let place = place::find(data_dir).ok_or_else(|| place::nobody(data_dir))?;
-    let body = client::get(&place.address, "/api/status")
+    let body = client::get(&place.address, path)
         .map_err(|error| format!("the agent at {} does not answer: {error}", place.address))?;
     serde_json::from_slice(&body)
         .map_err(|error| format!("the answer of {} is not understood: {error}", place.address))
 }
 
-fn show(snapshot: &Snapshot, screen: &Screen) -> Result<(), String> {
+/// Puts out what was seen, in the way that is wanted.
+fn show(
+    seen: &impl Serialize,
+    draw: impl Fn(usize, usize, Painter) -> String,
+    screen: &Screen,
+) -> Result<(), String> {
     let painter = Painter::stdout();
     match screen {
-        Screen::Json { pretty: true } => output::print_on(&output::json(snapshot)),
+        Screen::Json { pretty: true } => output::print_on(&output::json(seen)),
         Screen::Json { pretty: false } => {
-            output::print_on(&(serde_json::to_string(snapshot).unwrap_or_default() + "\n"))
+            output::print_on(&(serde_json::to_string(seen).unwrap_or_default() + "\n"))
         }
-        Screen::Plain => output::print_on(&(screen::draw(snapshot, WIDTH, usize::MAX, painter) + "\n")),
+        Screen::Plain => output::print_on(&(draw(WIDTH, usize::MAX, painter) + "\n")),
         Screen::Terminal => {
             let (width, height) = size();
             // Line by line over what stood there, so that nothing flickers.
-            let picture = screen::draw(snapshot, width, height, painter).replace('\n', "\x1b[K\n");
+            let picture = draw(width, height, painter).replace('\n', "\x1b[K\n");
             let picture = picture.strip_suffix('\n').unwrap_or(&picture);
             output::print_on(&format!("\x1b[H{picture}\x1b[J"))?;
             std::io::stdout().flush().map_err(|error| error.to_string())

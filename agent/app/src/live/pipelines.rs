@@ -305,9 +305,13 @@ fn samples(
         return Ok((None, Vec::new()));
     }
     let (mut made, mut guards) = (Vec::new(), Vec::new());
-    for step in pipeline.stages.iter().filter_map(steps::step) {
+    for stage in &pipeline.stages {
+        let Some(step) = steps::step(stage) else { continue };
         let step = step.map_err(|error| one(config, &["pipelines", name, "stages"], error))?;
-        guards.extend(step.guard.map(|guard| GuardView { pipeline: name.to_string(), guard }));
+        if let (Some(guard), weir_config::Stage::Cardinality(settings)) = (step.guard, stage) {
+            let (pipeline, limit) = (name.to_string(), u64::from(settings.limit));
+            guards.push(GuardView { pipeline, name: settings.name.clone(), limit, guard });
+        }
         made.push(step.step);
     }
     Ok((Some(made), guards))

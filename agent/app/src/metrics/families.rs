@@ -1,5 +1,7 @@
 //! All families: their names, types, labels and meanings. docs/OPERATION.md has the same table.
 
+pub mod samples;
+
 /// What kind of number it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

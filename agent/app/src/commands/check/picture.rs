@@ -1,6 +1,6 @@
 //! The pipelines as a picture: from top to bottom, sources, stages, sinks.
 
-use super::view::{PipelineView, SinkView, SourceView, StageView};
+use super::view::{PipelineView, PluginView, SinkView, SourceView, StageView};
 use crate::output::{Painter, Style};
 
 /// Digits of a digest that people compare.
@@ -27,7 +27,7 @@ pub fn draw(pipelines: &[PipelineView], painter: Painter) -> String {
 
 fn names(pipeline: &PipelineView) -> impl Iterator<Item = &str> {
     let sources = pipeline.sources.iter().map(|source| source.name.as_str());
-    let stages = pipeline.stages.iter().map(|stage| stage.name.as_str());
+    let stages = pipeline.stages.iter().map(StageView::name);
     sources.chain(stages).chain(pipeline.sinks.iter().map(|sink| sink.name.as_str()))
 }
 
@@ -48,7 +48,10 @@ impl Canvas {
         }
         for stage in &pipeline.stages {
             self.arrow();
-            self.stage(stage);
+            match stage {
+                StageView::Plugin(plugin) => self.plugin(plugin),
+                StageView::Native { name, r#type, what } => self.line(name, &format!("{type}: {what}")),
+            }
         }
         self.arrow();
         for sink in &pipeline.sinks {
@@ -57,7 +60,7 @@ impl Canvas {
         self.text.push('\n');
     }
 
-    fn stage(&mut self, stage: &StageView) {
+    fn plugin(&mut self, stage: &PluginView) {
         let digest: String = stage.digest.chars().take(SHOWN_DIGEST).collect();
         let digest = self.painter.paint(Style::Dim, format!("sha256:{digest}"));
         self.line(&stage.name, &format!("plugin {} {} {digest}", stage.plugin, stage.version));
@@ -102,7 +105,10 @@ impl Canvas {
 }
 
 fn describe_source(source: &SourceView) -> String {
-    format!("{} {}, parse {}", source.r#type, source.paths.join(" "), source.parse)
+    match source.parse {
+        Some(parse) => format!("{} {}, parse {parse}", source.r#type, source.paths.join(" ")),
+        None => format!("{} {}", source.r#type, source.paths.join("; ")),
+    }
 }
 
 fn describe_sink(sink: &SinkView) -> String {

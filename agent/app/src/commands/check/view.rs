@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use weir_config::{
-    Bucket, Config, Durability, FileFormat, JournaldSource, Name, Order, Parser, Sink, SinkKind, Source,
-    SourceKind, Stage, WhenFull,
+    Bucket, Carries, Config, Durability, FileFormat, JournaldSource, Name, OnLimit, Order, Parser, ScrapeJob, Sink,
+    SinkKind, Source, SourceKind, Stage, WhenFull,
 };
 use weir_event::transform::{Edit, Plan, ReasonClass};
 use weir_host::{OnError, Plugin};
@@ -30,13 +30,30 @@ pub struct SourceView {
     pub r#type: &'static str,
     /// The folder, the patterns of files, or the address that is listened at.
     pub paths: Vec<String>,
-    /// How lines that are not JSON objects become events.
-    pub parse: &'static str,
+    /// How lines that are not JSON objects become events; `null` for what gives samples.
+    pub parse: Option<&'static str>,
+}
+
+/// A stage.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum StageView {
+    /// A plugin in its place.
+    Plugin(Box<PluginView>),
+    /// One that is built in.
+    Native {
+        /// What it is called, in the ledger too.
+        name: String,
+        /// Its key in the configuration.
+        r#type: &'static str,
+        /// What it does, in a few words.
+        what: String,
+    },
 }
 
 /// A plugin in its place.
 #[derive(Debug, Serialize)]
-pub struct StageView {
+pub struct PluginView {
     pub name: String,
     /// The plugin's own name and version.
     pub plugin: String,
@@ -99,8 +116,13 @@ pub fn pipelines(config: &Config, plugins: &Plugins) -> Vec<PipelineView> {
         let sources = pipeline.from.iter().filter_map(|name| Some((name, config.sources.get(name)?)));
         let sources =
             sources.map(|(name, source)| source_view(name, source, config.parser(pipeline, source)));
-        let stages = pipeline.stages.iter().filter_map(|stage| plugin_of(stage, plugins));
-        let stages = stages.map(|(name, plugin)| stage_view(name, plugin));
+        let made = pipeline.from_metrics.iter().map(|name| SourceView {
+            name: format!("{name}.metrics"),
+            r#type: "log_to_metric",
+            paths: vec![format!("of pipeline {name}")],
+            parse: None,
+        });
+        let stages = pipeline.stages.iter().filter_map(|stage| stage_view(stage, plugins));
         let sinks =
             pipeline.to.iter().filter_map(|name| Some(sink_view(name, config.sinks.get(name)?, config)));
         PipelineView {
@@ -110,7 +132,7 @@ pub fn pipelines(config: &Config, plugins: &Plugins) -> Vec<PipelineView> {
                 Durability::OnPressure => "on_pressure",
                 Durability::Always => "always",
             },
-            sources: sources.collect(),
+            sources: sources.chain(made).collect(),
             stages: stages.collect(),
             sinks: sinks.collect(),
         }
@@ -122,9 +144,22 @@ pub fn pipelines(config: &Config, plugins: &Plugins) -> Vec<PipelineView> {
 pub fn plugin_of<'a>(stage: &'a Stage, plugins: &'a Plugins) -> Option<(&'a Name, &'a Plugin)> {
     match stage {
         Stage::Plugin(name) => plugins.get(name).map(|loaded| (name, &*loaded.plugin)),
-        #[cfg(feature = "bench-native")]
-        Stage::BenchW1 => None,
+        _ => None,
     }
+}
+
+/// What a job scrapes, in a few words.
+fn scraped(job: &ScrapeJob) -> String {
+    let known: Vec<&str> =
+        job.static_targets.iter().flat_map(|group| &group.targets).map(String::as_str).collect();
+    let lists = job.file_discoveries.len() + job.http_discoveries.len();
+    let targets = match (known.len(), lists) {
+        (1..=3, 0) => known.join(", "),
+        (_, 0) => format!("{} targets", known.len()),
+        (0, _) => "targets that are discovered".to_owned(),
+        (count, _) => format!("{count} targets, and others that are discovered"),
+    };
+    format!("{}: {targets}", job.name)
 }
 
 fn source_view(name: &Name, source: &Source, parser: &Parser) -> SourceView {
@@ -141,8 +176,11 @@ fn source_view(name: &Name, source: &Source, parser: &Parser) -> SourceView {
         SourceKind::Forward(forward) => ("forward", vec![forward.listening.listen.to_string()]),
         SourceKind::Journald(journal) => ("journald", journal_matches(journal)),
         SourceKind::Otlp(otlp) => ("otlp", vec![otlp.listening.listen.to_string()]),
+        SourceKind::RemoteWrite(write) => ("remote_write", vec![write.listening.listen.to_string()]),
+        SourceKind::Scrape(scrape) => ("scrape", scrape.jobs.iter().map(scraped).collect()),
     };
-    SourceView { name: name.to_string(), r#type, paths, parse: parser_name(parser) }
+    let parse = (source.gives() == Carries::Events).then(|| parser_name(parser));
+    SourceView { name: name.to_string(), r#type, paths, parse }
 }
 
 /// What is read of the journal, as matches that `journalctl` would show.
@@ -165,9 +203,45 @@ fn parser_name(parser: &Parser) -> &'static str {
     }
 }
 
-fn stage_view(name: &Name, plugin: &Plugin) -> StageView {
+fn stage_view(stage: &Stage, plugins: &Plugins) -> Option<StageView> {
+    let many = |what: &str, count: usize| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    };
+    let (r#type, what) = match stage {
+        Stage::Plugin(_) => {
+            let (name, plugin) = plugin_of(stage, plugins)?;
+            return Some(StageView::Plugin(Box::new(plugin_view(name, plugin))));
+        }
+        Stage::LogToMetric(stage) => {
+            let names: Vec<&str> = stage.metrics.iter().map(|metric| metric.name.as_str()).collect();
+            ("log_to_metric", format!("makes {}", names.join(", ")))
+        }
+        Stage::Relabel(rules) => ("relabel", many("rule", rules.len())),
+        Stage::DropMetrics(patterns) => ("drop_metrics", patterns.join(", ")),
+        Stage::KeepMetrics(patterns) => ("keep_metrics", patterns.join(", ")),
+        Stage::DropLabels(patterns) => ("drop_labels", patterns.join(", ")),
+        Stage::Cardinality(guard) => {
+            let then = match guard.on_limit {
+                OnLimit::Report => "reported",
+                OnLimit::Cut => "cut",
+            };
+            let by = guard.by.join(", ");
+            ("cardinality", format!("{} series for each {by}; what is beyond is {then}", guard.limit))
+        }
+        #[cfg(feature = "bench-native")]
+        Stage::BenchW1 => return None,
+    };
+    let name = match stage {
+        Stage::Cardinality(guard) => guard.name.clone(),
+        stage => stage.name().to_owned(),
+    };
+    Some(StageView::Native { name, r#type, what })
+}
+
+fn plugin_view(name: &Name, plugin: &Plugin) -> PluginView {
     let (manifest, plan) = (plugin.manifest(), plugin.plan());
-    StageView {
+    PluginView {
         name: name.to_string(),
         plugin: manifest.name.clone(),
         version: manifest.version.clone(),
@@ -214,6 +288,7 @@ fn sink_view(name: &Name, sink: &Sink, config: &Config) -> SinkView {
         SinkKind::File(file) => ("file", Some(shown(&file.path))),
         SinkKind::Console => ("console", None),
         SinkKind::Blackhole => ("blackhole", None),
+        SinkKind::RemoteWrite(sink) => ("remote_write", Some(sink.url.clone())),
         SinkKind::OpenSearch(sink) => ("opensearch", Some(sink.endpoints.join(", "))),
         SinkKind::S3(sink) => {
             let prefix = sink.prefix_in(&config.cluster);
@@ -240,4 +315,16 @@ fn sink_view(name: &Name, sink: &Sink, config: &Config) -> SinkView {
 
 fn bucket(bucket: &Bucket) -> String {
     format!("{} at {}", bucket.name, bucket.endpoint)
+}
+
+// === impl StageView ===
+
+impl StageView {
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        match self {
+            StageView::Plugin(plugin) => &plugin.name,
+            StageView::Native { name, .. } => name,
+        }
+    }
 }

@@ -211,7 +211,7 @@ fn sources(sources: &[SourceRates], width: usize, painter: Painter) -> Vec<Strin
 
 // --- numbers for people ---
 
-fn rate(per_second: f64) -> String {
+pub fn rate(per_second: f64) -> String {
     match per_second {
         nothing if nothing <= 0.0 => "0".to_owned(),
         few if few < 10.0 => format!("{few:.1}"),
@@ -223,7 +223,7 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-fn age(seconds: f64) -> String {
+pub fn age(seconds: f64) -> String {
     if seconds < 0.05 { "-".to_owned() } else { span(seconds) }
 }
 

@@ -10,7 +10,7 @@ use weir_event::transform::Transform;
 use weir_pipeline::log_metrics::{self, LogMetric};
 use weir_pipeline::pipeline::{FaultPolicy, Stage};
 use weir_pipeline::samples::SampleStep;
-use weir_samples::cardinality::{self, Guard};
+use weir_samples::cardinality::{self, Crossing, Guard};
 use weir_samples::relabel::{Action, Limits, Lists, Relabel, Rule, Rules};
 use weir_samples::stage::SampleStage;
 
@@ -24,7 +24,7 @@ pub struct Step {
     /// For the workers.
     pub step: SampleStep,
     /// What it watches, to be shown.
-    pub guard: Option<Arc<Guard>>,
+    pub guard: Option<Guard>,
 }
 
 /// What counts events in a pipeline, with the interval at which it is sent.
@@ -64,9 +64,10 @@ fn relabel(name: &str, rules: &[Rule]) -> Result<Step, String> {
 }
 
 fn guard(settings: &weir_config::Cardinality) -> Step {
-    let guard = Arc::new(Guard::new(cardinality::Settings {
-        name: settings.name.clone(),
-        by: settings.by.clone(),
+    let name = settings.name.clone();
+    let notify = move |crossing: &Crossing| tell(&name, crossing);
+    let watch = cardinality::Settings {
+        group_by: settings.by.clone(),
         limit: settings.limit as usize,
         on_limit: match settings.on_limit {
             weir_config::OnLimit::Report => cardinality::OnLimit::Report,
@@ -74,10 +75,28 @@ fn guard(settings: &weir_config::Cardinality) -> Step {
         },
         window: settings.window,
         ..cardinality::Settings::default()
-    }));
-    let instances = Arc::clone(&guard);
+    };
+    let guard = Guard::new(watch, Box::new(notify));
+    let instances = guard.clone();
     let make = Box::new(move || Box::new(instances.stage()) as Box<dyn SampleStage>);
     Step { step: SampleStep { name: settings.name.as_str().into(), make }, guard: Some(guard) }
+}
+
+/// Once for each time that a group goes beyond its limit, and once when it is back.
+fn tell(guard: &str, crossing: &Crossing) {
+    let labels: Vec<String> =
+        crossing.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    let (group, series, limit) = (labels.join(","), crossing.series, crossing.limit);
+    match crossing.is_over {
+        true => tracing::warn!(
+            guard,
+            group,
+            series,
+            limit,
+            "a group has more series than its limit; weir top --metrics shows the metrics with the most"
+        ),
+        false => tracing::info!(guard, group, series, limit, "a group is within its limit again"),
+    }
 }
 
 /// A rule as the engine has it.
