@@ -358,7 +358,7 @@ fn compare(oracle: &str, rule_sets: u64, seed: u64) {
         let mut random = Random(seed);
         letters().into_iter().chain((0..rule_sets).map(move |_| case(&mut random)))
     };
-    let writing = cases.clone();
+    let writing = cases;
     let writer = std::thread::spawn(move || {
         for case in writing() {
             writeln!(to, "{}", case.question).expect("the oracle reads");

@@ -57,7 +57,7 @@ impl Stage {
     fn place(&mut self) -> Option<usize> {
         let at = XxHash3_64::oneshot(&self.key) as usize % REMEMBERED;
         let place = self.remembered.get_mut(at)?;
-        if !place.as_ref().is_some_and(|cell| *cell.key == *self.key) {
+        if place.as_ref().is_none_or(|cell| *cell.key != *self.key) {
             *place = Some(self.shared.cell(&self.key)?);
         }
         Some(at)
