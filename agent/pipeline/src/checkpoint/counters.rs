@@ -6,7 +6,8 @@
 //!    at least that, so no counter ever falls.
 //! 3. No stage has more series than it may ([`Metrics::max_series`]). That is seen to here, where what there is survives
 //!    restarts: a label set that comes when there is no room is counted in the one series of all such.
-//! 4. Totals of a metric that no pipeline has any more go when the agent says which there are.
+//! 4. All of them together stay well below what the file may have ([`MAX_BYTES`]), else no restart could read it.
+//! 5. Totals of a metric that no pipeline has any more go when the agent says which there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,10 +17,20 @@ use weir_event::tally::{Counted, LabelValues, Metric, Metrics, Tally, Total};
 
 use super::Checkpoints;
 
+/// What the series may take in the file: where they take more, none comes in.
+const MAX_BYTES: usize = 24 * 1024 * 1024;
+/// What a series takes beside its labels and buckets, by rule of thumb, and what a number takes at the most.
+const SERIES_BYTES: usize = 80;
+const NUMBER_BYTES: usize = 21;
+
 /// The totals of all metrics. A copy costs nothing until one of the two changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Written", try_from = "Written")]
-pub struct Counters(Arc<BTreeMap<String, Totals>>);
+pub struct Counters {
+    pipelines: Arc<BTreeMap<String, Totals>>,
+    /// What the series take in the file, at the most.
+    bytes: usize,
+}
 
 /// The totals of one pipeline's metrics, by [`Metric::key`].
 type Totals = BTreeMap<String, MetricTotals>;
@@ -67,12 +78,12 @@ struct WrittenSeries {
 impl Counters {
     /// Whether nothing was ever counted.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pipelines.is_empty()
     }
 
     /// The totals of a pipeline's metric; `None` where none of its events was ever counted.
     pub fn totals(&self, pipeline: &str, metric: &Metric) -> Option<&MetricTotals> {
-        self.0.get(pipeline)?.get(metric.key())
+        self.pipelines.get(pipeline)?.get(metric.key())
     }
 
     /// How many series a stage has, without those of what had no room.
@@ -86,15 +97,16 @@ impl Counters {
         let of = &tally.of;
         let mut room = of.max_series().saturating_sub(self.series_of(of));
         let mut has_overflowed = false;
-        let Some(totals) = entry(Arc::make_mut(&mut self.0), of.pipeline()) else { return };
+        let Some(totals) = entry(Arc::make_mut(&mut self.pipelines), of.pipeline()) else { return };
         for Counted { metric, labels, total } in &tally.counted {
             let Some(metric) = of.metrics().get(*metric) else { continue };
             let Some(totals) = entry(totals, metric.key()) else { continue };
             let known = labels.as_ref().and_then(|labels| totals.series.get_mut(&**labels));
             match (known, labels) {
                 (Some(known), _) => known.add(total),
-                (None, Some(labels)) if room > 0 => {
+                (None, Some(labels)) if room > 0 && self.bytes < MAX_BYTES => {
                     room -= 1;
+                    self.bytes += bytes(labels, total);
                     totals.series.insert(LabelValues::clone(labels), total.clone());
                 }
                 (None, labels) => {
@@ -130,17 +142,40 @@ impl Counters {
         };
         let wanted: BTreeSet<(String, String)> = wanted.iter().flat_map(keys).collect();
         let is_wanted = |pipeline: &String, key: &String| wanted.contains(&(pipeline.clone(), key.clone()));
-        let mut all =
-            self.0.iter().flat_map(|(pipeline, totals)| totals.keys().map(move |key| (pipeline, key)));
+        let mut all = self
+            .pipelines
+            .iter()
+            .flat_map(|(pipeline, totals)| totals.keys().map(move |key| (pipeline, key)));
         if all.all(|(pipeline, key)| is_wanted(pipeline, key)) {
             return false;
         }
-        Arc::make_mut(&mut self.0).retain(|pipeline, totals| {
+        Arc::make_mut(&mut self.pipelines).retain(|pipeline, totals| {
             totals.retain(|key, _| is_wanted(pipeline, key));
             !totals.is_empty()
         });
+        self.bytes = bytes_of_all(&self.pipelines);
         true
     }
+}
+
+/// What a series takes in the file, at the most.
+fn bytes(labels: &[String], total: &Total) -> usize {
+    let escaped = |byte: u8| match byte {
+        0..0x20 => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    let label = |label: &String| label.bytes().map(escaped).sum::<usize>() + 3;
+    let numbers = match total {
+        Total::Events(_) => 1,
+        Total::Numbers { buckets, .. } => buckets.len(),
+    };
+    SERIES_BYTES + labels.iter().map(label).sum::<usize>() + numbers * NUMBER_BYTES
+}
+
+fn bytes_of_all(pipelines: &BTreeMap<String, Totals>) -> usize {
+    let series = pipelines.values().flat_map(BTreeMap::values).flat_map(|totals| &totals.series);
+    series.map(|(labels, total)| bytes(labels, total)).sum()
 }
 
 /// The entry with this name, which is made where there is none.
@@ -174,7 +209,7 @@ impl From<Counters> for Written {
         let totals = |(key, totals): (&String, &MetricTotals)| (key.clone(), WrittenTotals::from(totals));
         let pipeline =
             |(name, metrics): (&String, &Totals)| (name.clone(), metrics.iter().map(totals).collect());
-        counters.0.iter().map(pipeline).collect()
+        counters.pipelines.iter().map(pipeline).collect()
     }
 }
 
@@ -190,7 +225,8 @@ impl TryFrom<Written> for Counters {
             }
             counters.insert(pipeline, totals);
         }
-        Ok(Counters(Arc::new(counters)))
+        let bytes = bytes_of_all(&counters);
+        Ok(Counters { pipelines: Arc::new(counters), bytes })
     }
 }
 
@@ -224,7 +260,7 @@ impl WrittenSeries {
                 WrittenSeries { labels, events: Some(*events), ..WrittenSeries::default() }
             }
             Total::Numbers { buckets, sum } => {
-                WrittenSeries { labels, events: None, buckets: buckets.to_vec(), sum: sum.to_string() }
+                WrittenSeries { labels, events: None, buckets: buckets.to_vec(), sum: format!("{sum:?}") }
             }
         }
     }

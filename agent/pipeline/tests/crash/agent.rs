@@ -11,6 +11,7 @@ use weir_buffer::memory::{Disk, DiskSettings, Lease, MemoryTier};
 use weir_buffer::segment::{Documents, Record, Segment, Targets};
 use weir_event::identity::EventId;
 use weir_event::stream::{Attributes, Stream};
+use weir_event::tally::{Counted, Measure, Metric, Metrics, Tally, Total};
 use weir_pipeline::checkpoint::{AckQueue, Checkpoints, FilePosition, Progress};
 
 use crate::disk::ModelDisk;
@@ -36,6 +37,7 @@ pub struct Run {
     pub buffered: Arc<MemoryTier>,
     pub plain: Arc<MemoryTier>,
     pub stream: Arc<Stream>,
+    counts: Arc<Metrics>,
     pub next_row: u64,
     /// Rows that came to the buffered sink, in this run.
     pub taken: Vec<u64>,
@@ -70,6 +72,7 @@ impl Run {
             buffered: MemoryTier::with_disk(1 << 20, Arc::clone(&ledger), Some(opened)),
             plain: MemoryTier::new(1 << 20, Arc::clone(&ledger)),
             stream: Stream::new(Attributes { path: "/rows".into(), ..Attributes::default() }, 1),
+            counts: Metrics::new("p", 0, vec![Metric::new("rows_total", "", Measure::Events, Vec::new())]),
             checkpoints,
             ledger,
             next_row,
@@ -89,6 +92,7 @@ impl Run {
         let position = FilePosition { position: self.next_row, ..FilePosition::default() };
         let sequence = self.queue.sent(vec![Progress { file: key(), position }]);
         let ack = Ack::new(sequence, Arc::clone(&self.queue) as Arc<dyn Acknowledge>);
+        ack.count(self.tally(rows.len() as u64));
         let mut documents = Documents { streams: vec![Arc::clone(&self.stream)], ..Documents::default() };
         for row in rows {
             documents.ndjson.extend_from_slice(row.to_string().as_bytes());
@@ -108,6 +112,18 @@ impl Run {
         }
         drop(moving);
         ack.release();
+    }
+
+    fn tally(&self, events: u64) -> Tally {
+        let counted = vec![Counted { metric: 0, labels: None, total: Total::Events(events) }];
+        Tally { of: Arc::clone(&self.counts), counted, skipped: vec![0] }
+    }
+
+    /// How many rows are counted durably.
+    pub fn counted(&self) -> u64 {
+        let counters = self.checkpoints.durable_counters();
+        let totals = counters.totals("p", &self.counts.metrics()[0]);
+        totals.and_then(|totals| totals.overflow.as_ref()).map_or(0, Total::events)
     }
 
     pub fn save(&self) {

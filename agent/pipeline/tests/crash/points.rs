@@ -129,6 +129,7 @@ fn crash_at(n: u64, survives: Survives, best_effort: bool, runtime: &Runtime) ->
         let statement = run.statement(sink);
         assert!(statement.balanced, "{what}: at the start {statement:#?}");
         assert_eq!(statement.counts.read.events, run.next_row, "{what}: {sink}");
+        assert_eq!(run.counted(), run.next_row, "{what}");
     }
     run.finish(runtime);
     let mut after = run.taken.clone();
@@ -156,6 +157,7 @@ fn crash_at(n: u64, survives: Survives, best_effort: bool, runtime: &Runtime) ->
     assert_eq!(run.buffered.disk().unwrap().store().used(), 0, "{what}");
     let last = Run::start(data.path(), &disk, best_effort).unwrap();
     assert_eq!(last.statement(BUFFERED).counts, statement.counts, "{what}");
+    assert_eq!(last.counted(), ROWS, "{what}");
     assert!(last.checkpoints.sinks_with_stored().is_empty(), "{what}");
     true
 }

@@ -123,6 +123,7 @@ fn one_case(seed: u64, runtime: &Runtime) {
         let statement = run.statement(sink);
         assert!(statement.balanced, "at the last start: {statement:#?}");
         assert_eq!(statement.counts.read.events, run.next_row, "{sink}");
+        assert_eq!(run.counted(), run.next_row, "what is not counted is read again");
     }
     run.finish(runtime);
     let mut after = run.taken.clone();
@@ -150,6 +151,7 @@ fn one_case(seed: u64, runtime: &Runtime) {
     assert_eq!(disk.segments(), 0, "nothing is left");
     let last = Run::start(data.path(), &disk, best_effort).unwrap();
     assert_eq!(last.statement(BUFFERED).counts, statement.counts, "what is durable says the same");
+    assert_eq!(last.counted(), ROWS);
 }
 
 fn number(name: &str) -> Option<u64> {

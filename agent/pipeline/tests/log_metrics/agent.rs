@@ -13,10 +13,12 @@ use weir_event::edit::Compiled;
 use weir_event::stream::{Attributes, Stream};
 use weir_event::tally::{Metrics, TallyStage};
 use weir_event::transform::{Call, Context, Handled, Plan, Reason, ReasonClass, Transform};
+use weir_pipeline::Intake;
 use weir_pipeline::checkpoint::{Checkpoints, FilePosition, OnDurable, Progress};
 use weir_pipeline::log_metrics::{LogMetric, LogMetricKind, LogMetrics, LogToMetric};
 use weir_pipeline::pipeline::{FaultPolicy, Output, Pipeline, Stage};
 use weir_pipeline::source::{Mode, Outlet, Source as _, SourceContext, Stop, Stopped};
+use weir_pipeline::tap::{After, Tap, Wish};
 use weir_pipeline::workers::{Route, Routing, Workers};
 use weir_samples::document::{Document, Point};
 
@@ -48,6 +50,7 @@ pub struct Run {
     sinks: Vec<Arc<MemoryTier>>,
     max_series: usize,
     counted: Vec<Arc<Metrics>>,
+    pipelines: Vec<Arc<Pipeline>>,
     pub next_row: u64,
 }
 
@@ -79,7 +82,7 @@ pub fn is_filtered(row: u64) -> bool {
 }
 
 fn text(row: u64) -> String {
-    let (level, early, late, took) = (level(row), is_filtered(row), row % 3 == 0, row % 4);
+    let (level, early, late, took) = (level(row), is_filtered(row), row.is_multiple_of(3), row % 4);
     format!("{{\"level\":\"{level}\",\"early\":{early},\"late\":{late},\"took\":{took}}}")
 }
 
@@ -166,6 +169,7 @@ impl Run {
             sinks,
             max_series,
             counted: Vec::new(),
+            pipelines: Vec::new(),
             next_row,
         };
         run.reload();
@@ -196,6 +200,7 @@ impl Run {
         let sources = BTreeMap::from([("rows".into(), routes()), ("messages".into(), routes())]);
         self.workers.route(Routing { pipelines: vec![Arc::clone(&p), Arc::clone(&q)], sources });
         self.counted = vec![first, second];
+        self.pipelines = vec![p, q];
         self.checkpoints.keep_counters(&self.counted);
     }
 
@@ -221,6 +226,21 @@ impl Run {
             dead_letters: output(&dead, Account::new(name, "dead letters"), false),
             weight: 1,
         })
+    }
+
+    /// Brings events through the stages that are not on their way to a sink.
+    pub fn try_out(&self) {
+        for pipeline in self.pipelines.iter().filter(|_| self.mood.load(Ordering::Relaxed) == GOOD) {
+            pipeline.try_out().unwrap();
+            let explained = pipeline.explain(&Intake::default(), &batch(&[0]), 1).unwrap();
+            assert_eq!(explained.steps.len(), pipeline.stages.len());
+        }
+    }
+
+    /// Somebody looks at all events from now on.
+    pub fn look_on(&self) -> Tap {
+        let wish = Wish { pipeline: None, after: After::End, share: 1.0, only: None, with_text: true };
+        self.workers.taps().open(wish).unwrap()
     }
 
     /// Reads a batch, if there is one and room for it.

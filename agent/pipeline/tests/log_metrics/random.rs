@@ -46,7 +46,8 @@ fn step(
             leases.swap_remove(random.random_range(0..leases.len())).delivered();
         }
         75..78 if !leases.is_empty() => drop(leases.remove(0)),
-        78..84 => run.reload(),
+        78..82 => run.reload(),
+        82..84 => run.try_out(),
         84..86 => run.mood.store(HOLDS, Ordering::Relaxed),
         86..87 => run.mood.store(FAILS, Ordering::Relaxed),
         87..92 => {
@@ -132,6 +133,7 @@ fn one_case(seed: u64, runtime: &Runtime) {
     for _ in 0..random.random_range(1..4) {
         let mut run = Run::start(data.path(), max_series);
         let mut leases = Vec::new();
+        let _tap = random.random_ratio(1, 4).then(|| run.look_on());
         look(&run, data.path(), &mut shown);
         for _ in 0..random.random_range(0..STEPS) {
             step(&mut run, &mut client, &mut leases, &mut random, runtime);

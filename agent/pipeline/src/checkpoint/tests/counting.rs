@@ -170,3 +170,22 @@ fn a_sum_that_is_none_is_damage() {
     let header = format!("weir-checkpoint 1 {:08x} {}\n", crc32c::crc32c(text), text.len());
     assert!(decode(&[header.as_bytes(), text].concat()).is_err());
 }
+
+/// However many stages there are, and however long their labels: a file that is too large could not be read.
+#[test]
+fn the_file_stays_one_that_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = open(&dir);
+    let of = metrics("p", "events_total", usize::MAX);
+    let long = "\u{1}".repeat(250);
+    let levels: Vec<String> = (0..20_000).map(|number| format!("{long}{number}")).collect();
+    let levels: Vec<&str> = levels.iter().map(String::as_str).collect();
+    checkpoints.settle_counts(vec![Posting::Counted(tally(&of, &levels))]);
+    checkpoints.save().unwrap();
+    let (series, overflow) = shown(&open(&dir).durable_counters(), &of);
+    assert!(series.len() > 10_000 && overflow > 0);
+    assert_eq!(series.len() as u64 + overflow, 20_000);
+    let length = std::fs::metadata(dir.path().join("checkpoint")).unwrap().len();
+    assert!(length < 24 << 20, "{length}");
+    assert_eq!(open(&dir).lock().state, checkpoints.lock().state);
+}
