@@ -6,6 +6,7 @@
 pub mod document;
 pub mod labels;
 pub mod proto;
+pub mod receive;
 pub mod row;
 pub mod stage;
 mod varint;
