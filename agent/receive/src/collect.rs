@@ -1,20 +1,24 @@
-//! From messages to batches: the documents of each are copied into the arena of a batch, as many messages to a batch as
-//! wait.
+//! From messages to batches: the documents and samples of each are copied into the arena of a batch, as many messages to a
+//! batch as wait.
+
+mod families;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::Rng as _;
-use weir_event::batch::{BatchBuilder, MAX_BATCH_BYTES, Row};
+use weir_event::batch::{BatchBuilder, Flags, MAX_BATCH_BYTES, Row};
 use weir_event::identity::{message_incarnation, receipt_incarnation};
 use weir_event::stream::{Attributes, Stream};
 use weir_pipeline::checkpoint::OnDurable;
 use weir_pipeline::source::{SourceContext, Stopped};
+use weir_samples::receive::Samples;
 
+use self::families::FamilyStreams;
 use crate::documents::Origin;
 use crate::gate::{Arrived, Duty};
-use crate::intake::Message;
+use crate::intake::{Message, Parcel};
 
 /// Fills batches and sends them.
 pub(crate) struct Collector {
@@ -25,25 +29,43 @@ pub(crate) struct Collector {
     /// Tells this run of the source from all others: messages without a key are nothing else.
     run: u64,
     received: u64,
+    families: FamilyStreams,
 }
 
 // === impl Collector ===
 
 impl Collector {
     pub fn new(context: SourceContext) -> Collector {
-        Collector { context, batch: None, duties: Vec::new(), run: rand::rng().random(), received: 0 }
+        Collector {
+            context,
+            batch: None,
+            duties: Vec::new(),
+            run: rand::rng().random(),
+            received: 0,
+            families: FamilyStreams::default(),
+        }
     }
 
     /// Takes a message up. Full batches are sent, and block while a pipeline has no room.
     pub fn take(&mut self, arrived: Arrived) -> Result<(), Stopped> {
-        let Arrived { message, duty, room } = arrived;
+        let Arrived { parcel, duty, room } = arrived;
+        match parcel {
+            Parcel::Events(message) => self.take_events(&message, &duty)?,
+            Parcel::Samples(message) => self.take_samples(&message.samples, &duty)?,
+        }
+        duty.release();
+        drop(room);
+        Ok(())
+    }
+
+    fn take_events(&mut self, message: &Message, duty: &Duty) -> Result<(), Stopped> {
         self.received += 1;
         let incarnation = match message.key {
             Some(key) => message_incarnation(key),
             None => receipt_incarnation(self.run, self.received),
         };
         let now = nanoseconds_now();
-        let mut streams = Streams::new(&message, incarnation);
+        let mut streams = Streams::new(message, incarnation);
         let mut is_in_batch = false;
         for (index, (entry, text)) in message.documents.iter().enumerate() {
             if self.is_full_for(text.len()) {
@@ -51,8 +73,7 @@ impl Collector {
                 streams.forget();
                 is_in_batch = false;
             }
-            let arenas = &self.context.arenas;
-            let batch = self.batch.get_or_insert_with(|| BatchBuilder::new(arenas.take()));
+            let batch = self.batch.get_or_insert_with(|| BatchBuilder::new(self.context.arenas.take()));
             let stream = streams.index(entry.origin, batch, &self.context);
             let content = batch.arena.append(text);
             batch.push(Row {
@@ -68,8 +89,30 @@ impl Collector {
                 is_in_batch = true;
             }
         }
-        duty.release();
-        drop(room);
+        Ok(())
+    }
+
+    fn take_samples(&mut self, samples: &Samples, duty: &Duty) -> Result<(), Stopped> {
+        let mut is_in_batch = false;
+        for row in samples.rows() {
+            if self.is_full_for(row.bytes()) {
+                self.send()?;
+                is_in_batch = false;
+            }
+            let batch = self.batch.get_or_insert_with(|| BatchBuilder::new(self.context.arenas.take()));
+            if !is_in_batch {
+                self.families.begin(samples.families().len());
+                self.duties.push(duty.share());
+                is_in_batch = true;
+            }
+            let stream = self.families.index(samples.families(), row.family, batch, &self.context);
+            let mut content = batch.arena.append(row.labels);
+            for part in [row.point, row.exemplars] {
+                content.len += batch.arena.append(part).len;
+            }
+            let flags = Flags::default();
+            batch.push(Row { content, raw: content, offset: row.series, time: row.time, stream, flags });
+        }
         Ok(())
     }
 

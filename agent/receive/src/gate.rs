@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use weir_pipeline::source::SourceMetrics;
 
-use crate::intake::{Intake, Message, NotSafe, Refusal, Safe};
+use crate::intake::{Intake, NotSafe, Parcel, Refusal, Safe};
 use crate::pace::Pace;
 use crate::window::{Known, Window};
 
@@ -44,10 +44,10 @@ struct Queue {
 
 /// A message that was decoded, for the source's thread.
 pub(crate) struct Arrived {
-    pub message: Message,
+    pub parcel: Parcel,
     /// Released when all of it is durable.
     pub duty: Duty,
-    /// Held until its documents are in a batch.
+    /// Held until all of it is in a batch.
     pub room: Room,
 }
 
@@ -121,12 +121,12 @@ impl Intake for Gate {
         permit.map(Room).map_err(|_| NotSafe)
     }
 
-    fn push(&self, message: Message, room: Room) -> Safe {
+    fn push(&self, parcel: Parcel, room: Room) -> Safe {
         let (answer, answered) = oneshot::channel();
         let safe = async move { answered.await.map_err(|_| NotSafe) };
         let shared = &self.0;
         shared.metrics.receiving.messages.fetch_add(1, Ordering::Relaxed);
-        let known = match message.key {
+        let known = match parcel.key() {
             Some(key) => shared.window().meet(key, Instant::now(), answer),
             None => Known::No(answer),
         };
@@ -134,17 +134,17 @@ impl Intake for Gate {
             shared.metrics.receiving.repeated.fetch_add(1, Ordering::Relaxed);
             return Box::pin(safe);
         };
-        let duty = Duty::new(message.key, answer, &shared.window);
-        if message.documents.is_empty() {
+        let duty = Duty::new(parcel.key(), answer, &shared.window);
+        if parcel.is_empty() {
             duty.release();
             return Box::pin(safe);
         }
         let mut queue = shared.lock();
         // What comes too late is dropped with its duty, behind the lock.
         let late = if queue.is_closed {
-            Some((message, duty))
+            Some((parcel, duty))
         } else {
-            queue.messages.push_back(Arrived { message, duty, room });
+            queue.messages.push_back(Arrived { parcel, duty, room });
             None
         };
         drop(queue);

@@ -112,6 +112,9 @@ impl Door {
                 Protocol::Otlp(settings) => {
                     crate::otlp::serve(stream, settings, gate, stop).await.map_err(|error| error.to_string())
                 }
+                Protocol::RemoteWrite(settings) => crate::remote_write::serve(stream, settings, gate, stop)
+                    .await
+                    .map_err(|error| error.to_string()),
             }
         }
     }

@@ -31,7 +31,6 @@
 //! that JSON does not know the strings `NaN`, `Infinity` and `-Infinity`, values of no kind `null`. The event's time is
 //! `time_unix_nano`, else `observed_time_unix_nano`, else unknown.
 
-mod body;
 mod compression;
 mod document;
 mod export;
@@ -49,5 +48,7 @@ mod weigh;
 
 pub use document::write_documents;
 pub use request::{DecodeError, Encoding, decode, key};
-pub use service::{ConnectionError, serve};
+pub use service::serve;
 pub use settings::Settings;
+
+pub use crate::http::ConnectionError;

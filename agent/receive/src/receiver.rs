@@ -11,7 +11,7 @@ use weir_pipeline::source::{Mode, Source, SourceContext, Stopped};
 use crate::collect::Collector;
 use crate::gate::Gate;
 use crate::listen::{Door, LAST_ANSWERS, listen};
-use crate::{forward, otlp};
+use crate::{forward, otlp, remote_write};
 
 /// How often to look whether the source is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -23,6 +23,8 @@ pub enum Protocol {
     Forward(Arc<forward::Settings>),
     /// OTLP, over HTTP and gRPC.
     Otlp(Arc<otlp::Settings>),
+    /// Prometheus remote write 1.0 and 2.0.
+    RemoteWrite(Arc<remote_write::Settings>),
 }
 
 /// What a source that is pushed to needs to know.

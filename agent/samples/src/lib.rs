@@ -9,6 +9,7 @@ pub mod exposition;
 pub mod json;
 pub mod labels;
 pub mod proto;
+pub mod receive;
 pub mod relabel;
 pub mod row;
 pub mod stage;

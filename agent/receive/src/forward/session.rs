@@ -227,7 +227,7 @@ async fn read_messages<R: AsyncRead + Unpin, I: Intake>(
         let Some((message, ack, room)) = decode(received, settings.max_message, intake).await? else {
             continue;
         };
-        let safe = intake.push(message, room);
+        let safe = intake.push(message.into(), room);
         // There is a permit, so there is a place; who answers is gone only with this future.
         let _ = pending.send(Pending::new(ack, safe, permit)).await;
     }

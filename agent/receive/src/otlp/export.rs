@@ -7,12 +7,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use weir_event::batch::MAX_EVENT_BYTES;
 
-use super::body::Held;
 use super::compression::{Compression, UnpackError};
 use super::document::write_documents;
 use super::request::{DecodeError, Encoding, decode, key};
 use super::settings::Settings;
 use crate::documents::Documents;
+use crate::http::body::Held;
+use crate::http::refused::Refused;
 use crate::intake::{Intake, Message, Refusal};
 
 /// A body that is expected to unpack to more is decoded where it holds up no connection: a megabyte takes
@@ -22,27 +23,6 @@ const INLINE_BYTES: usize = 64 * 1024;
 /// Room is asked for by what a request has in bytes; documents are larger, usually twofold, and the pipeline reckons with
 /// it. Where they are more than this many times larger, there must be room for more.
 const GROWTH: usize = 4;
-
-/// Why a request was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refused {
-    #[error("{0}")]
-    Malformed(String),
-    #[error("{0}")]
-    TooLarge(String),
-    #[error("the bearer token is missing or wrong")]
-    Unauthorized,
-    #[error("the request's body did not come in time")]
-    TooSlow,
-    #[error("the request's body ended early")]
-    Broken,
-    #[error("the agent has no memory for the request; send it again")]
-    Busy,
-    #[error("the agent could not make the records safe; send them again")]
-    Unsafe,
-    #[error("the agent failed on the request")]
-    Failed,
-}
 
 /// A request's body, as it came.
 pub(super) struct Packed {
@@ -67,21 +47,6 @@ struct Decoded {
 pub(super) struct Exporter<I> {
     pub(super) settings: Arc<Settings>,
     pub(super) intake: I,
-}
-
-// === impl Refused ===
-
-impl Refused {
-    /// How it is counted, if it is the client's doing.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
-        match self {
-            Refused::Malformed(_) => Some(Refusal::Malformed),
-            Refused::TooLarge(_) => Some(Refusal::TooLarge),
-            Refused::Unauthorized => Some(Refusal::Unauthorized),
-            Refused::TooSlow => Some(Refusal::TimedOut),
-            Refused::Broken | Refused::Busy | Refused::Unsafe | Refused::Failed => None,
-        }
-    }
 }
 
 impl From<DecodeError> for Refused {
@@ -140,7 +105,7 @@ impl<I: Intake> Exporter<I> {
         let room = held.into_room(decoded.unpacked.max(decoded.documents.bytes() / GROWTH)).await?;
         drop(decoded.permit);
         let message = Message { documents: decoded.documents, tag: String::new(), key: Some(decoded.key) };
-        let safe = self.intake.push(message, room);
+        let safe = self.intake.push(message.into(), room);
         let safe = timeout(self.settings.answer_timeout, safe).await.map_err(|_| Refused::Unsafe)?;
         safe.map_err(|_| Refused::Unsafe)
     }

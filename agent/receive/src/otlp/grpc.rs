@@ -15,12 +15,13 @@ use prost::Message;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use super::body::Reading;
 use super::compression::Compression;
-use super::export::{Exporter, Packed, Refused};
+use super::export::{Exporter, Packed};
 use super::http::authorize;
 use super::request::Encoding;
-use super::service::Answer;
+use crate::http::body::Reading;
+use crate::http::connection::Answer;
+use crate::http::refused::Refused;
 use crate::intake::Intake;
 
 const PATH: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";

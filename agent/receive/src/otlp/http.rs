@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
-use hyper::header::{
-    ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
@@ -14,12 +12,14 @@ use rand::Rng;
 use tonic::Code;
 use weir_event::json;
 
-use super::body::{Reading, START_BYTES};
 use super::compression::Compression;
-use super::export::{Exporter, Packed, Refused};
+use super::export::{Exporter, Packed};
 use super::request::Encoding;
-use super::service::Answer;
 use super::settings::Settings;
+use crate::http::auth::has_bearer;
+use crate::http::body::{Reading, START_BYTES};
+use crate::http::connection::Answer;
+use crate::http::refused::Refused;
 use crate::intake::Intake;
 
 /// Where logs are sent to.
@@ -110,9 +110,7 @@ where
 /// Whether a request has the bearer token that it must have.
 pub(super) fn authorize(settings: &Settings, headers: &HeaderMap) -> Result<(), Refused> {
     let Some(secret) = &settings.bearer else { return Ok(()) };
-    let given = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-    let token = given.split_at_checked(7).filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "));
-    if token.is_some_and(|(_, token)| secret.is(token.trim_ascii())) {
+    if has_bearer(headers, secret) {
         return Ok(());
     }
     Err(Refused::Unauthorized)

@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_pipeline_is_drawn_from_its_sources_to_its_sinks() {
         let texts = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect::<Vec<_>>();
-        let sampler = StageView {
+        let sampler = PluginView {
             name: "sampler".into(),
             plugin: "log-sampler".into(),
             version: "1.2.0".into(),
@@ -160,7 +160,7 @@ mod tests {
             name: "pods".into(),
             r#type: "kubernetes_logs",
             paths: texts(&["/var/log/pods"]),
-            parse: "auto",
+            parse: Some("auto"),
         };
         let sink = |name: &str, r#type, path: Option<&str>, best_effort| SinkView {
             name: name.into(),
@@ -181,12 +181,17 @@ mod tests {
             weight: 10,
             durability: "always",
             sources: vec![pods],
-            stages: vec![sampler],
+            stages: vec![
+                StageView::Native { name: "relabel".into(), r#type: "relabel", what: "1 rule".into() },
+                StageView::Plugin(Box::new(sampler)),
+            ],
             sinks: vec![sink("local", "file", Some("/out"), false), sink("screen", "console", None, true)],
         };
         let expected = "\
 pipeline app-logs, weight 10, durability always
   pods     kubernetes_logs /var/log/pods, parse auto
+    ↓
+  relabel  relabel: 1 rule
     ↓
   sampler  plugin log-sampler 1.2.0 sha256:0123456789ab
              reads     level, trace_id

@@ -78,7 +78,8 @@ impl Intake for Fake {
         Ok(room)
     }
 
-    fn push(&self, message: Message, room: OwnedSemaphorePermit) -> crate::intake::Safe {
+    fn push(&self, parcel: crate::intake::Parcel, room: OwnedSemaphorePermit) -> crate::intake::Safe {
+        let crate::intake::Parcel::Events(message) = parcel else { panic!("samples") };
         let (safe, told) = oneshot::channel();
         self.state.lock().unwrap().messages.push(Some(Taken { message, room, safe }));
         self.arrived.notify_one();

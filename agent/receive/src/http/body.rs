@@ -11,14 +11,14 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio::time::{Instant, timeout};
 
-use super::export::Refused;
+use super::refused::Refused;
 use crate::intake::Intake;
 
 /// Room of a request whose size is not known.
-pub(super) const START_BYTES: usize = 64 * 1024;
+pub(crate) const START_BYTES: usize = 64 * 1024;
 
 /// The room that a request has.
-pub(super) struct Held<'a, I: Intake> {
+pub(crate) struct Held<'a, I: Intake> {
     intake: &'a I,
     /// How long it may wait for more.
     patience: Duration,
@@ -27,7 +27,7 @@ pub(super) struct Held<'a, I: Intake> {
 }
 
 /// A body that is being read.
-pub(super) struct Reading<B> {
+pub(crate) struct Reading<B> {
     body: B,
     read: Vec<u8>,
     /// How long the client may still take.
@@ -38,12 +38,12 @@ pub(super) struct Reading<B> {
 
 impl<'a, I: Intake> Held<'a, I> {
     /// None yet.
-    pub(super) fn new(intake: &'a I, patience: Duration) -> Held<'a, I> {
+    pub(crate) fn new(intake: &'a I, patience: Duration) -> Held<'a, I> {
         Held { intake, patience, bytes: 0, room: None }
     }
 
     /// Waits until there is room for so many bytes.
-    pub(super) async fn cover(&mut self, bytes: usize) -> Result<(), Refused> {
+    pub(crate) async fn cover(&mut self, bytes: usize) -> Result<(), Refused> {
         if bytes <= self.bytes && self.room.is_some() {
             return Ok(());
         }
@@ -51,7 +51,7 @@ impl<'a, I: Intake> Held<'a, I> {
     }
 
     /// The room for so many bytes; what it was more is given back, if that can be done at once.
-    pub(super) async fn into_room(mut self, bytes: usize) -> Result<I::Room, Refused> {
+    pub(crate) async fn into_room(mut self, bytes: usize) -> Result<I::Room, Refused> {
         self.cover(bytes).await?;
         if self.bytes / 2 > bytes {
             let _ = self.ask(bytes, Duration::ZERO).await;
@@ -71,18 +71,18 @@ impl<'a, I: Intake> Held<'a, I> {
 
 impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
     /// Nothing is read yet; the client has so much time to send all of it.
-    pub(super) fn new(body: B, time: Duration) -> Reading<B> {
+    pub(crate) fn new(body: B, time: Duration) -> Reading<B> {
         Reading { body, read: Vec::new(), left: time }
     }
 
     /// How many bytes the client says that it sends.
-    pub(super) fn declared(&self) -> Option<usize> {
+    pub(crate) fn declared(&self) -> Option<usize> {
         self.body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok())
     }
 
     /// Reads until there are at least so many bytes, or up to the end; returns what is there. That is at most a frame
     /// more than was asked for, and needs no room.
-    pub(super) async fn first(&mut self, bytes: usize) -> Result<&[u8], Refused> {
+    pub(crate) async fn first(&mut self, bytes: usize) -> Result<&[u8], Refused> {
         while self.read.len() < bytes {
             let Some(data) = self.frame().await? else { break };
             self.read.extend_from_slice(&data);
@@ -91,7 +91,7 @@ impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
     }
 
     /// Reads all that is left; at most `limit` bytes together with what was read before.
-    pub(super) async fn rest<I: Intake>(
+    pub(crate) async fn rest<I: Intake>(
         &mut self,
         limit: usize,
         held: &mut Held<'_, I>,
@@ -100,7 +100,7 @@ impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
             let len = self.read.len() + data.len();
             if len > limit {
                 return Err(Refused::TooLarge(format!(
-                    "the body has more than {limit} bytes; send fewer records at once"
+                    "the body has more than {limit} bytes; send less at once"
                 )));
             }
             if len > held.bytes {
@@ -113,7 +113,7 @@ impl<B: Body<Data = Bytes> + Unpin> Reading<B> {
     }
 
     /// What was read.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.read
     }
 
