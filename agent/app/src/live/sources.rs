@@ -302,7 +302,7 @@ fn build(
         SourceKind::Journald(kind) => journald(kind),
         SourceKind::Forward(kind) => receiving::forward(kind, config, listeners),
         SourceKind::Otlp(kind) => receiving::otlp(kind, listeners),
-        SourceKind::RemoteWrite(kind) => receiving::remote_write(kind, listeners),
+        SourceKind::RemoteWrite(kind) => receiving::remote_write(kind, config, listeners),
         SourceKind::Scrape(kind) => scraping::scrape(kind).map(|(source, metrics)| {
             scrape = Some(metrics);
             Box::new(source) as Box<dyn Source>

@@ -5,9 +5,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
-use weir_config::{Config, ForwardSource, ListenTls, Listening, OtlpSource};
+use weir_config::{
+    Config, ForwardSource, ListenTls, Listening, OtlpSource, RemoteWriteAuth, RemoteWriteSource,
+};
 use weir_pipeline::source::Source;
 use weir_receive::tls::{Pem, server_config};
+use weir_receive::remote_write::{self, Auth};
 use weir_receive::{Protocol, Receiver, ReceiverSettings, Secret, forward, otlp};
 
 use crate::artifacts::read_file;
@@ -67,6 +70,25 @@ pub fn otlp(source: &OtlpSource, listeners: &mut Listeners) -> Result<Box<dyn So
     settings.trust_kubernetes = source.trust_kubernetes;
     settings.idle_timeout = listening.idle_timeout;
     receiver(listening, Protocol::Otlp(Arc::new(settings)), &HTTP, listeners)
+}
+
+pub fn remote_write(
+    source: &RemoteWriteSource,
+    config: &Config,
+    listeners: &mut Listeners,
+) -> Result<Box<dyn Source>, String> {
+    let listening = &source.listening;
+    let mut settings = remote_write::Settings::new(bytes(listening), &config.cluster, &config.node);
+    settings.path.clone_from(&source.path);
+    settings.auth = match &source.auth {
+        RemoteWriteAuth::None => None,
+        RemoteWriteAuth::Basic { username, password } => {
+            Some(Auth::Basic { username: username.clone(), password: secret(password)? })
+        }
+        RemoteWriteAuth::Bearer(token) => Some(Auth::Bearer(secret(token)?)),
+    };
+    settings.idle_timeout = listening.idle_timeout;
+    receiver(listening, Protocol::RemoteWrite(Arc::new(settings)), &HTTP, listeners)
 }
 
 fn receiver(
