@@ -83,7 +83,7 @@ pub fn remote_write(
     settings.auth = match &source.auth {
         RemoteWriteAuth::None => None,
         RemoteWriteAuth::Basic { username, password } => {
-            Some(Auth::Basic { username: username.clone(), password: secret(password)? })
+            Some(Auth::basic(username, &password.read().map_err(|error| error.to_string())?))
         }
         RemoteWriteAuth::Bearer(token) => Some(Auth::Bearer(secret(token)?)),
     };
