@@ -8,7 +8,7 @@ type Normalise = fn(&str) -> String;
 
 /// Classes of what both accept, with what makes Weir's listing and Prometheus' alike.
 const ALIKE: &[(&str, Normalise, Normalise)] = &[
-    ("blanks before a series (1)", as_it_is, without_leading_blanks),
+    ("blanks before a series (1)", without_leading_blanks, without_leading_blanks),
     ("escapes in a family's name (2)", as_it_is, without_escapes_of_families),
     ("escapes in an exemplar's labels (3)", as_it_is, without_escapes_of_exemplars),
     ("the time is out of range (4)", without_far_times, without_far_times),
