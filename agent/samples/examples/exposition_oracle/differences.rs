@@ -8,10 +8,15 @@ type Normalise = fn(&str) -> String;
 
 /// Classes of what both accept, with what makes Weir's listing and Prometheus' alike.
 const ALIKE: &[(&str, Normalise, Normalise)] = &[
-    ("blanks before a series (1)", as_it_is, without_leading_blanks),
+    ("blanks before a series (1)", without_leading_blanks, without_leading_blanks),
     ("escapes in a family's name (2)", as_it_is, without_escapes_of_families),
     ("escapes in an exemplar's labels (3)", as_it_is, without_escapes_of_exemplars),
     ("the time is out of range (4)", without_far_times, without_far_times),
+    (
+        "bounds and quantiles in hexadecimal or with underscores (14)",
+        with_canonical_bounds,
+        with_canonical_bounds,
+    ),
     ("text that is not UTF-8 in metadata or exemplars (7)", lossy, lossy),
 ];
 
@@ -40,7 +45,11 @@ fn accepted(format: Format, ours: &str, theirs: &str) -> Option<&'static str> {
         }
         (all_of_ours, all_of_theirs) = (of_ours(&all_of_ours), of_theirs(&all_of_theirs));
     }
-    (all_of_ours == all_of_theirs).then_some("several of these")
+    if all_of_ours == all_of_theirs {
+        return Some("several of these");
+    }
+    let is_alike = is_mixed(&ours) && without_histograms(&all_of_ours) == without_histograms(&all_of_theirs);
+    (format == Format::Protobuf && is_alike).then_some("native and classic histograms in one family (12)")
 }
 
 fn as_it_is(list: &str) -> String {
@@ -55,8 +64,12 @@ fn refused(format: Format, body: &[u8], ours: &str, theirs: &str) -> Option<&'st
     if ours.contains("metric's name without quotes") {
         return Some("a name in braces without quotes (6)");
     }
-    if format == Format::Protobuf && has_strange_text(body) {
+    let fault = if format == Format::Protobuf { prost_error(body) } else { String::new() };
+    if fault.contains("UTF-8") {
         return Some("text that is not UTF-8 in metadata or exemplars (7)");
+    }
+    if !fault.is_empty() {
+        return Some("a malformed field that gogo forgives (13)");
     }
     if ours.contains("native histogram with spans that overlap") {
         return Some("an empty span in a native histogram (11)");
@@ -65,19 +78,48 @@ fn refused(format: Format, body: &[u8], ours: &str, theirs: &str) -> Option<&'st
 }
 
 /// Prometheus refuses it, Weir does not.
-fn taken(_format: Format, _body: &[u8], _ours: &str, theirs: &str) -> Option<&'static str> {
-    theirs.starts_with("error panic").then_some("Prometheus panics, and Weir accepts")
+fn taken(format: Format, body: &[u8], _ours: &str, theirs: &str) -> Option<&'static str> {
+    if theirs.starts_with("error panic") {
+        return Some("Prometheus panics, and Weir accepts");
+    }
+    has_nul(format, body)
 }
 
-/// Whether prost refuses a message for text in it.
-fn has_strange_text(mut body: &[u8]) -> bool {
+/// Why prost refuses a message.
+fn prost_error(mut body: &[u8]) -> String {
     while !body.is_empty() {
-        match MetricFamily::decode_length_delimited(&mut body) {
-            Ok(_) => {}
-            Err(error) => return error.to_string().contains("UTF-8"),
+        if let Err(error) = MetricFamily::decode_length_delimited(&mut body) {
+            return error.to_string();
+        }
+    }
+    String::new()
+}
+
+/// Whether a family has both native and classic histograms.
+fn is_mixed(list: &str) -> bool {
+    let (mut series, mut histogram) = (false, false);
+    for line in list.lines() {
+        match line.split(' ').next() {
+            Some("series") => series = true,
+            Some("histogram") => histogram = true,
+            _ => (series, histogram) = (false, false),
+        }
+        if series && histogram {
+            return true;
         }
     }
     false
+}
+
+fn without_histograms(list: &str) -> String {
+    let mut is_histogram = false;
+    let lines = list.lines().filter(|line| {
+        if line.starts_with("type ") {
+            is_histogram = line.ends_with("histogram");
+        }
+        !(is_histogram && (line.starts_with("series ") || line.starts_with("histogram ")))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn has_nul(format: Format, body: &[u8]) -> Option<&'static str> {
@@ -100,7 +142,8 @@ fn decode(list: &str) -> Vec<u8> {
 }
 
 fn lossy(list: &str) -> String {
-    list.lines().map(|line| String::from_utf8_lossy(&decode(line)).into_owned() + "\n").collect()
+    let lines = list.lines().map(|line| String::from_utf8_lossy(&decode(line)).replace('\n', "\\0a"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn without_leading_blanks(list: &str) -> String {
@@ -168,6 +211,22 @@ fn without_untyped_values(list: &str) -> String {
             Some((labels, rest)) if untyped => format!("{labels}}} {}", rest.get(16..).unwrap_or_default()),
             _ => line.to_owned(),
         }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Of the numbers that the bodies have.
+fn with_canonical_bounds(list: &str) -> String {
+    let lines = list.lines().map(|line| {
+        let (series, exemplar) = line.split_at(line.find(" # ").unwrap_or(line.len()));
+        let mut series = series.to_owned();
+        for name in ["quantile", "le"] {
+            for (number, canonical) in [("0x1p4", "16.0"), ("1_0", "10.0")] {
+                series = series
+                    .replace(&format!("\"{name}\"=\"{number}\""), &format!("\"{name}\"=\"{canonical}\""));
+            }
+        }
+        series + exemplar
     });
     lines.collect::<Vec<_>>().join("\n")
 }
