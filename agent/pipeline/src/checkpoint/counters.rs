@@ -134,19 +134,12 @@ impl Counters {
 
     /// Forgets what is not among these; whether there was anything.
     fn keep(&mut self, wanted: &[Arc<Metrics>]) -> bool {
-        let keys = |of: &Arc<Metrics>| {
-            let of = Arc::clone(of);
-            (0..of.metrics().len()).filter_map(move |index| {
-                Some((of.pipeline().to_owned(), of.metrics().get(index)?.key().to_owned()))
-            })
-        };
-        let wanted: BTreeSet<(String, String)> = wanted.iter().flat_map(keys).collect();
-        let is_wanted = |pipeline: &String, key: &String| wanted.contains(&(pipeline.clone(), key.clone()));
-        let mut all = self
-            .pipelines
-            .iter()
-            .flat_map(|(pipeline, totals)| totals.keys().map(move |key| (pipeline, key)));
-        if all.all(|(pipeline, key)| is_wanted(pipeline, key)) {
+        let keys =
+            wanted.iter().flat_map(|of| of.metrics().iter().map(|metric| (of.pipeline(), metric.key())));
+        let wanted: BTreeSet<(&str, &str)> = keys.collect();
+        let is_wanted = |pipeline: &str, key: &str| wanted.contains(&(pipeline, key));
+        let mut all = self.pipelines.iter();
+        if all.all(|(pipeline, totals)| totals.keys().all(|key| is_wanted(pipeline, key))) {
             return false;
         }
         Arc::make_mut(&mut self.pipelines).retain(|pipeline, totals| {
