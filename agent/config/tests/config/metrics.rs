@@ -323,6 +323,15 @@ sinks:
     );
 }
 
+/// The example that is kept beside the others.
+#[test]
+fn the_example_is_valid() {
+    let file = common::folder().join("../../../configs/metrics.yaml");
+    let (_, warnings) =
+        weir_config::load_on(&file, &common::host()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(warnings, []);
+}
+
 /// The defaults that the schema names are those that are applied: to write one out changes nothing.
 #[test]
 fn a_default_that_is_written_out_changes_nothing() {
