@@ -211,7 +211,7 @@ fn odd_values() -> Vec<Json> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(800))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// The schema and the structs agree: what is left after the check can always be converted, and a configuration
     /// that is converted as it was had no error. Only the top level's required keys may be missing afterwards.
