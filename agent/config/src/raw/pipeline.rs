@@ -58,13 +58,13 @@ pub(crate) enum NativeStage {
     /// Of events: makes metrics of them.
     LogToMetric(LogToMetric),
     /// Of samples: changes their labels, and drops some, by rules in their order.
-    Relabel(#[schemars(length(min = 1))] Vec<RelabelRule>),
+    Relabel(#[schemars(length(min = 1), description = "The rules.")] Vec<RelabelRule>),
     /// Of samples: drops metrics whose name one of these matches.
-    DropMetrics(#[schemars(length(min = 1))] Vec<Text<AnchoredPattern>>),
+    DropMetrics(#[schemars(length(min = 1), description = "Names of metrics.")] Vec<Text<AnchoredPattern>>),
     /// Of samples: drops metrics whose name none of these matches.
-    KeepMetrics(#[schemars(length(min = 1))] Vec<Text<AnchoredPattern>>),
+    KeepMetrics(#[schemars(length(min = 1), description = "Names of metrics.")] Vec<Text<AnchoredPattern>>),
     /// Of samples: removes labels whose name one of these matches.
-    DropLabels(#[schemars(length(min = 1))] Vec<Text<AnchoredPattern>>),
+    DropLabels(#[schemars(length(min = 1), description = "Names of labels.")] Vec<Text<AnchoredPattern>>),
     /// Of samples: watches how many series there are.
     Cardinality(Cardinality),
     /// Of events: the logic of the benchmark's plugin, built in.

@@ -297,7 +297,7 @@ pub(crate) struct ScrapeProfile {
     pub to: Text<CronTime>,
     /// The time zone of both.
     pub time_zone: Text<ZoneName>,
-    /// How often targets are scraped while it is active, by class. `*` is every class that is not named here, and targets
-    /// without one.
+    /// How often targets are scraped while it is active, by class, also where something else names an interval for them.
+    /// `*` is every class that is not named here, and targets without one. At least 100ms.
     pub intervals: BTreeMap<Text<ClassKey>, Text<PrometheusDuration>>,
 }

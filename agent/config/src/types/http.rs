@@ -118,7 +118,8 @@ impl Format for ScrapeTarget {
             (_, Some(_)) => authority.to_owned(),
             (host, None) => format!("{host}:{default_port}"),
         };
-        let path = (!path.is_empty()).then(|| path.to_owned());
+        // A mere slash is how URLs are written that have no path.
+        let path = (path.len() > 1).then(|| path.to_owned());
         Ok(ScrapeTarget { address, scheme: Some(scheme), path })
     }
 }
@@ -203,7 +204,7 @@ mod tests {
             ("[::1]:9600", target("[::1]:9600", None, None)),
             ("https://host:8443/path", target("host:8443", Some("https"), Some("/path"))),
             ("http://host", target("host:80", Some("http"), None)),
-            ("https://host/", target("host:443", Some("https"), Some("/"))),
+            ("https://host/", target("host:443", Some("https"), None)),
             ("host", None),
             ("::1:9600", None),
             ("host:9600/metrics", None),

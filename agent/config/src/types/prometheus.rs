@@ -136,12 +136,12 @@ impl Format for PrometheusSize {
             None => return Err(wrong()),
         };
         let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-        let is_number = !(whole.is_empty() && part.is_empty()) && !part.contains('.');
-        // Digits beyond these are less than a byte.
-        let part = part.get(..part.len().min(18)).unwrap_or_default();
-        if !is_number {
+        let has_digits = !whole.is_empty() || !part.is_empty();
+        if !has_digits || part.contains('.') {
             return Err(wrong());
         }
+        // Digits beyond these are less than a byte.
+        let part = part.get(..part.len().min(18)).unwrap_or_default();
         let large = || Complaint::new(format!("{} is too large", quoted(text)));
         let digits = |digits: &str| match digits {
             "" => Ok(0),

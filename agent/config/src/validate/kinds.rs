@@ -42,7 +42,7 @@ pub(super) fn check(
             continue;
         }
         check_stages(pipeline, first, &path.key("stages"), context);
-        check_sinks(pipeline, first, sinks, &path.key("to"), context);
+        check_sinks((name, pipeline), first, sinks, context);
     }
 }
 
@@ -91,22 +91,24 @@ fn check_stages(pipeline: &Pipeline, giver: &Giver, path: &KeyPath, context: &mu
 }
 
 fn check_sinks(
-    pipeline: &Pipeline,
+    (pipeline_name, pipeline): (&Name, &Pipeline),
     giver: &Giver,
     sinks: &BTreeMap<Name, Sink>,
-    path: &KeyPath,
     context: &mut Context<'_>,
 ) {
+    let path = KeyPath::of(&["pipelines", pipeline_name, "to"]);
     for name in &pipeline.to {
         let Some(sink) = sinks.get(name).filter(|sink| !sink.kind.takes(giver.gives)) else { continue };
         let (takes, help) = match giver.gives {
             Carries::Events => (
                 Carries::Samples,
-                "send events to a sink for them, or make metrics of them: a stage log_to_metric here, and a pipeline from PIPELINE.metrics to this sink",
+                format!(
+                    "send events to a sink for them, or make metrics of them: a stage log_to_metric here, and another pipeline from: [{pipeline_name}.metrics] to this sink"
+                ),
             ),
             Carries::Samples => (
                 Carries::Events,
-                "send samples to a sink of the kind remote_write, or file, console or blackhole",
+                "send samples to a sink of the kind remote_write, or file, console or blackhole".to_owned(),
             ),
         };
         let message = format!(
@@ -117,7 +119,7 @@ fn check_sinks(
             giver.shown,
             word(giver.gives)
         );
-        let at = context.index_of(path, name);
+        let at = context.index_of(&path, name);
         context.error(&at, Complaint::new(message).help(help));
     }
 }

@@ -15,9 +15,15 @@ const DEFAULT_REPLACEMENT: &str = "$1";
 pub(super) fn rules(raw: Vec<raw::RelabelRule>, at: &KeyPath, context: &mut Context<'_>) -> Vec<RelabelRule> {
     let mut rules = Vec::with_capacity(raw.len());
     for (index, raw) in raw.into_iter().enumerate() {
+        let at = at.index(index);
+        // What is given and wrong was said already, and says nothing about the others.
+        let is_broken = (raw.action.is_none() && context.is_written(&at.key("action")))
+            || (raw.target_label.is_none() && context.is_written(&at.key("target_label")));
         let rule = rule(raw);
-        if let Err((key, complaint)) = check(&rule) {
-            context.error(&at.index(index).key(key), complaint);
+        if let Err((key, complaint)) = check(&rule)
+            && !is_broken
+        {
+            context.error(&at.key(key), complaint);
         }
         rules.push(rule);
     }

@@ -6,6 +6,7 @@ mod broken;
 mod common;
 mod folder;
 mod load;
+mod metrics;
 mod reference;
 mod schema;
 mod surroundings;

@@ -12,6 +12,8 @@ use crate::suggest;
 use crate::text::quoted;
 use crate::types::{ClassKey, Name, PrometheusDuration};
 
+/// Shorter ones are no economy.
+const MIN_PROFILE_INTERVAL: Duration = Duration::from_millis(100);
 /// Stands for every class.
 const ALL: &str = "*";
 
@@ -83,7 +85,10 @@ fn intervals(
     }
     let mut intervals = BTreeMap::new();
     for (class, interval) in raw {
-        let interval = own(Some(interval), &at.key(&class.0.0), context).unwrap_or_default();
+        let interval = interval.0.0;
+        if interval < MIN_PROFILE_INTERVAL {
+            context.error(&at.key(&class.0.0), Complaint::new("must be at least 100ms"));
+        }
         intervals.insert(class.0.0, interval);
     }
     intervals

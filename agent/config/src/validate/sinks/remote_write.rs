@@ -24,7 +24,7 @@ const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(1);
 const MAX_MAX_WAIT: Duration = Duration::from_secs(60);
 const DEFAULT_SHARDS: u16 = 4;
 /// What the protocol or HTTP itself sets.
-const RESERVED: [&str; 20] = [
+const RESERVED: [&str; 19] = [
     "accept",
     "accept-encoding",
     "authorization",
@@ -44,8 +44,9 @@ const RESERVED: [&str; 20] = [
     "user-agent",
     "www-authenticate",
     "x-prometheus-remote-read-version",
-    "x-prometheus-remote-write-version",
 ];
+/// What remote write's own headers begin with.
+const RESERVED_PREFIX: &str = "x-prometheus-remote-write-";
 
 pub(super) fn sink(raw: raw::RemoteWriteSink, path: &KeyPath, context: &mut Context<'_>) -> RemoteWriteSink {
     let max_wait = raw.max_wait.map_or(DEFAULT_MAX_WAIT, |wait| wait.0);
@@ -98,6 +99,7 @@ pub(super) fn sink(raw: raw::RemoteWriteSink, path: &KeyPath, context: &mut Cont
 
 fn is_reserved(name: &str) -> bool {
     RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
+        || name.to_ascii_lowercase().starts_with(RESERVED_PREFIX)
 }
 
 fn reserved(name: &str) -> Complaint {
