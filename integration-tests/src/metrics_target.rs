@@ -3,8 +3,10 @@
 //!
 //! 1. All that is exposed follows from the seed and the first moment.
 //! 2. A scraper is known by the path `/FORMAT/NAME`, where `FORMAT` is `text`, `openmetrics` or `protobuf`. Each walks by
-//!    itself, and all see the same. A step is over when its answer was written whole.
-//! 3. Behind the last step nothing is exposed.
+//!    itself, and all see the same.
+//! 3. A step is over when the scraper asks again over the same connection. One that gave up on an answer comes over another
+//!    and gets the same step again, once: the same samples twice are one, a step that is missing would be a difference.
+//! 4. Behind the last step nothing is exposed.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader};
@@ -23,11 +25,22 @@ use families::Walk;
 /// The formats, as paths name them.
 pub const FORMATS: [&str; 3] = ["text", "openmetrics", "protobuf"];
 
+/// How often a step is exposed to a scraper that does not keep its connection.
+const MOST_EXPOSURES: u32 = 2;
+
 /// What a step is in each format, and the place of each scraper.
 #[derive(Debug)]
 struct State {
     steps: HashMap<&'static str, Vec<Vec<u8>>>,
-    positions: Mutex<HashMap<String, usize>>,
+    places: Mutex<HashMap<String, Place>>,
+}
+
+/// Where a scraper is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    step: usize,
+    /// How often it got this step.
+    exposures: u32,
 }
 
 /// The target. Its threads stay until the process ends.
@@ -60,7 +73,7 @@ impl MetricsTarget {
         }
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let address = listener.local_addr().expect("its address");
-        let state = Arc::new(State { steps: rendered, positions: Mutex::default() });
+        let state = Arc::new(State { steps: rendered, places: Mutex::default() });
         let serving = Arc::clone(&state);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -84,7 +97,7 @@ impl MetricsTarget {
 
     /// Whether this scraper has walked to the end in all formats.
     pub fn is_through(&self, name: &str) -> bool {
-        FORMATS.iter().all(|format| self.state.position(&format!("/{format}/{name}")) >= self.times.len())
+        FORMATS.iter().all(|format| self.state.place(&format!("/{format}/{name}")).step >= self.times.len())
     }
 
     /// `scrape_configs` for a scraper, as Prometheus takes them: a job for each format, with these labels as YAML.
@@ -110,14 +123,26 @@ impl MetricsTarget {
 // === impl State ===
 
 impl State {
-    fn position(&self, path: &str) -> usize {
-        let positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
-        positions.get(path).copied().unwrap_or_default()
+    fn place(&self, path: &str) -> Place {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.get(path).copied().unwrap_or_default()
+    }
+
+    /// The step that is to be exposed now. `is_over` says that the last one arrived.
+    fn next(&self, path: &str, is_over: bool) -> usize {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = places.entry(path.to_owned()).or_default();
+        if is_over || place.exposures >= MOST_EXPOSURES {
+            place.end();
+        }
+        place.exposures += 1;
+        place.step
     }
 
     fn serve(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream);
+        let mut last = None;
         while let Some(request) = Message::read_request(&mut reader)? {
             let path = request.target().1.split('?').next().unwrap_or_default().to_owned();
             let format = path.split('/').nth(1).unwrap_or_default();
@@ -125,16 +150,28 @@ impl State {
                 Message::answer(404, "Not Found", "{}").write(&mut &*stream)?;
                 continue;
             };
-            let position = self.position(&path);
-            answer(format, steps.get(position)).write(&mut &*stream)?;
-            let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
-            positions.insert(path, position + 1);
-            drop(positions);
-            if !request.keeps_alive() {
+            let step = self.next(&path, last.as_ref() == Some(&path));
+            let is_last = !request.keeps_alive();
+            if is_last {
+                // It says itself that it does not come again over this connection.
+                let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+                places.entry(path.clone()).or_default().end();
+            }
+            answer(format, steps.get(step)).write(&mut &*stream)?;
+            if is_last {
                 break;
             }
+            last = Some(path);
         }
         Ok(())
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    fn end(&mut self) {
+        *self = Place { step: self.step + 1, exposures: 0 };
     }
 }
 
@@ -175,12 +212,30 @@ mod tests {
                 (0..4).map(|_| scrape(&target, &format!("/{format}/{name}")).body).collect()
             };
             let (one, other) = (walk("a"), walk("b"));
-            assert_eq!(one, other);
-            assert_ne!(one[0], one[1]);
+            assert!(one == other, "{format}");
+            assert!(one[0] != one[1], "{format}");
             assert!(one[3].is_empty() || one[3] == b"# EOF\n");
         }
         assert!(target.is_through("a") && !target.is_through("c"));
         assert_eq!(scrape(&target, "/other/a").status().unwrap(), 404);
+    }
+
+    #[test]
+    fn a_step_that_did_not_arrive_is_exposed_once_more() {
+        let target = MetricsTarget::start(7, 0, 3, 15_000);
+        let path = "/text/a";
+        let request = Message { start: format!("GET {path} HTTP/1.1"), ..Message::default() };
+        let connect = || TcpStream::connect(target.address()).unwrap();
+        let ask = |mut stream: &TcpStream| {
+            request.write(&mut stream).unwrap();
+            Message::read_answer(&mut BufReader::new(stream)).unwrap().body
+        };
+        let (one, other) = (connect(), connect());
+        let first = ask(&one);
+        assert!(ask(&other) == first);
+        let second = ask(&other);
+        assert!(second != first);
+        assert!(ask(&one) == ask(&connect()), "the next step is the same for all");
     }
 
     #[test]

@@ -84,7 +84,9 @@ impl PromQl {
     }
 
     fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> std::io::Result<Value> {
-        let pairs = parameters.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
+        // Thanos would smooth away the resets of counters where it could put replicas together.
+        let all = parameters.iter().chain(&[("dedup", "false")]);
+        let pairs = all.map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
         let target = format!("/api/v1/{path}?{}", pairs.collect::<Vec<_>>().join("&"));
         let headers = [("host", self.address.to_string()), ("connection", "close".to_owned())];
         let headers = headers.map(|(name, value)| (name.to_owned(), value)).into();

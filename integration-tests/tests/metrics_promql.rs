@@ -17,7 +17,7 @@ const INTERVAL: &str = "150ms";
 /// What the agent stamps.
 const LABELS: &str = "cluster: test, node: node-1";
 /// What Thanos Receive adds.
-const OF_THANOS: [&str; 1] = ["tenant_id"];
+const OF_THANOS: [&str; 2] = ["tenant_id", "receive_replica"];
 const LONG: Duration = Duration::from_secs(120);
 /// Databases begin at the newest sample, which is a scrape's own, of now.
 const WINDOW: [&str; 2] = ["--out-of-order-window", "3h"];
@@ -54,15 +54,25 @@ fn beginning() -> i64 {
     i64::try_from(now / 60 * 60 - 3720).unwrap() * 1000
 }
 
-/// Each query, and whether it finds something.
-fn queries() -> Vec<(String, bool)> {
+/// Who is asked beside Prometheus itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Prometheus,
+    Thanos,
+}
+
+/// Each query for a server, and whether it finds something.
+fn queries(asked: Asked) -> Vec<(String, bool)> {
     let text = std::fs::read_to_string(checkout().join("integration-tests/data/promql-30.txt")).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let query = |line: &str| match line.strip_prefix("empty ") {
-        Some(query) => (query.to_owned(), false),
-        None => (line.to_owned(), true),
+    let query = |line: &str| match (line.strip_prefix("empty "), line.strip_prefix("prometheus ")) {
+        (Some(query), _) => Some((query.to_owned(), false)),
+        (None, Some(query)) => (asked == Asked::Prometheus).then(|| (query.to_owned(), true)),
+        (None, None) => Some((line.to_owned(), true)),
     };
-    lines.map(query).collect()
+    let queries: Vec<_> = lines.filter_map(query).collect();
+    assert!(queries.len() >= 30, "{}", queries.len());
+    queries
 }
 
 /// Whether a server has all steps of all formats.
@@ -74,9 +84,9 @@ fn is_complete(api: PromQl, end: i64) -> bool {
 }
 
 /// Asks both everything, and returns where they differ.
-fn differences(model: PromQl, other: PromQl, span: Span) -> Vec<String> {
+fn differences(model: PromQl, asked: Asked, other: PromQl, span: Span) -> Vec<String> {
     let mut different = Vec::new();
-    for (query, finds) in queries() {
+    for (query, finds) in queries(asked) {
         let instants = (model.instant(&query, span.end), other.instant(&query, span.end));
         let ranges = (model.range(&query, span), other.range(&query, span));
         assert_eq!(count_samples(&ranges.0) > 0, finds, "Prometheus itself: {query}");
@@ -131,8 +141,8 @@ sinks:
     assert_eq!(agent.terminate().code, Some(0));
 
     let span = Span { start: first, end, step: 60_000 };
-    for (name, server) in [("Prometheus", &ours), ("Thanos", &thanos)] {
-        let different = differences(model.api, server.api, span);
-        assert!(different.is_empty(), "{name}: {} differ:\n{}", different.len(), different.join("\n"));
+    for (asked, server) in [(Asked::Prometheus, &ours), (Asked::Thanos, &thanos)] {
+        let different = differences(model.api, asked, server.api, span);
+        assert!(different.is_empty(), "{asked:?}: {} differ:\n{}", different.len(), different.join("\n"));
     }
 }

@@ -49,8 +49,8 @@ Servers:
   registry    crane's registry for OCI artefacts, built by Go once (a minute) from a pinned module. What is
               pushed is kept in memory. Its JSON names crane too, the tool that speaks to it. Go has to be
               installed
-  prometheus  Prometheus 3.9.1, built by Go once (8 minutes, with Thanos) from a pinned module. It takes remote
-              write, keeps exemplars and native histograms, and drops nothing for its age. Its JSON has
+  prometheus  Prometheus 3.9.1, built by Go once (8 minutes, with Thanos) from a pinned module. It takes
+              remote write, keeps exemplars and native histograms, and drops nothing for its age. Its JSON has
               receive, where remote write is taken, and promtool
   thanos      Thanos 0.42.4: Receive and Query, from the same module. url is that of Query, receive that of
               remote write. Query sees what Receive has after about 4 s

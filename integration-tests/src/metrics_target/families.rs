@@ -13,6 +13,9 @@ pub const SCHEMA: i32 = 3;
 pub const ZERO_THRESHOLD: f64 = 1e-3;
 /// Counters begin anew with this probability at each step.
 const RESET: f64 = 0.01;
+/// Where they begin, as if they had counted before anybody looked. Prometheus takes it that a counter which is near zero
+/// began a moment ago, and Thanos, which takes resets out before, knows nothing of that: their rates would differ.
+const FIRST_COUNT: u64 = 500;
 
 /// Labels in the order of their names.
 pub type Labels = Vec<(&'static str, String)>;
@@ -66,7 +69,7 @@ pub struct Native {
 }
 
 /// A classic histogram as it grows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Classic {
     sum: f64,
     /// Not cumulative; the last is that of +Inf.
@@ -93,13 +96,14 @@ impl Walk {
     pub fn new(seed: u64) -> Walk {
         let paths = ["/cart", "/pay"];
         let codes = ["200", "404", "500"];
-        let pairs = paths.iter().flat_map(|path| codes.iter().map(move |code| ((*path, *code), 0.0)));
+        let pairs =
+            paths.iter().flat_map(|path| codes.iter().map(move |code| ((*path, *code), FIRST_COUNT as f64)));
         Walk {
             random: StdRng::seed_from_u64(seed),
             number: 0,
             requests: pairs.collect(),
             rooms: BTreeMap::from([("attic", 28.0), ("broken", 0.0), ("hall", 19.5)]),
-            latencies: paths.iter().map(|path| (*path, Classic::default())).collect(),
+            latencies: paths.iter().map(|path| (*path, Classic::new())).collect(),
             calls: ["cart/add", "pay/charge"].into_iter().map(|method| (method, (0, 0.0))).collect(),
             sizes: ["in", "out"].into_iter().map(|way| (way, Native::default())).collect(),
             versions: ["a", "b", "c"].into_iter().map(|pod| (pod, 1)).collect(),
@@ -134,7 +138,7 @@ impl Walk {
         let mut metrics = Vec::new();
         for ((path, code), count) in &mut self.requests {
             if self.random.random_bool(RESET) {
-                *count = 0.0;
+                *count = FIRST_COUNT as f64;
             }
             *count += f64::from(self.random.random_range(0..40_u32));
             let exemplar = exemplar(&mut self.random, 1.0);
@@ -163,7 +167,7 @@ impl Walk {
         let mut metrics = Vec::new();
         for (route, histogram) in &mut self.latencies {
             if self.random.random_bool(RESET) {
-                *histogram = Classic::default();
+                *histogram = Classic::new();
             }
             let mut exemplars = vec![None; BOUNDS.len() + 1];
             for _ in 0..self.random.random_range(0..20) {
@@ -229,6 +233,14 @@ impl Walk {
             metrics.push((vec![("pod", (*pod).to_owned())], Value::Gauge(f64::from(*version))));
         }
         Family { name: "walk_version", help: "What runs.", metrics }
+    }
+}
+
+// === impl Classic ===
+
+impl Classic {
+    fn new() -> Classic {
+        Classic { sum: FIRST_COUNT as f64, counts: [FIRST_COUNT; BOUNDS.len() + 1] }
     }
 }
 

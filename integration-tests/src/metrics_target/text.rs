@@ -6,15 +6,14 @@ use super::families::{Exemplar, Family, Labels, Value};
 
 /// The classic format, with timestamps in milliseconds.
 pub fn classic(families: &[Family], time: i64) -> Vec<u8> {
-    let writer =
-        Writer { time: time.to_string(), counter: "_total", in_metadata: "_total", exemplars: false };
+    let writer = Writer { time: time.to_string(), in_metadata: "_total", exemplars: false };
     writer.write(families).into_bytes()
 }
 
 /// OpenMetrics, with timestamps in seconds, exemplars, and its end.
 pub fn openmetrics(families: &[Family], time: i64) -> Vec<u8> {
     let time = format!("{}.{:03}", time.div_euclid(1000), time.rem_euclid(1000));
-    let writer = Writer { time, counter: "_total", in_metadata: "", exemplars: true };
+    let writer = Writer { time, in_metadata: "", exemplars: true };
     let mut text = writer.write(families);
     text.push_str("# EOF\n");
     text.into_bytes()
@@ -22,11 +21,18 @@ pub fn openmetrics(families: &[Family], time: i64) -> Vec<u8> {
 
 struct Writer {
     time: String,
-    /// The suffix of a counter's sample.
-    counter: &'static str,
-    /// The same in the lines above it.
+    /// What stands behind a counter's name in the lines above its samples.
     in_metadata: &'static str,
     exemplars: bool,
+}
+
+/// One line's worth.
+#[derive(Clone, Copy)]
+struct Point<'a> {
+    /// The label that tells the samples of one histogram or summary apart.
+    last: Option<(&'static str, f64)>,
+    value: f64,
+    exemplar: Option<&'a Exemplar>,
 }
 
 // === impl Writer ===
@@ -53,63 +59,45 @@ impl Writer {
     }
 
     fn metric(&self, text: &mut String, name: &str, labels: &Labels, value: &Value) {
+        let plain = |value: f64| Point { last: None, value, exemplar: None };
+        let mut sample = |suffix: &str, point: Point<'_>| {
+            self.sample(text, &format!("{name}{suffix}"), labels, point);
+        };
         match value {
             Value::Counter(value, exemplar) => {
-                self.sample(
-                    text,
-                    &format!("{name}{}", self.counter),
-                    labels,
-                    None,
-                    *value,
-                    exemplar.as_ref(),
-                );
+                sample("_total", Point { exemplar: exemplar.as_ref(), ..plain(*value) });
             }
-            Value::Gauge(value) => self.sample(text, name, labels, None, *value, None),
+            Value::Gauge(value) => sample("", plain(*value)),
             Value::Summary(count, sum, quantiles) => {
                 for (quantile, value) in quantiles {
-                    self.sample(text, name, labels, Some(("quantile", *quantile)), *value, None);
+                    sample("", Point { last: Some(("quantile", *quantile)), ..plain(*value) });
                 }
-                self.sample(text, &format!("{name}_sum"), labels, None, *sum, None);
-                self.sample(text, &format!("{name}_count"), labels, None, *count as f64, None);
+                sample("_sum", plain(*sum));
+                sample("_count", plain(*count as f64));
             }
             Value::Histogram(sum, buckets) => {
-                let bucket = format!("{name}_bucket");
                 for (bound, count, exemplar) in buckets {
-                    self.sample(
-                        text,
-                        &bucket,
-                        labels,
-                        Some(("le", *bound)),
-                        *count as f64,
-                        exemplar.as_ref(),
-                    );
+                    let last = Some(("le", *bound));
+                    sample("_bucket", Point { last, value: *count as f64, exemplar: exemplar.as_ref() });
                 }
                 let count = buckets.last().map_or(0, |(_, count, _)| *count);
-                self.sample(text, &format!("{name}_sum"), labels, None, *sum, None);
-                self.sample(text, &format!("{name}_count"), labels, None, count as f64, None);
+                sample("_sum", plain(*sum));
+                sample("_count", plain(count as f64));
             }
             Value::Native(_) => {}
         }
     }
 
-    fn sample(
-        &self,
-        text: &mut String,
-        name: &str,
-        labels: &Labels,
-        last: Option<(&str, f64)>,
-        value: f64,
-        exemplar: Option<&Exemplar>,
-    ) {
+    fn sample(&self, text: &mut String, name: &str, labels: &Labels, point: Point<'_>) {
         let mut pairs: Vec<String> =
             labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        pairs.extend(last.map(|(name, value)| format!("{name}=\"{}\"", self.bound(value))));
+        pairs.extend(point.last.map(|(name, value)| format!("{name}=\"{}\"", self.bound(value))));
         text.push_str(name);
         if !pairs.is_empty() {
             let _ = write!(text, "{{{}}}", pairs.join(","));
         }
-        let _ = write!(text, " {} {}", number(value), self.time);
-        if let Some(exemplar) = exemplar.filter(|_| self.exemplars) {
+        let _ = write!(text, " {} {}", number(point.value), self.time);
+        if let Some(exemplar) = point.exemplar.filter(|_| self.exemplars) {
             let (trace, value) = (&exemplar.trace_id, number(exemplar.value));
             let _ = write!(text, " # {{trace_id=\"{trace}\"}} {value} {}", self.time);
         }

@@ -17,7 +17,9 @@ const REMOTE_WRITE: usize = 1;
 const RECEIVE_HTTP: usize = 2;
 const RECEIVE_GRPC: usize = 3;
 const QUERY_GRPC: usize = 4;
-const PORTS: usize = 5;
+/// Unused, but it would listen everywhere on a fixed port.
+const CAPNPROTO: usize = 5;
+const PORTS: usize = 6;
 /// Receive knows itself by this label; Query takes it away again.
 const REPLICA_LABEL: &str = "receive_replica";
 const MOST_EXEMPLARS: &str = "100000";
@@ -63,6 +65,7 @@ fn receive(programs: &Path, folder: &Path, ports: &[u16], options: &Options) -> 
     command.args(["--http-address", &daemon::address(ports, RECEIVE_HTTP), "--grpc-address", &grpc]);
     command.args(["--remote-write.address", &daemon::address(ports, REMOTE_WRITE)]);
     command.args(["--receive.hashrings", &hashring, "--receive.local-endpoint", &grpc]);
+    command.args(["--receive.capnproto-address", &daemon::address(ports, CAPNPROTO)]);
     command.args(["--tsdb.max-exemplars", MOST_EXEMPLARS]);
     if let Some(window) = &options.out_of_order_window {
         command.args(["--tsdb.out-of-order.time-window", window]);
