@@ -113,6 +113,7 @@ impl Event {
             stream: value("stream"),
             path: value("path"),
             tag: value("tag"),
+            family: None,
         }
     }
 
