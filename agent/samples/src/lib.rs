@@ -9,3 +9,4 @@ pub mod proto;
 pub mod row;
 pub mod stage;
 mod varint;
+pub mod wire;

@@ -1,0 +1,8 @@
+//! The driver against a fake receiver, and the client against sockets.
+
+mod fake;
+mod negotiation;
+mod random;
+mod retries;
+mod rig;
+mod sending;
