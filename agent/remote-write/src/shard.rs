@@ -142,9 +142,4 @@ impl Shard {
     pub fn pieces(&self) -> impl Iterator<Item = &Piece> {
         self.batches.iter().flat_map(|batch| &batch.pieces).chain(&self.queue)
     }
-
-    /// Whether nothing is here.
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.batches.is_empty()
-    }
 }

@@ -152,17 +152,23 @@ impl Rig {
         Settings { url: "http://127.0.0.1:1/api/v1/receive".into(), max_samples: 100, ..Settings::default() }
     }
 
-    /// Starts the driver.
-    pub fn start(&self, settings: Settings, fake: &Arc<Fake>) -> JoinHandle<()> {
-        let driving = Driving {
+    /// What a driver works with here.
+    pub fn driving(&self) -> Driving {
+        Driving {
             name: "thanos".into(),
             buffer: Arc::clone(&self.tier),
             metrics: Arc::clone(&self.totals),
             give_up: self.give_up.subscribe(),
             retire: self.retire.subscribe(),
-        };
+        }
+    }
+
+    /// Starts the driver.
+    pub fn start(&self, settings: Settings, fake: &Arc<Fake>) -> JoinHandle<()> {
         let exchange = Arc::new(Arc::clone(fake));
-        tokio::spawn(Driver::new(Arc::new(settings), exchange, Arc::clone(&self.metrics), driving).run())
+        tokio::spawn(
+            Driver::new(Arc::new(settings), exchange, Arc::clone(&self.metrics), self.driving()).run(),
+        )
     }
 
     /// Puts a batch of samples into the buffer.
