@@ -14,3 +14,4 @@ pub mod relabel;
 pub mod row;
 pub mod stage;
 mod varint;
+pub mod wire;

@@ -1,0 +1,64 @@
+//! Reasons for which samples are dropped.
+
+/// Why a sample is dropped, as the ledger has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The receiver has a younger sample of its series.
+    OutOfOrder,
+    /// The receiver has another value at its time.
+    Duplicate,
+    /// Its time is before or behind what the receiver takes.
+    OutOfBounds,
+    /// It is older than what the receiver takes out of order.
+    TooOld,
+    /// The receiver did not take its labels.
+    InvalidLabels,
+    /// A 409 that does not say more.
+    Conflict,
+    /// Another 4xx that does not say more.
+    Rejected,
+    /// It alone is too large for the receiver.
+    TooLarge,
+    /// A receiver of 2.0 said 2xx, and that it wrote fewer.
+    Partial,
+    /// Native histograms are not sent.
+    NativeHistogram,
+    /// Its document is none.
+    Malformed,
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Reason; 11] = [
+        Reason::OutOfOrder,
+        Reason::Duplicate,
+        Reason::OutOfBounds,
+        Reason::TooOld,
+        Reason::InvalidLabels,
+        Reason::Conflict,
+        Reason::Rejected,
+        Reason::TooLarge,
+        Reason::Partial,
+        Reason::NativeHistogram,
+        Reason::Malformed,
+    ];
+
+    /// As it stands in the ledger and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::OutOfOrder => "out_of_order",
+            Reason::Duplicate => "duplicate",
+            Reason::OutOfBounds => "out_of_bounds",
+            Reason::TooOld => "too_old",
+            Reason::InvalidLabels => "invalid_labels",
+            Reason::Conflict => "conflict",
+            Reason::Rejected => "rejected",
+            Reason::TooLarge => "too_large",
+            Reason::Partial => "partial",
+            Reason::NativeHistogram => "native_histogram",
+            Reason::Malformed => "malformed",
+        }
+    }
+}

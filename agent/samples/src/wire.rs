@@ -1,0 +1,285 @@
+//! Documents as messages of remote write: what whoever sends them needs beside the messages of [`crate::proto`], made
+//! without allocating for each sample.
+
+use weir_event::stream::Family;
+
+use crate::document::{Document, Point, split_labels, write_exemplar, write_sample};
+use crate::labels::LabelSet;
+use crate::proto::prometheus::MetricType;
+use crate::varint;
+
+/// Field 1 of `WriteRequest`, with a length.
+const SERIES_TAG: u8 = 0x0a;
+/// Field 3 of `WriteRequest`, with a length.
+const METADATA_TAG: u8 = 0x1a;
+/// Field 3 of `TimeSeries`, with a length.
+const EXEMPLAR_TAG: u8 = 0x1a;
+/// Field 4 of `TimeSeries`, with a length.
+const HISTOGRAM_TAG: u8 = 0x22;
+/// Field 17 of `Histogram`, a varint.
+const HISTOGRAM_START_TAG: u64 = 17 << 3;
+
+/// An exemplar of a document.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exemplar<'a> {
+    /// What tells it from others, such as `trace_id`.
+    pub labels: LabelSet<'a>,
+    /// What was measured.
+    pub value: f64,
+    /// Milliseconds since the Unix epoch; 0 where nobody said.
+    pub timestamp: i64,
+}
+
+/// The exemplars of a document, one after the other. It ends early at bytes that are none.
+#[derive(Clone, Debug)]
+pub struct Exemplars<'a>(&'a [u8]);
+
+// === impl Exemplars ===
+
+impl<'a> Exemplars<'a> {
+    /// Those of [`Document::exemplars`].
+    pub fn new(bytes: &'a [u8]) -> Exemplars<'a> {
+        Exemplars(bytes)
+    }
+}
+
+impl<'a> Iterator for Exemplars<'a> {
+    type Item = Exemplar<'a>;
+
+    fn next(&mut self) -> Option<Exemplar<'a>> {
+        let rest = self.0.strip_prefix(&[EXEMPLAR_TAG])?;
+        let (message, rest) = varint::read_bytes(rest)?;
+        let (labels, message) = split_labels(message).ok()?;
+        let (value, message) = message.strip_prefix(&[0x11])?.split_first_chunk::<8>()?;
+        let timestamp = match message.strip_prefix(&[0x18]) {
+            Some(message) => varint::read(message)?.0 as i64,
+            None => 0,
+        };
+        self.0 = rest;
+        Some(Exemplar {
+            labels: LabelSet::new(labels),
+            value: f64::from_bits(u64::from_le_bytes(*value)),
+            timestamp,
+        })
+    }
+}
+
+/// Appends a number as a varint (protobuf.dev, "Encoding").
+#[inline]
+pub fn write_varint(out: &mut Vec<u8>, number: u64) {
+    varint::write(out, number);
+}
+
+/// Bytes of a number as a varint.
+#[inline]
+pub fn varint_len(number: u64) -> usize {
+    varint::len(number)
+}
+
+/// The label that the bytes begin with, as it lies there, and what follows it.
+#[inline]
+pub fn split_label(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = varint::read_bytes(bytes.strip_prefix(&[crate::labels::LABEL_TAG])?)?.1;
+    bytes.split_at_checked(bytes.len() - rest.len())
+}
+
+/// Appends the field `timeseries` of a `prometheus.WriteRequest` (remote write 1.0) with one document: `bytes` are those
+/// that `document` was read from. 1.0 knows no start timestamps; an exemplar without a time has that of its sample.
+/// `scratch` is memory to be used again.
+pub fn write_series(
+    out: &mut Vec<u8>,
+    scratch: &mut Vec<u8>,
+    (bytes, document): (&[u8], &Document<'_>),
+    with_exemplars: bool,
+) {
+    out.push(SERIES_TAG);
+    if let Point::Float { start_timestamp: 0, .. } = document.point
+        && document.exemplars.is_empty()
+    {
+        varint::write(out, bytes.len() as u64);
+        out.extend_from_slice(bytes);
+        return;
+    }
+    scratch.clear();
+    match document.point {
+        Point::Float { timestamp, value, .. } => write_sample(scratch, timestamp, value, 0),
+        Point::Histogram { message, .. } => {
+            scratch.push(HISTOGRAM_TAG);
+            varint::write(scratch, without_start(message).map(|field| field.len() as u64).sum());
+            without_start(message).for_each(|field| scratch.extend_from_slice(field));
+        }
+    }
+    if with_exemplars {
+        for exemplar in Exemplars::new(document.exemplars) {
+            let time = if exemplar.timestamp == 0 { document.point.timestamp() } else { exemplar.timestamp };
+            write_exemplar(scratch, exemplar.labels, exemplar.value, time);
+        }
+    }
+    let labels = document.labels.bytes();
+    varint::write(out, (labels.len() + scratch.len()) as u64);
+    out.extend_from_slice(labels);
+    out.extend_from_slice(scratch);
+}
+
+/// Appends the field `metadata` of a `prometheus.WriteRequest` (remote write 1.0, prompb/types.proto: `MetricMetadata`).
+pub fn write_metadata(out: &mut Vec<u8>, family: &Family) {
+    let mut message = Vec::new();
+    let number = metric_type(&family.kind) as u64;
+    if number != 0 {
+        message.push(0x08);
+        varint::write(&mut message, number);
+    }
+    for (tag, text) in [(0x12, &family.name), (0x22, &family.help), (0x2a, &family.unit)] {
+        if !text.is_empty() {
+            message.push(tag);
+            varint::write(&mut message, text.len() as u64);
+            message.extend_from_slice(text.as_bytes());
+        }
+    }
+    out.push(METADATA_TAG);
+    varint::write(out, message.len() as u64);
+    out.extend_from_slice(&message);
+}
+
+/// The number of a type of metrics, the same in 1.0 and 2.0.
+pub fn metric_type(kind: &str) -> MetricType {
+    match kind {
+        "counter" => MetricType::Counter,
+        "gauge" => MetricType::Gauge,
+        "histogram" => MetricType::Histogram,
+        "gaugehistogram" => MetricType::GaugeHistogram,
+        "summary" => MetricType::Summary,
+        "info" => MetricType::Info,
+        "stateset" => MetricType::StateSet,
+        _ => MetricType::Unknown,
+    }
+}
+
+/// The fields of a message `Histogram` but its start timestamp; what is not readable is left out.
+fn without_start(mut message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let fields = std::iter::from_fn(move || {
+        let (field, rest) = split_field(message)?;
+        message = rest;
+        Some(field)
+    });
+    fields.filter(|field| varint::read(field).is_none_or(|(tag, _)| tag != HISTOGRAM_START_TAG))
+}
+
+/// The field that a message begins with, with its tag, and what follows it.
+fn split_field(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (tag, rest) = varint::read(message)?;
+    let rest = match tag & 7 {
+        0 => varint::read(rest)?.1,
+        1 => rest.get(8..)?,
+        2 => varint::read_bytes(rest)?.1,
+        5 => rest.get(4..)?,
+        _ => return None,
+    };
+    message.split_at_checked(message.len() - rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::labels::LabelsBuilder;
+    use crate::proto::prometheus::WriteRequest;
+    use crate::proto::write_v2;
+
+    fn labels(pairs: &[(&str, &str)]) -> Vec<u8> {
+        let mut builder = LabelsBuilder::new();
+        pairs.iter().for_each(|(name, value)| builder.push(name, value));
+        let mut out = Vec::new();
+        builder.finish(&mut out).unwrap();
+        out
+    }
+
+    fn written(document: &Document<'_>, with_exemplars: bool) -> WriteRequest {
+        let (mut bytes, mut out) = (Vec::new(), Vec::new());
+        document.write(&mut bytes);
+        write_series(&mut out, &mut Vec::new(), (&bytes, document), with_exemplars);
+        WriteRequest::decode(&out[..]).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_series_of_1_0_has_what_its_document_has_but_no_start(
+            value: u64,
+            timestamp in 1i64..,
+            start_timestamp: i64,
+            exemplar_times in prop::collection::vec(0i64.., 0..3),
+            with_exemplars: bool,
+        ) {
+            let (set, trace) = (labels(&[("__name__", "up"), ("job", "a")]), labels(&[("trace_id", "7")]));
+            let mut exemplars = Vec::new();
+            for time in &exemplar_times {
+                write_exemplar(&mut exemplars, LabelSet::new(&trace), 0.5, *time);
+            }
+            let point = Point::Float { timestamp, value: f64::from_bits(value), start_timestamp };
+            let document = Document { labels: LabelSet::new(&set), point, exemplars: &exemplars };
+            let request = written(&document, with_exemplars);
+            let series = &request.timeseries[0];
+            prop_assert_eq!(series.labels.len(), 2);
+            prop_assert_eq!((series.samples[0].timestamp, series.samples[0].value.to_bits()), (timestamp, value));
+            let times: Vec<i64> = series.exemplars.iter().map(|exemplar| exemplar.timestamp).collect();
+            let at = |time: &i64| if *time == 0 { timestamp } else { *time };
+            let wanted: Vec<i64> = exemplar_times.iter().filter(|_| with_exemplars).map(at).collect();
+            prop_assert_eq!(times, wanted);
+            let mut plain = Vec::new();
+            write_sample(&mut plain, timestamp, f64::from_bits(value), 0);
+            let mut out = Vec::new();
+            let mut bytes = Vec::new();
+            document.write(&mut bytes);
+            write_series(&mut out, &mut Vec::new(), (&bytes, &document), false);
+            prop_assert!(out.ends_with(&plain), "no field of 2.0 is left in the sample");
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes: Vec<u8>) {
+            Exemplars::new(&bytes).count();
+            without_start(&bytes).count();
+            let _ = split_label(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_histogram_loses_its_start_in_1_0_and_nothing_else() {
+        let histogram = write_v2::Histogram {
+            count: Some(write_v2::Count::Int(7)),
+            sum: 1.5,
+            schema: 3,
+            positive_spans: vec![write_v2::BucketSpan { offset: 1, length: 2 }],
+            positive_deltas: vec![3, 1],
+            timestamp: 1_700_000_000_123,
+            custom_values: vec![0.5],
+            start_timestamp: 1_600_000_000_000,
+            ..Default::default()
+        };
+        let (set, message) = (labels(&[("__name__", "h")]), histogram.encode_to_vec());
+        let point = Point::Histogram { timestamp: histogram.timestamp, message: &message };
+        let document = Document { labels: LabelSet::new(&set), point, exemplars: &[] };
+        let got = written(&document, true).timeseries.remove(0).histograms.remove(0);
+        assert_eq!(got, write_v2::Histogram { start_timestamp: 0, ..histogram });
+    }
+
+    #[test]
+    fn metadata_is_what_the_family_says() {
+        let family = Family {
+            name: "http_requests".into(),
+            kind: "counter".into(),
+            unit: "requests".into(),
+            help: "All of them.".into(),
+        };
+        let mut out = Vec::new();
+        write_metadata(&mut out, &family);
+        let metadata = WriteRequest::decode(&out[..]).unwrap().metadata.remove(0);
+        assert_eq!(metadata.r#type(), MetricType::Counter);
+        assert_eq!(
+            (metadata.metric_family_name, metadata.help, metadata.unit),
+            (family.name, family.help, family.unit)
+        );
+        assert_eq!(metric_type("something"), MetricType::Unknown);
+    }
+}
