@@ -7,6 +7,7 @@ pub mod document;
 pub mod exposition;
 pub mod labels;
 pub mod proto;
+pub mod relabel;
 pub mod row;
 pub mod stage;
 mod varint;
