@@ -1,0 +1,97 @@
+//! Rows on their way into batches.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use weir_event::batch::{ArenaPool, BatchBuilder};
+use weir_event::stream::Stream;
+use weir_pipeline::source::{Outlet, SourceMetrics, Stopped};
+use weir_samples::document::{Document, is_stale};
+use weir_samples::labels::LabelSet;
+use weir_samples::row::RowWriter;
+
+use crate::metrics::ScrapeMetrics;
+
+/// Fills batches and sends them when they are full.
+pub(crate) struct Outgoing {
+    outlet: Box<dyn Outlet>,
+    arenas: Arc<ArenaPool>,
+    metrics: Arc<ScrapeMetrics>,
+    source: Arc<SourceMetrics>,
+    writer: RowWriter,
+    batch: Option<Filling>,
+}
+
+struct Filling {
+    builder: BatchBuilder,
+    /// The stream of the last row, and its number.
+    stream: Arc<Stream>,
+    number: u32,
+    stale: u64,
+}
+
+// === impl Outgoing ===
+
+impl Outgoing {
+    /// Sends to this outlet.
+    pub(crate) fn new(
+        outlet: Box<dyn Outlet>,
+        arenas: Arc<ArenaPool>,
+        metrics: Arc<ScrapeMetrics>,
+        source: Arc<SourceMetrics>,
+    ) -> Outgoing {
+        Outgoing { outlet, arenas, metrics, source, writer: RowWriter::default(), batch: None }
+    }
+
+    /// Adds a sample without more.
+    #[inline]
+    pub(crate) fn push_float(
+        &mut self,
+        stream: &Arc<Stream>,
+        (labels, series): (LabelSet<'_>, u64),
+        (timestamp, value): (i64, f64),
+    ) -> Result<(), Stopped> {
+        let filling = filling(&mut self.batch, &self.arenas, stream);
+        filling.stale += u64::from(is_stale(value));
+        self.writer.push_float(&mut filling.builder, filling.number, (labels, series), (timestamp, value));
+        if filling.builder.is_full() { self.send() } else { Ok(()) }
+    }
+
+    /// Adds a sample with everything that belongs to it.
+    pub(crate) fn push(
+        &mut self,
+        stream: &Arc<Stream>,
+        series: u64,
+        document: &Document<'_>,
+    ) -> Result<(), Stopped> {
+        let filling = filling(&mut self.batch, &self.arenas, stream);
+        self.writer.push(&mut filling.builder, filling.number, series, document);
+        if filling.builder.is_full() { self.send() } else { Ok(()) }
+    }
+
+    /// Sends what there is.
+    pub(crate) fn send(&mut self) -> Result<(), Stopped> {
+        let Some(filling) = self.batch.take() else { return Ok(()) };
+        let rows = filling.builder.rows() as u64;
+        self.outlet.send(filling.builder.finish(&self.arenas), Vec::new())?;
+        self.source.events.fetch_add(rows, Ordering::Relaxed);
+        self.metrics.samples.fetch_add(rows, Ordering::Relaxed);
+        self.metrics.stale_markers.fetch_add(filling.stale, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The batch that is being filled, ready for a row of this stream.
+#[inline]
+fn filling<'a>(batch: &'a mut Option<Filling>, arenas: &ArenaPool, stream: &Arc<Stream>) -> &'a mut Filling {
+    let filling = batch.get_or_insert_with(|| {
+        let mut builder = BatchBuilder::new(arenas.take());
+        let number = builder.add_stream(stream);
+        Filling { builder, stream: Arc::clone(stream), number, stale: 0 }
+    });
+    if !Arc::ptr_eq(&filling.stream, stream) {
+        filling.number = filling.builder.add_stream(stream);
+        filling.stream = Arc::clone(stream);
+    }
+    filling
+}
