@@ -7,7 +7,7 @@
 //! cargo run --release -p weir-samples --example relabel_oracle -- speed
 //! ```
 //!
-//! The second form measures what a series costs that the stage knows, and one that it does not.
+//! The second form measures what a series costs that the stages know, and one that they do not.
 
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
@@ -18,9 +18,10 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use weir_samples::cardinality::{Guard, Settings};
 use weir_samples::labels::{LabelSet, LabelsBuilder};
 use weir_samples::relabel::{Limits, Lists, Problem, Relabel, Rule, RuleError, Rules};
-use weir_samples::stage::SampleStage as _;
+use weir_samples::stage::SampleStage;
 
 type Pairs = Vec<(String, String)>;
 
@@ -357,7 +358,7 @@ fn compare(oracle: &str, rule_sets: u64, seed: u64) {
         let mut random = Random(seed);
         letters().into_iter().chain((0..rule_sets).map(move |_| case(&mut random)))
     };
-    let writing = cases.clone();
+    let writing = cases;
     let writer = std::thread::spawn(move || {
         for case in writing() {
             writeln!(to, "{}", case.question).expect("the oracle reads");
@@ -427,9 +428,9 @@ fn is_new_letters(ours: Option<&Pairs>, theirs: Option<&Pairs>, set: &Pairs) -> 
     let differing: Vec<_> =
         ours.iter().zip(&theirs).zip(&before).filter(|((one, other), _)| one != other).collect();
     if before.len() >= 100 {
-        for ((one, other), before) in &differing {
-            println!("{before:?} U+{:04X}: ours {one:?}, theirs {other:?}", u32::from(**before));
-        }
+        let letters: Vec<String> =
+            differing.iter().map(|(_, before)| format!("{:04x}", u32::from(**before))).collect();
+        println!("letters that are new since the oracle's Unicode: {}", letters.join(" "));
     }
     before.len() >= 100
         && ours.len() == theirs.len()
@@ -449,21 +450,29 @@ fn speed() {
             let sets: Vec<(Vec<u8>, u64)> = (0..series).map(|n| example(n, changed)).collect();
             let rules = Rules::new(&lists.rules().expect("good lists")).expect("good rules");
             let mut stage = Relabel::new(rules, "rules".into(), "invalid".into(), Limits::default());
-            let mut round = || {
-                let start = Instant::now();
-                for (labels, hash) in &sets {
-                    black_box(stage.look(LabelSet::new(black_box(labels)), *hash, 1));
-                }
-                start.elapsed().as_nanos() as f64 / series as f64
-            };
-            let first = round();
-            let known = (0..2_000_000 / series + 5).map(|_| round()).fold(f64::INFINITY, f64::min);
-            println!(
-                "{series} series, {what}, {} bytes of labels: {first:.0} ns the first time, {known:.1} ns when known",
-                sets.first().map_or(0, |(labels, _)| labels.len())
-            );
+            measure(&format!("relabelling, {what}"), &sets, &mut stage);
         }
+        let sets: Vec<(Vec<u8>, u64)> = (0..series).map(|n| example(n, false)).collect();
+        let guard = Guard::new(Settings::default(), Box::new(|crossing| println!("{crossing}")));
+        measure("guard", &sets, &mut guard.stage());
     }
+}
+
+fn measure(what: &str, sets: &[(Vec<u8>, u64)], stage: &mut dyn SampleStage) {
+    let series = sets.len();
+    let mut round = || {
+        let start = Instant::now();
+        for (labels, hash) in sets {
+            black_box(stage.look(LabelSet::new(black_box(labels)), *hash, 1));
+        }
+        start.elapsed().as_nanos() as f64 / series as f64
+    };
+    let first = round();
+    let known = (0..2_000_000 / series + 5).map(|_| round()).fold(f64::INFINITY, f64::min);
+    let bytes = sets.first().map_or(0, |(labels, _)| labels.len());
+    println!(
+        "{what}: {series} series, {bytes} bytes of labels: {first:.0} ns the first time, {known:.1} ns when known"
+    );
 }
 
 fn example(n: usize, with_ip: bool) -> (Vec<u8>, u64) {

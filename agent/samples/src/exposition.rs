@@ -1,10 +1,38 @@
 //! What targets expose: the Prometheus text format, OpenMetrics text and delimited protobuf, read a piece at a time.
 //!
-//! HEAD
+//! The formats are <https://prometheus.io/docs/instrumenting/exposition_formats/> (text 0.0.4, and the quoted names of
+//! 1.0.0), OpenMetrics 1.0.0 and prometheus/client_model's metrics.proto. What is accepted, and what is read of it, is as in
+//! Prometheus 3.9.1 (model/textparse), with what its scraper and storage check of a series' labels and a histogram's
+//! buckets. So in OpenMetrics `_created` is a series like any other, and timestamps in the text format have no sign.
 //!
 //! 1. What is read does not depend on how a body is cut into pieces.
 //! 2. A series whose text the caller has met before ([`Known`]) is not taken apart: only its value is read.
 //! 3. Neither memory nor time grows without bound: a line or message has a largest size.
+//!
+//! Differences from Prometheus, all of them deliberate; `examples/exposition_oracle.rs` compares random bodies with it and
+//! knows no others. The same is read otherwise:
+//!
+//! 1. Blanks before a series in the text format are no part of its name, as the format says; Prometheus takes them for one.
+//! 2. Escapes in a quoted name of a family are resolved in `TYPE`, `HELP` and `UNIT`, as they are in series.
+//! 3. Escapes in an exemplar's labels are resolved, as OpenMetrics says; Prometheus leaves them.
+//! 4. A time that no 64 bits hold becomes the nearest that they do; in Prometheus that depends on the processor.
+//! 7. Metadata whose name or unit is not UTF-8 has the replacement character there; no series can have such a name.
+//! 8. A metric without a value in an untyped family is 0; in Prometheus it has the value of the metric before it.
+//! 9. All native histograms of a family keep their exemplars; Prometheus forgets to begin anew behind the first one.
+//! 12. A native histogram behind a classic one in a family is native; Prometheus takes it for a classic one.
+//! 14. `le` and `quantile` in hexadecimal or with underscores stay as they are; Prometheus makes them canonical.
+//!
+//! Refused here only:
+//!
+//! 5. A NUL anywhere but in a label's value, a help text or a comment, or behind a backslash. Prometheus skips it, takes it
+//!    into a name, or takes it for the end of the body, without a word. In a comment it is a byte like any other.
+//! 6. A metric's name in braces without quotes (`{a}`), of which Prometheus cuts off the first and last byte, or panics.
+//! 7. An exemplar in a message whose labels are not UTF-8.
+//! 10. A native histogram with less buckets than its spans, over which Prometheus panics.
+//! 11. A native histogram with a span of negative offset behind an empty one, which Prometheus removes before it looks; one
+//!     of schema 9 to 52, which Prometheus makes coarser.
+//! 13. In a message, numbers of more than 64 bits and groups that are not well-formed, which gogo's decoder forgives.
+//! 15. Lines and messages of more than [`Settings::limit`], and metrics of a message of more than 1 MiB.
 
 mod content_type;
 mod cursor;
@@ -122,7 +150,7 @@ pub enum Item<'a> {
     /// A series with a number.
     Series(Series<'a>),
     /// A series with a native histogram.
-    Histogram(HistogramSeries<'a>),
+    Histogram(Box<HistogramSeries<'a>>),
 }
 
 /// A series with a number.

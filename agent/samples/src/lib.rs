@@ -3,6 +3,7 @@
 //! A sample goes through the agent as an event does: as a row of a batch, then as a document of a segment. Its document
 //! is a [`document`]; its stream is the family of metrics that it belongs to ([`weir_event::stream::Family`]).
 
+pub mod cardinality;
 pub mod document;
 pub mod exposition;
 pub mod labels;

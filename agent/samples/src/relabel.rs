@@ -2,7 +2,7 @@
 //!
 //! 1. What Prometheus accepts is accepted and gives the same labels; what it refuses is refused. Names of labels are checked as
 //!    in its default, `name_validation_scheme: utf8`: any text but the empty one.
-//! 2. Regular expressions are RE2's ([`re2`]): anchored at both ends, `.` matches line feeds too.
+//! 2. Regular expressions are RE2's, translated: anchored at both ends, `.` matches line feeds too.
 //! 3. A series is worked out once and remembered by [`Relabel`]. Two series are told apart by 128 bits of hashes, of which 64
 //!    have a random secret, so nobody can make two series that take each other's labels.
 //! 4. A series that ends without any label is dropped like one that a rule drops, as Prometheus' scrape does. One that ends

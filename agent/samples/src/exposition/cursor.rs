@@ -133,19 +133,17 @@ impl<'a> Cursor<'a> {
 }
 
 fn check_quoted(text: &[u8], rules: Quoted) -> Result<(), Stop> {
-    let (line, nul) = match rules {
-        Quoted::Name => (false, true),
-        Quoted::Value => (false, false),
-        Quoted::LineValue => (true, false),
-        Quoted::Exemplar => (true, true),
+    let found = match rules {
+        Quoted::Name => memchr(0, text),
+        Quoted::Value => None,
+        Quoted::LineValue => memchr(b'\n', text),
+        Quoted::Exemplar => memchr2(b'\n', 0, text),
     };
-    if line && memchr(b'\n', text).is_some() {
-        return Err(Stop::Invalid("a label's value without its closing quote"));
+    match found.and_then(|at| text.get(at)) {
+        Some(0) => Err(Stop::Invalid("a NUL in a name or an exemplar")),
+        Some(_) => Err(Stop::Invalid("a line ends before a closing quote")),
+        None => Ok(()),
     }
-    if nul && memchr(0, text).is_some() {
-        return Err(Stop::Invalid("a NUL in a name"));
-    }
-    Ok(())
 }
 
 /// Whether a metric's name without quotes may begin with this.

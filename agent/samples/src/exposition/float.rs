@@ -26,6 +26,9 @@ pub(super) fn short_integer(bytes: &[u8]) -> Option<(f64, usize)> {
     }
 }
 
+/// No double has more decimal digits.
+const MAX_DIGITS: usize = 800;
+
 /// Reads a number as Prometheus does: Go's `strconv.ParseFloat` without hexadecimal numbers and underscores. One that is
 /// too large is none.
 pub(super) fn parse(token: &[u8]) -> Option<f64> {
@@ -54,26 +57,53 @@ pub(super) fn write_canonical(out: &mut String, number: f64) {
     if number == 0.0 {
         return out.push_str("0.0");
     }
-    let scientific = format!("{number:e}");
+    let scientific = shortest(number);
     let Some((digits, exponent)) = scientific.split_once('e') else { return };
     let exponent: i32 = exponent.parse().unwrap_or_default();
     if (-4..6).contains(&exponent) {
-        let plain = number.to_string();
-        out.push_str(&plain);
-        if !plain.contains('.') {
-            out.push_str(".0");
-        }
-        return;
+        return write_plain(out, digits, exponent);
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
     out.push_str(digits);
-    out.push('e');
-    out.push(sign);
+    out.push_str(if exponent < 0 { "e-" } else { "e+" });
     let magnitude = exponent.unsigned_abs();
     if magnitude < 10 {
         out.push('0');
     }
     out.push_str(&magnitude.to_string());
+}
+
+/// The fewest digits that give the number again, as `d.ddde±x`. Where two such lie equally near to it, Go takes the even
+/// one and Rust the greater one; the label would be another.
+fn shortest(number: f64) -> String {
+    let found = format!("{number:e}");
+    let digits =
+        found.split('e').next().map_or(0, |digits| digits.trim_start_matches('-').replace('.', "").len());
+    let one_more = format!("{number:.digits$e}");
+    let Some((mantissa, exponent)) = one_more.split_once('e') else { return found };
+    let is_tie = mantissa.ends_with('5')
+        && format!("{number:.MAX_DIGITS$e}")
+            .starts_with(&format!("{mantissa:0<width$}e", width = mantissa.len() + MAX_DIGITS - digits));
+    let Some(smaller) = mantissa.strip_suffix('5').filter(|_| is_tie) else { return found };
+    let is_even = smaller.bytes().last().is_some_and(|digit| digit % 2 == 0);
+    let smaller = format!("{}e{exponent}", smaller.trim_end_matches('.'));
+    if is_even && smaller.parse() == Ok(number) { smaller } else { found }
+}
+
+/// Writes `d.ddd` times ten to the exponent, which is small, without an exponent.
+fn write_plain(out: &mut String, digits: &str, exponent: i32) {
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |digits| ("-", digits));
+    let digits = digits.replace('.', "");
+    out.push_str(sign);
+    if exponent < 0 {
+        out.push_str("0.");
+        (1..exponent.unsigned_abs()).for_each(|_| out.push('0'));
+        return out.push_str(&digits);
+    }
+    let before = exponent as usize + 1;
+    out.push_str(digits.get(..before).unwrap_or(&digits));
+    (digits.len()..before).for_each(|_| out.push('0'));
+    out.push('.');
+    out.push_str(digits.get(before..).filter(|rest| !rest.is_empty()).unwrap_or("0"));
 }
 
 #[cfg(test)]
@@ -130,6 +160,11 @@ mod tests {
             (0.0001, "0.0001"),
             (0.00001, "1e-05"),
             (1e100, "1e+100"),
+            (-12.5, "-12.5"),
+            (123_456.0 + 1.0 / 4096.0, "123456.00024414062"),
+            (2_168_898_447_006_761.0 + 0.25, "2.1688984470067612e+15"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
             (f64::INFINITY, "+Inf"),
         ];
         for (number, wanted) in cases {

@@ -105,6 +105,6 @@ fn read_name<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, str>, Stop> {
     Ok(match std::str::from_utf8(name) {
         Ok(name) => unescape(name),
         // No series can be of a family with such a name.
-        Err(_) => String::from_utf8_lossy(name),
+        Err(_) => Cow::Owned(unescape(&String::from_utf8_lossy(name)).into_owned()),
     })
 }

@@ -113,7 +113,7 @@ impl Families {
             Found::Unit => Item::Unit { family, unit: Cow::Borrowed(&self.family.unit) },
             Found::Type => Item::Type { family, kind: self.family.kind },
             Found::Series(point) => Item::Series(self.series(point, known)),
-            Found::Histogram => Item::Histogram(self.histogram(known)?),
+            Found::Histogram => Item::Histogram(Box::new(self.histogram(known)?)),
         };
         Ok(Next::Item(item, 0))
     }

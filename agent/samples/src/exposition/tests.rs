@@ -178,25 +178,16 @@ fn bounds_and_quantiles_are_written_as_in_open_metrics() {
     let body = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"x\"} 1\nh_bucket{quantile=\"1\"} 1\n\
                 # TYPE s summary\ns{quantile=\"1e6\"} 1\n# TYPE g gauge\ng{le=\"1\"} 1\n";
     let (lines, error) = read(Format::Text, body.as_bytes());
-    let series: Vec<&String> = lines.iter().filter(|line| !line.starts_with("TYPE")).collect();
-    assert_eq!(
-        (series, error),
-        (
-            vec![
-                "h_bucket{le=\"1.0\"} 1.0",
-                "h_bucket{le=\"x\"} 1.0",
-                "h_bucket{quantile=\"1\"} 1.0",
-                "s{quantile=\"1e+06\"} 1.0",
-                "g{le=\"1\"} 1.0",
-            ]
-            .iter()
-            .map(|line| line.to_string())
-            .collect::<Vec<_>>()
-            .iter()
-            .collect(),
-            None
-        )
-    );
+    let series: Vec<&str> =
+        lines.iter().map(String::as_str).filter(|line| !line.starts_with("TYPE")).collect();
+    let wanted = [
+        "h_bucket{le=\"1.0\"} 1.0",
+        "h_bucket{le=\"x\"} 1.0",
+        "h_bucket{quantile=\"1\"} 1.0",
+        "s{quantile=\"1e+06\"} 1.0",
+        "g{le=\"1\"} 1.0",
+    ];
+    assert_eq!((&series[..], error), (&wanted[..], None));
 }
 
 #[test]

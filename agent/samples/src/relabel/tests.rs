@@ -157,6 +157,9 @@ fn any_rule() -> impl Strategy<Value = Rule> {
 }
 
 proptest! {
+    // Compiling takes long in a build for tests.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn any_rules_do_no_harm(rules in prop::collection::vec(any_rule(), 1..4), labels: std::collections::BTreeMap<String, String>) {
         if let Ok(rules) = Rules::new(&rules) {
@@ -168,7 +171,9 @@ proptest! {
             }
         }
     }
+}
 
+proptest! {
     #[test]
     fn keep_and_drop_are_opposites(regex in "[ab.|*+?]{0,5}", value in "[ab]{0,4}") {
         let rule = |action| Rule { source_labels: vec!["a".into()], regex: regex.clone(), action, ..Rule::default() };
