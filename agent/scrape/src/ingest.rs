@@ -233,7 +233,7 @@ impl Stage<'_> {
     fn take(&mut self, item: Item<'_>) -> Result<(), ScrapeError> {
         match item {
             Item::Series(series) => return self.take_series(&series),
-            Item::Histogram(series) => return self.take_histogram(series),
+            Item::Histogram(series) => return self.take_histogram(*series),
             Item::Type { family, kind } => self.cache.families.set_kind(&family, kind),
             Item::Help { family, text } => self.cache.families.set_help(&family, &text),
             Item::Unit { family, unit } => self.cache.families.set_unit(&family, &unit),

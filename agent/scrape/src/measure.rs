@@ -7,7 +7,6 @@ use weir_event::stream::Attributes;
 use weir_pipeline::source::{Outlet, SourceMetrics};
 use weir_samples::exposition::Format;
 use weir_samples::labels::LabelsBuilder;
-use weir_samples::relabel::Rules;
 
 use crate::cache::Cache;
 use crate::cache::families::FamilyPool;
