@@ -117,6 +117,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
         fn a_body_comes_out_as_it_went_in(bytes: Vec<u8>, step in 1_usize..50) {
             prop_assert_eq!(unpack(&pack(&bytes), true, step, 1 << 20).unwrap(), bytes.clone());

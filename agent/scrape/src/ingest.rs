@@ -233,7 +233,7 @@ impl Stage<'_> {
     fn take(&mut self, item: Item<'_>) -> Result<(), ScrapeError> {
         match item {
             Item::Series(series) => return self.take_series(&series),
-            Item::Histogram(series) => return self.take_histogram(series),
+            Item::Histogram(series) => return self.take_histogram(*series),
             Item::Type { family, kind } => self.cache.families.set_kind(&family, kind),
             Item::Help { family, text } => self.cache.families.set_help(&family, &text),
             Item::Unit { family, unit } => self.cache.families.set_unit(&family, &unit),
@@ -304,7 +304,7 @@ impl Stage<'_> {
             failure: Failure::Malformed,
             message: "it has more series than can be numbered; set sample_limit or drop series".to_owned(),
         };
-        if !self.rules.relabel(&mut self.labels, &mut self.scratch)? {
+        if !self.rules.relabel(text, &mut self.labels, &mut self.scratch)? {
             let entry = self.cache.add_dropped(hash, text.len()).map_err(full)?;
             self.cache.see(entry);
             return Ok(Found::Dropped);
@@ -411,7 +411,12 @@ impl SeriesRules {
 
     /// Makes the labels that a series is sent with of those that a target exposes, and writes them to `out`; false where
     /// the series is dropped.
-    fn relabel(&self, labels: &mut LabelsBuilder, out: &mut Vec<u8>) -> Result<bool, ScrapeError> {
+    fn relabel(
+        &self,
+        text: &[u8],
+        labels: &mut LabelsBuilder,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, ScrapeError> {
         let invalid = |message: String| ScrapeError { failure: Failure::Labels, message };
         let twice =
             |error: weir_samples::labels::Duplicate| invalid(format!("a series cannot be taken: {error}"));
@@ -419,7 +424,7 @@ impl SeriesRules {
         // Sorts them, as rules expect, and sees to it that none is there twice.
         labels.finish(out).map_err(twice)?;
         out.clear();
-        self.add_target_labels(labels);
+        self.add_target_labels(text, labels);
         if !self.rules.apply(labels) || labels.iter().all(|(_, value)| value.is_empty()) {
             return Ok(false);
         }
@@ -440,11 +445,11 @@ impl SeriesRules {
     }
 
     /// Prometheus, scrape: `mutateSampleLabels`.
-    fn add_target_labels(&self, labels: &mut LabelsBuilder) {
+    fn add_target_labels(&self, text: &[u8], labels: &mut LabelsBuilder) {
         let target = LabelSet::new(&self.target);
         if self.honor_labels {
             for (name, value) in target {
-                if !labels.iter().any(|(known, _)| known == name) {
+                if labels.get(name).is_empty() && !is_emptied(text, name) {
                     labels.push(name, value);
                 }
             }
@@ -499,5 +504,40 @@ impl SeriesRules {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the text of a series gives a label an empty value. With `honor_labels` that keeps the target's label away, as
+/// the Pushgateway does with `instance=""`. In the text of a series two quotes stand side by side only as an empty value.
+fn is_emptied(text: &[u8], name: &str) -> bool {
+    let positions = text.windows(2).enumerate().filter(|(_, pair)| *pair == b"\"\"").map(|(at, _)| at);
+    positions.filter_map(|at| text.get(..at)).any(|before| {
+        let Some(before) = before.trim_ascii_end().strip_suffix(b"=") else { return false };
+        let before = before.trim_ascii_end();
+        let before = before.strip_suffix(b"\"").unwrap_or(before);
+        let Some(before) = before.strip_suffix(name.as_bytes()) else { return false };
+        before.last().is_some_and(|byte| matches!(byte, b'{' | b',' | b' ' | b'\t' | b'"'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_with_an_empty_value_is_seen() {
+        for text in ["a{job=\"\"}", "a{b=\"c\", job = \"\"}", "a{job=\"\",b=\"c\"}", "{\"a\",\"job\"=\"\"}"] {
+            assert!(is_emptied(text.as_bytes(), "job"), "{text}");
+        }
+        for text in [
+            "a",
+            "a{job=\"x\"}",
+            "a{xjob=\"\"}",
+            "a{b=\"job=\\\"\"}",
+            "a{b=\"\",c=\"job\"}",
+            "a{job=\"\\\"\"}",
+        ] {
+            assert!(!is_emptied(text.as_bytes(), "job"), "{text}");
+        }
     }
 }

@@ -13,6 +13,8 @@ mod discovery;
 mod duration;
 mod engine;
 mod ingest;
+#[doc(hidden)]
+pub mod measure;
 mod metrics;
 mod outgoing;
 mod profile;

@@ -307,7 +307,8 @@ mod tests {
         let class = |class: &str| Job { class: Some(class.into()), ..Job::default() };
         let to_fast = Job { relabel: vec![replace("__address__", "__class__", "fast")], ..class("core") };
         let label = [("__scrape_interval__", "40s")];
-        let cases: [(Job, &[(&str, &str)], u64, u64, &str); 6] = [
+        type Labels<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Job, Labels<'_>, u64, u64, &str); 6] = [
             (Job::default(), &[], 30, 10, ""),
             (class("core"), &[], 15, 10, "core"),
             (to_fast, &[], 5, 5, "fast"),

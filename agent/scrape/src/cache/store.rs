@@ -220,6 +220,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn what_is_kept_comes_back(
             shared in prop::collection::btree_map("[a-h]{1,2}", "[xy]|z{130}", 0..5),
