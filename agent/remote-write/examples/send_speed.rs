@@ -34,12 +34,11 @@ const OPTIONS: Options = Options { exemplars: true, native_histograms: true, met
 /// The labels of a series, of about 130 bytes.
 fn labels(series: usize) -> Vec<u8> {
     let (mut builder, mut out) = (LabelsBuilder::new(), Vec::new());
-    builder.push("__name__", &format!("container_network_receive_{}_total", series / 50));
+    builder.push("__name__", &format!("node_network_{}_total", series / 50));
     builder.push("cluster", "dev");
     builder.push("instance", "10.12.0.7:9100");
     builder.push("interface", &format!("eth{}", series % 50));
-    builder.push("job", "node-exporter");
-    builder.push("namespace", "monitoring");
+    builder.push("job", "node");
     builder.push("node", "worker-17");
     builder.finish(&mut out).unwrap();
     out

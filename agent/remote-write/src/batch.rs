@@ -32,6 +32,8 @@ pub(crate) struct Batch {
     pub pieces: Vec<Piece>,
     /// Streams whose families are described in it.
     pub families: Vec<Arc<Stream>>,
+    /// It was a part of a request that was too large.
+    pub is_half: bool,
 }
 
 // === impl Piece ===
@@ -142,6 +144,7 @@ impl Batch {
             }
         }
         let families = self.families.clone();
-        (Batch { pieces: first, families }, Batch { pieces: second, families: Vec::new() })
+        let half = |pieces, families| Batch { pieces, families, is_half: true };
+        (half(first, families), half(second, Vec::new()))
     }
 }

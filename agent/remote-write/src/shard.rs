@@ -11,6 +11,9 @@ use crate::encode::Encoded;
 use crate::negotiate::Version;
 use crate::settings::Settings;
 
+/// A limit that the receiver has is tried again a little above behind so many requests.
+const GROWS_BEHIND: u32 = 64;
+
 /// One lane of requests.
 pub(crate) struct Shard {
     /// Not in a batch yet, oldest first.
@@ -29,6 +32,10 @@ pub(crate) struct Shard {
     pub tries: u32,
     /// Samples of a request; below the setting after one was too large.
     most_samples: usize,
+    /// A whole request of so many samples was too large.
+    refused_samples: usize,
+    /// Batches that had their end since the limit last changed.
+    taken: u32,
     has_sent: bool,
 }
 
@@ -55,6 +62,8 @@ impl Shard {
             due: now,
             tries: 0,
             most_samples: settings.max_samples,
+            refused_samples: usize::MAX,
+            taken: 0,
             has_sent: false,
         }
     }
@@ -108,7 +117,11 @@ impl Shard {
         self.bytes -= bytes;
         self.has_sent = true;
         (self.encoded, self.tries, self.due) = (None, 0, now);
-        self.batches.push_back(Arc::new(Batch { pieces, families: std::mem::take(families) }));
+        self.batches.push_back(Arc::new(Batch {
+            pieces,
+            families: std::mem::take(families),
+            is_half: false,
+        }));
     }
 
     /// The batch to be sent now.
@@ -122,16 +135,26 @@ impl Shard {
         (self.encoded, self.tries, self.due) = (None, 0, now);
     }
 
-    /// A request was not too large: a limit that was lowered rises again.
+    /// A request was not too large: a limit that was lowered rises again. Fast where one sample alone was too large; else
+    /// slowly, since a request that is too large is sent for nothing.
     pub fn grow(&mut self, settings: &Settings) {
-        self.most_samples = (self.most_samples + self.most_samples / 16 + 1).min(settings.max_samples);
+        self.taken += 1;
+        let grown = match self.most_samples.saturating_mul(2) {
+            double if double < self.refused_samples => double,
+            _ if self.taken < GROWS_BEHIND => return,
+            _ => self.most_samples + self.most_samples / 16 + 1,
+        };
+        (self.most_samples, self.taken) = (grown.min(settings.max_samples), 0);
     }
 
     /// The first batch was too large: its halves go in its place. Says whether there was something to halve.
     pub fn split_first(&mut self, now: Instant) -> bool {
         let Some(batch) = self.batches.front().filter(|batch| batch.samples() > 1) else { return false };
+        if !batch.is_half {
+            self.refused_samples = batch.samples();
+        }
         let (first, second) = batch.halves();
-        self.most_samples = first.samples().min(self.most_samples).max(1);
+        (self.most_samples, self.taken) = (first.samples().min(self.most_samples).max(1), 0);
         self.end_first(now);
         self.batches.push_front(Arc::new(second));
         self.batches.push_front(Arc::new(first));

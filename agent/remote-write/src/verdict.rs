@@ -287,6 +287,15 @@ mod tests {
 
     proptest::proptest! {
         #[test]
+        fn what_is_done_with_a_request_does_not_depend_on_the_body(status in 100u16..600, said: String, doubts: bool, may: bool) {
+            for version in [Version::V1, Version::V2] {
+                let of = |said: &str| judge((version, &SENT), &answer(status, said), may, doubts);
+                let (one, other) = (of(&said), of("add 1 samples: out of order sample"));
+                proptest::prop_assert_eq!(std::mem::discriminant(&one), std::mem::discriminant(&other));
+            }
+        }
+
+        #[test]
         fn no_more_is_dropped_than_was_sent(status in 200u16..600, said: String, counts: Vec<u64>, written: Option<(u64, u64)>) {
             let said = counts.iter().fold(said, |said, count| format!("{said}; add {count} samples: out of order sample"));
             let written = written.map(|(samples, histograms)| Written { samples: samples / 2, histograms: histograms / 2, exemplars: 0 });

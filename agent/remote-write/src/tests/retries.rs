@@ -103,6 +103,25 @@ async fn a_request_that_is_too_large_is_halved_down_to_one_sample() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_of_the_receiver_is_learnt_and_one_large_sample_is_forgotten() {
+    for (limit, most_requests) in [(30, 75), (1000, 60)] {
+        let rig = Rig::new(1 << 22);
+        let fake = Fake::scripted(Kind::Both, move |request| {
+            let has_bad =
+                request.samples.iter().any(|sample| sample.1 == 1 && sample.0.ends_with("series=s50"));
+            (request.samples.len() > limit || limit == 1000 && has_bad).then(|| say(413, "too many samples"))
+        });
+        let driver = rig.start(plain(&rig), &fake);
+        for time in 1..=15 {
+            rig.push_scrape(100, time);
+        }
+        rig.finish(driver).await;
+        assert_eq!(rig.delivered(), if limit == 1000 { 1499 } else { 1500 });
+        assert!(fake.requests().len() <= most_requests, "{limit}: {}", fake.requests().len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_pause_is_short_and_pauses_grow_to_their_cap() {
     let rig = Rig::new(1 << 20);
     let fake = Fake::new(Kind::Both);
