@@ -61,7 +61,7 @@ pub enum BuildError {
     Archive(#[from] weir_archive::SettingsError),
     /// Settings that nothing can be sent with.
     #[error(transparent)]
-    RemoteWrite(#[from] weir_remote_write::ClientError),
+    RemoteWrite(#[from] weir_remote_write::SettingsError),
     /// No thread can be made that speaks to object stores.
     #[error("cannot start what speaks to object stores: {0}")]
     Runtime(#[source] std::io::Error),

@@ -59,6 +59,8 @@ pub struct Job {
     pub name: String,
     /// How often; `None` leaves it to the class.
     pub interval: Option<Duration>,
+    /// How often where its class does not say either.
+    pub default_interval: Duration,
     /// How long a scrape may take; `None` leaves it to the class.
     pub timeout: Option<Duration>,
     /// The class of its targets; their label `__class__` says otherwise.
@@ -269,6 +271,7 @@ impl Default for Job {
         Job {
             name: String::new(),
             interval: None,
+            default_interval: DEFAULT_INTERVAL,
             timeout: None,
             class: None,
             metrics_path: "/metrics".to_owned(),

@@ -10,7 +10,7 @@ use weir_samples::relabel::Rules;
 use crate::discovery::TargetGroup;
 use crate::duration::{format_duration, parse_duration};
 use crate::schedule::Pace;
-use crate::settings::{DEFAULT_INTERVAL, DEFAULT_TIMEOUT, Job, ScrapeSettings};
+use crate::settings::{DEFAULT_TIMEOUT, Job, ScrapeSettings};
 
 /// Parameters of a URL with such a word in their name are not shown.
 const SECRET_WORDS: [&str; 7] = ["token", "secret", "password", "passwd", "key", "auth", "signature"];
@@ -138,7 +138,7 @@ impl Maker<'_> {
     fn populate(&self, labels: &mut LabelsBuilder, group: &TargetGroup, address: &str) {
         let job = self.job;
         labels.clear();
-        let mut interval = job.interval.unwrap_or(DEFAULT_INTERVAL);
+        let mut interval = job.interval.unwrap_or(job.default_interval);
         let class = job.class.as_deref().unwrap_or_default();
         if let (None, Some(known)) = (job.interval, self.settings.classes.get(class)) {
             interval = known.interval;
@@ -181,9 +181,9 @@ impl Maker<'_> {
         let class = labels.get("__class__");
         let first = self.job.class.as_deref().unwrap_or_default();
         let (before, after) = (self.settings.classes.get(first), self.settings.classes.get(class));
-        let untouched = before.map_or(DEFAULT_INTERVAL, |class| class.interval);
+        let untouched = before.map_or(self.job.default_interval, |class| class.interval);
         if self.job.interval.is_none() && interval == untouched {
-            interval = after.map_or(DEFAULT_INTERVAL, |class| class.interval);
+            interval = after.map_or(self.job.default_interval, |class| class.interval);
             if timeout == self.timeout(first, untouched) {
                 timeout = self.timeout(class, interval);
             }
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(targets[0].url.as_str(), "https://prober:9115/probe?module=m+x&module=n&target=a%3A1");
         let labels: Vec<_> = targets[0].labels().iter().collect();
         assert_eq!(labels, [("instance", "a:1"), ("job", "j"), ("zone", "z")]);
-        assert_eq!(targets[0].pace.interval, DEFAULT_INTERVAL);
+        assert_eq!(targets[0].pace.interval, Job::default().default_interval);
         assert_eq!(targets[0].pace.timeout, DEFAULT_TIMEOUT);
     }
 

@@ -214,6 +214,7 @@ fn attributes(document: &[u8]) -> Option<Attributes> {
         stream: stream.into_owned(),
         path: log.file.path.into_owned(),
         tag: log.tag.into_owned(),
+        family: None,
     })
 }
 

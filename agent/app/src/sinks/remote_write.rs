@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use weir_config::{RemoteWriteAuth, RemoteWriteSink as Configured, WriteVersion};
 use weir_remote_write::{
-    Auth, ClientError, Identity, Metrics, Password, Protocol, RemoteWrite, Secret, Settings, Tls,
+    Auth, Identity, Metrics, Password, Protocol, RemoteWrite, Secret, Settings, SettingsError, Tls,
 };
 
 use super::{Built, Counts};
 
-pub(super) fn build(sink: &Configured) -> Result<Built, ClientError> {
+pub(super) fn build(sink: &Configured) -> Result<Built, SettingsError> {
     let metrics = Arc::<Metrics>::default();
     let driver = RemoteWrite::new(settings(sink), Arc::clone(&metrics))?;
     Ok(Built { driver: Box::new(driver), route: None, counts: Counts::RemoteWrite(metrics) })
