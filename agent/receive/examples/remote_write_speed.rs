@@ -21,7 +21,7 @@ const LIMIT: usize = 1 << 30;
 fn labels(index: usize) -> Vec<(String, String)> {
     let pair = |name: &str, value: String| (name.to_owned(), value);
     vec![
-        pair("__name__", format!("container_network_transmit_packets_{}_total", index % FAMILIES)),
+        pair("__name__", format!("container_network_transmit_packets_{}_total", index * FAMILIES / SERIES)),
         pair("container", "cart".into()),
         pair("endpoint", "https-metrics".into()),
         pair("instance", format!("10.42.{}.17:10250", index % 7)),

@@ -7,7 +7,7 @@ use weir_event::stream::Family;
 
 use super::decoder::{Decoded, Dialect, Reader};
 use super::families::Families;
-use super::label_list::LabelList;
+use super::label_list::{LabelList, plain_label};
 use super::report::Reason;
 use super::rows::Samples;
 use super::wire::{Fault, Fields, Value};
@@ -82,8 +82,12 @@ impl<'a> Dialect<'a> for V1<'a> {
 
     #[inline]
     fn label(&self, value: Value<'a>, labels: &mut LabelList<'a>) -> Result<(), Fault> {
+        let message = value.bytes()?;
+        if let Some((name, value)) = plain_label(message) {
+            return labels.push(name, value, message);
+        }
         let (mut name, mut text) = (&[][..], &[][..]);
-        let mut fields = Fields::new(value.bytes()?);
+        let mut fields = Fields::new(message);
         while let Some((field, value)) = fields.read()? {
             match field {
                 1 => name = value.bytes()?,
@@ -94,7 +98,7 @@ impl<'a> Dialect<'a> for V1<'a> {
         let (Ok(name), Ok(text)) = (str::from_utf8(name), str::from_utf8(text)) else {
             return Err(Fault::Refused(Reason::InvalidUtf8));
         };
-        labels.push(name, text)
+        labels.push(name, text, &[])
     }
 
     fn family(

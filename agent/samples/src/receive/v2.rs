@@ -16,9 +16,14 @@ struct V2<'a> {
     /// `None` for one that is not UTF-8.
     symbols: Vec<Option<&'a str>>,
     families: &'a Families,
-    /// Families of this request, by metric, type, unit and help.
-    found: HashMap<(&'a str, u64, u64, u64), u32>,
+    /// Families of this request, by what its series say.
+    found: HashMap<Said<'a>, u32>,
+    /// That of the series before: series of a family come together.
+    last: Option<(Said<'a>, u32)>,
 }
+
+/// What a series says of its family: its metric, its type, and the references of its unit and help.
+type Said<'a> = (&'a str, u64, u64, u64);
 
 pub(super) fn decode<'a>(
     body: &'a [u8],
@@ -27,7 +32,7 @@ pub(super) fn decode<'a>(
     samples: Samples,
 ) -> Result<Decoded, Fault> {
     let symbols = symbols(body, samples.left())?;
-    let dialect = V2 { symbols, families, found: HashMap::new() };
+    let dialect = V2 { symbols, families, found: HashMap::new(), last: None };
     let mut reader = Reader::new(dialect, external, samples);
     let mut fields = Fields::new(body);
     while let Some((field, value)) = fields.read()? {
@@ -110,7 +115,12 @@ impl<'a> Dialect<'a> for V2<'a> {
         if (kind, unit, help) == (0, 0, 0) {
             return Ok(0);
         }
-        if let Some(index) = self.found.get(&(metric, kind, unit, help)) {
+        let said = (metric, kind, unit, help);
+        if let Some((_, index)) = self.last.filter(|(last, _)| *last == said) {
+            return Ok(index);
+        }
+        if let Some(index) = self.found.get(&said) {
+            self.last = Some((said, *index));
             return Ok(*index);
         }
         let (unit_text, help_text) = (self.optional(unit)?, self.optional(help)?);
@@ -120,7 +130,8 @@ impl<'a> Dialect<'a> for V2<'a> {
         }
         families.push(self.families.shared(metric, kind, unit_text, help_text));
         let index = families.len() as u32;
-        self.found.insert((metric, kind, unit, help), index);
+        self.found.insert(said, index);
+        self.last = Some((said, index));
         Ok(index)
     }
 }

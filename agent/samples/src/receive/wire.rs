@@ -87,10 +87,17 @@ impl<'a> Value<'a> {
     }
 
     /// The numbers of a repeated field: all of them packed, or one of them.
+    #[inline]
     pub(super) fn each_number(self, mut each: impl FnMut(u64) -> Result<(), Fault>) -> Result<(), Fault> {
         let Value::Bytes(mut packed) = self else { return each(self.number()?) };
         while !packed.is_empty() {
-            let (number, rest) = varint::read(packed).ok_or(Fault::Broken("a list of numbers is cut"))?;
+            let (number, rest) = match packed {
+                // Most numbers are short.
+                [first, second, rest @ ..] if *first >= 0x80 && *second < 0x80 => {
+                    (u64::from(*first & 0x7f) | u64::from(*second) << 7, rest)
+                }
+                _ => varint::read(packed).ok_or(Fault::Broken("a list of numbers is cut"))?,
+            };
             packed = rest;
             each(number)?;
         }

@@ -125,7 +125,7 @@ async fn samples_come_over_tls_from_who_has_the_password() {
 type Seen = (String, i64, Option<String>);
 
 /// Keeps what is pushed, and never says that it is durable.
-struct Keeping(mpsc::Sender<Vec<Seen>>);
+struct Keeping(mpsc::SyncSender<Vec<Seen>>);
 
 impl Outlet for Keeping {
     fn send(&mut self, _batch: Batch, _progress: Vec<Progress>) -> Result<(), Stopped> {
@@ -156,7 +156,7 @@ impl Outlet for Keeping {
 
 /// Sends requests through a connection, and what becomes of them into batches.
 async fn batches(requests: Vec<hyper::Request<Vec<u8>>>) -> Vec<Vec<Seen>> {
-    let (send, seen) = mpsc::channel();
+    let (send, seen) = mpsc::sync_channel(100);
     let metrics = Arc::new(SourceMetrics::default());
     let context = SourceContext {
         name: "metrics".into(),
