@@ -20,10 +20,11 @@ use crate::cache::families::FamilyPool;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::discovery::{Discovery, Files, Found, List, Server, TargetGroup};
-use crate::ingest::{ScrapeError, SeriesRules, Staged};
+use crate::ingest::{ScrapeError, Staged};
 use crate::metrics::{ScrapeMetrics, TargetSnapshot, TargetStatus};
 use crate::profile::Profiles;
 use crate::report::{Report, ReportSeries};
+use crate::series_rules::SeriesRules;
 use crate::settings::{Job, ScrapeSettings};
 use crate::target::{Maker, Target};
 
@@ -33,7 +34,7 @@ mod run;
 pub(crate) use run::Order;
 
 /// Scrapes under way at once. Most of them wait for an answer; what they hold is what they staged.
-const MAX_CONCURRENT: usize = 128;
+const MAX_CONCURRENT: usize = 512;
 
 /// What all tasks share.
 pub(crate) struct Shared {

@@ -20,6 +20,7 @@ mod outgoing;
 mod profile;
 mod report;
 mod schedule;
+mod series_rules;
 mod settings;
 mod source;
 mod target;

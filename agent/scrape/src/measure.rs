@@ -11,9 +11,10 @@ use weir_samples::labels::LabelsBuilder;
 use crate::cache::Cache;
 use crate::cache::families::FamilyPool;
 use crate::commit::{Committer, Moment};
-use crate::ingest::{Ingest, ReadSettings, SeriesRules};
+use crate::ingest::{Ingest, ReadSettings};
 use crate::metrics::ScrapeMetrics;
 use crate::outgoing::Outgoing;
+use crate::series_rules::SeriesRules;
 
 /// One target.
 pub struct Target {

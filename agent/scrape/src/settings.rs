@@ -338,6 +338,11 @@ impl Job {
                 );
             }
         }
+        let servers = self.servers.iter().map(|server| &server.http);
+        let mut names = servers.chain([&self.http]).filter_map(|http| http.tls.server_name.as_deref());
+        if names.any(|name| name.is_empty() || name.parse::<std::net::IpAddr>().is_ok()) {
+            return problem("server_name must be a name, not an address".to_owned());
+        }
         let intervals = self.files.iter().map(|discovery| discovery.refresh_interval);
         if intervals
             .chain(self.servers.iter().map(|server| server.refresh_interval))
@@ -488,6 +493,10 @@ mod tests {
             let refresh_interval = Duration::from_secs(1);
             vec![HttpDiscovery { url: url.into(), refresh_interval, http: HttpSettings::default() }]
         };
+        let named = |name: &str| {
+            let tls = Tls { server_name: Some(name.into()), ..Tls::default() };
+            HttpSettings { tls, ..HttpSettings::default() }
+        };
         let bad = [
             Job::default(),
             Job { scheme: "ftp".into(), ..good() },
@@ -496,6 +505,7 @@ mod tests {
             Job { files: files("/etc/*/a.json"), ..good() },
             Job { files: files("/etc/a.txt"), ..good() },
             Job { servers: server("host"), ..good() },
+            Job { http: named("10.0.0.1"), ..good() },
         ];
         for job in bad {
             assert!(job.check().is_err(), "{job:?}");

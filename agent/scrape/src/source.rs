@@ -62,6 +62,14 @@ impl Scrape {
             if settings.jobs.iter().take(place).any(|other| other.name == job.name) {
                 return Err(Error::SameName(job.name.clone()));
             }
+            if let Some(class) = &job.class
+                && !settings.classes.contains_key(class)
+                && !settings.profiles.iter().any(|profile| profile.intervals.contains_key(class))
+            {
+                let problem =
+                    format!("no class and no profile names its class {class:?}; see to its spelling");
+                return Err(Error::Job { job: job.name.clone(), problem });
+            }
             jobs.push(JobParts {
                 client: Client::new(job.http.clone()),
                 relabel: rules(job, "relabel_configs", &job.relabel)?,

@@ -37,6 +37,8 @@ pub(crate) enum TargetError {
     NoAddress,
     #[error("{0:?} is no valid hostname; a path stands in __metrics_path__")]
     Address(String),
+    #[error("its address holds a name and password; they stand in basic_auth")]
+    Secret,
     #[error("{0} {1:?} is no duration above zero")]
     Duration(&'static str, String),
     #[error("the timeout {0} is longer than the interval {1}")]
@@ -66,8 +68,6 @@ impl Target {
     /// Its URL for the eyes of people.
     pub(crate) fn shown_url(&self) -> String {
         let mut url = self.url.clone();
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
         if url.query().is_some() {
             let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
             let mut query = url.query_pairs_mut();
@@ -97,7 +97,7 @@ impl Maker<'_> {
             match self.target(&mut labels, group, address) {
                 Ok(Some(target)) => targets.push(target),
                 Ok(None) => {}
-                Err(error) => wrong(address, error),
+                Err(error) => wrong(address.rsplit('@').next().unwrap_or_default(), error),
             }
         }
     }
@@ -116,6 +116,9 @@ impl Maker<'_> {
         let address = labels.get("__address__").to_owned();
         if address.is_empty() {
             return Err(TargetError::NoAddress);
+        }
+        if address.contains('@') {
+            return Err(TargetError::Secret);
         }
         if address.contains('/') {
             return Err(TargetError::Address(address));
@@ -327,7 +330,9 @@ mod tests {
     #[test]
     fn secrets_in_urls_are_not_shown() {
         let params = BTreeMap::from([("api_token".to_owned(), vec!["hush".to_owned()])]);
-        let (targets, _) = make(&settings(Job { params, ..Job::default() }), &group(&["u:hush@a:1"], &[]));
+        let (targets, errors) =
+            make(&settings(Job { params, ..Job::default() }), &group(&["a:1", "u:hush@a:1"], &[]));
+        assert_eq!(errors, [TargetError::Secret]);
         assert_eq!(targets[0].shown_url(), "http://a:1/metrics?api_token=-");
     }
 }

@@ -14,9 +14,10 @@ use super::rig::{BEGIN, Kept};
 use crate::cache::Cache;
 use crate::cache::families::FamilyPool;
 use crate::commit::{Committer, Moment};
-use crate::ingest::{Ingest, ReadSettings, SeriesRules};
+use crate::ingest::{Ingest, ReadSettings};
 use crate::metrics::ScrapeMetrics;
 use crate::outgoing::Outgoing;
+use crate::series_rules::SeriesRules;
 
 /// A line of a body.
 #[derive(Clone, Debug)]
