@@ -90,13 +90,13 @@ fn measure_encoding(documents: &[Documents], count: usize) {
     let mut encoder = Encoder::new();
     let mut message = Vec::new();
     let show = |what: &str, run: &mut dyn FnMut() -> (usize, usize)| {
-        let (rounds, mut sizes) = (30, (0, 0));
+        let (rounds, mut sizes) = (300, (0, 0));
         run();
-        let begun = Instant::now();
+        let begun = cpu();
         for _ in 0..rounds {
             sizes = run();
         }
-        let each = begun.elapsed().as_nanos() as f64 / (rounds * count) as f64;
+        let each = (cpu() - begun) * 1e9 / (rounds * count) as f64;
         let (packed, unpacked) = (sizes.0 as f64 / count as f64, sizes.1 as f64 / count as f64);
         println!("{what}: {each:.0} ns a sample; {unpacked:.1} bytes, packed {packed:.1}");
     };

@@ -69,6 +69,7 @@ async fn play(seed: u64) {
         }
     }
     rig.finish(driver).await;
+    assert_eq!(*fake.twice.lock().unwrap(), [""; 0], "seed {seed}: under way twice");
     let total: i64 = times.values().sum();
     assert_eq!(rig.delivered() as i64, total, "seed {seed}");
     let mut stored = fake.series();
