@@ -159,7 +159,7 @@ impl MetricsScenario {
         let schedule = Schedule::new(self.seed, &faults);
         let proxy = FaultProxy::observed(receive, schedule, move |request, _| noting.note(request));
         let node = Node::new();
-        node.configure(&self.configuration(target.address(), &proxy));
+        node.configure(&self.configuration(&target.address(), &proxy));
         let mut agent = node.start();
         let mut waiting = BTreeMap::new();
         let (mut is_away, mut was_stopped, mut was_restarted) = (false, false, false);
@@ -224,13 +224,13 @@ impl MetricsScenario {
         Gate::start(nobody, move |_| Verdict::Answer(shown.answer(series)), |_, _| {})
     }
 
-    fn configuration(&self, target: SocketAddr, proxy: &FaultProxy) -> String {
+    fn configuration(&self, target: &str, proxy: &FaultProxy) -> String {
         format!(
             "sources: {{target: {{type: scrape, targets: [\"{target}\"], interval: {}ms}}}}
 pipelines: {{metrics: {{from: [target], to: [thanos]}}}}
 sinks:
   thanos: {{type: remote_write, url: \"{}/api/v1/receive\", timeout: 1s, max_wait: 200ms, buffer: b}}
-buffers: {{b: {{memory: 2MiB, disk: 1GiB}}}}
+buffers: {{b: {{memory: 4MiB, disk: 1GiB}}}}
 ",
             self.interval.as_millis(),
             proxy.url(),
