@@ -39,6 +39,9 @@ Scenarios:
   archive  A sampler keeps a tenth of what four namespaces write in four hours, all of it goes into an archive
            in MinIO; one hour of one namespace is brought back into OpenSearch, twice, and one trace is looked
            for in all of it. Exactly what was missing must come back, and nothing twice
+  metrics  A target shows a new sample of each of 5,000 series twice a second, for five minutes; Thanos is cut
+           off until memory overflows, answers 429, 500 and 503, cuts connections, is stopped and started, and
+           so is the agent. Every sample must be in Thanos, in order, and the ledger must balance
   push     Eight clients send 200,000 events a second by Fluent Forward, and wait for each ack, which says
            that the events are on disk: the CPU that it takes, and how long acks take, as percentiles
 
@@ -56,8 +59,12 @@ Options of archive:
 Options of reload:
       --reloads N   Times the ConfigMap is swapped [default: 100]
 
-Options of leak and push:
-      --seconds N   How long events come [default: 600 for leak, 60 for push]
+Options of leak, push and metrics:
+      --seconds N   How long events come [default: 600 for leak, 60 for push, 300 for metrics]
+
+Options of metrics:
+      --series N    Series of the target [default: 5000]
+      --seed N      Names what chance decides
 
 Options of logs and outage:
       --kills N     Times the agent is killed [default: 50 for logs, 20 for outage]
@@ -73,13 +80,14 @@ Options of logs:
 Exit codes: 0 as it must be, 1 something was lost, doubled or malformed, or took too long, 2 wrong usage";
 
 /// The scenarios are told apart by the program that plays them; here stands what a person may choose.
-const NAMES: [&str; 7] = ["logs", "outage", "latency", "reload", "leak", "archive", "push"];
+const NAMES: [&str; 8] = ["logs", "outage", "latency", "reload", "leak", "archive", "push", "metrics"];
 const NUMBERS_OF_LOGS: &[&str] = &["--rate", "--events", "--kills", "--stops", "--seed"];
 const NUMBERS_OF_OUTAGE: &[&str] = &["--rate", "--events", "--kills", "--seed"];
 const NUMBERS_OF_LATENCY: &[&str] = &["--rate", "--events"];
 const NUMBERS_OF_RELOAD: &[&str] = &["--rate", "--reloads"];
 const NUMBERS_OF_ARCHIVE: &[&str] = &["--events"];
 const NUMBERS_OF_LEAK: &[&str] = &["--rate", "--seconds"];
+const NUMBERS_OF_METRICS: &[&str] = &["--seconds", "--series", "--seed"];
 /// Scenarios with plugins; the others need only the folder.
 const WITH_PLUGINS: [&str; 3] = ["reload", "leak", "archive"];
 
@@ -130,6 +138,7 @@ fn parse(mut arguments: Arguments) -> Result<Vec<String>> {
         "latency" => NUMBERS_OF_LATENCY,
         "leak" | "push" => NUMBERS_OF_LEAK,
         "archive" => NUMBERS_OF_ARCHIVE,
+        "metrics" => NUMBERS_OF_METRICS,
         _ => NUMBERS_OF_RELOAD,
     };
     let mut passed_on = vec![name];

@@ -7,6 +7,9 @@ pub enum Reason {
     OutOfOrder,
     /// The receiver has another value at its time.
     Duplicate,
+    /// It came in a request that was sent again, since nobody knows what became of it the first time, and was refused as one
+    /// that the receiver has, or has younger ones of its series: most likely it is stored.
+    Repeated,
     /// Its time is before or behind what the receiver takes.
     OutOfBounds,
     /// It is older than what the receiver takes out of order.
@@ -31,9 +34,10 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 12] = [
         Reason::OutOfOrder,
         Reason::Duplicate,
+        Reason::Repeated,
         Reason::OutOfBounds,
         Reason::TooOld,
         Reason::InvalidLabels,
@@ -50,6 +54,7 @@ impl Reason {
         match self {
             Reason::OutOfOrder => "out_of_order",
             Reason::Duplicate => "duplicate",
+            Reason::Repeated => "repeated",
             Reason::OutOfBounds => "out_of_bounds",
             Reason::TooOld => "too_old",
             Reason::InvalidLabels => "invalid_labels",

@@ -85,7 +85,8 @@ pub fn split_label(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Appends the field `timeseries` of a `prometheus.WriteRequest` (remote write 1.0) with one document: `bytes` are those
 /// that `document` was read from. 1.0 knows no start timestamps; an exemplar without a time has that of its sample.
-/// `scratch` is memory to be used again.
+/// Exemplars of a histogram follow as a field `timeseries` of their own, as Prometheus sends them: its receiver looks at
+/// the exemplars of a series before its histograms, and would refuse those of a series that is new to it. `scratch` is memory to be used again.
 pub fn write_series(
     out: &mut Vec<u8>,
     scratch: &mut Vec<u8>,
@@ -109,13 +110,19 @@ pub fn write_series(
             without_start(message).for_each(|field| scratch.extend_from_slice(field));
         }
     }
-    if with_exemplars {
-        for exemplar in Exemplars::new(document.exemplars) {
-            let time = if exemplar.timestamp == 0 { document.point.timestamp() } else { exemplar.timestamp };
-            write_exemplar(scratch, exemplar.labels, exemplar.value, time);
-        }
-    }
     let labels = document.labels.bytes();
+    let mut exemplars = Exemplars::new(document.exemplars).filter(|_| with_exemplars).peekable();
+    if matches!(document.point, Point::Histogram { .. }) && exemplars.peek().is_some() {
+        varint::write(out, (labels.len() + scratch.len()) as u64);
+        out.extend_from_slice(labels);
+        out.extend_from_slice(scratch);
+        scratch.clear();
+        out.push(SERIES_TAG);
+    }
+    for exemplar in exemplars {
+        let time = if exemplar.timestamp == 0 { document.point.timestamp() } else { exemplar.timestamp };
+        write_exemplar(scratch, exemplar.labels, exemplar.value, time);
+    }
     varint::write(out, (labels.len() + scratch.len()) as u64);
     out.extend_from_slice(labels);
     out.extend_from_slice(scratch);

@@ -51,8 +51,11 @@ impl Driver {
         }
         let (may_fall_back, doubts) = (self.negotiation.may_fall_back(), self.negotiation.doubts());
         match judge((version, &encoded.sent), answer, may_fall_back, doubts) {
-            Verdict::Done(drops) => {
+            Verdict::Done(mut drops) => {
                 self.went_well(now);
+                if self.shards.get(index).is_some_and(|shard| shard.tries > 0) {
+                    repeated(&mut drops);
+                }
                 self.tell_refusal(answer, &drops, now);
                 let dropped: u64 = drops.iter().map(|(_, count)| count).sum();
                 if dropped < encoded.sent.points() {
@@ -182,5 +185,14 @@ fn shortened(said: &str) -> String {
     match line.char_indices().nth(MOST_TOLD) {
         Some((at, _)) => line.get(..at).map(|begin| format!("{begin}…")).unwrap_or_default(),
         None => line,
+    }
+}
+
+/// What is refused at the second time may be there since the first one.
+fn repeated(drops: &mut [(Reason, u64)]) {
+    for (reason, _) in drops {
+        if matches!(reason, Reason::OutOfOrder | Reason::Duplicate) {
+            *reason = Reason::Repeated;
+        }
     }
 }
