@@ -140,16 +140,13 @@ impl Asked {
 
     /// What is found of one series at each moment since the test began.
     fn found(&self, series: &str) -> BTreeMap<i64, f64> {
-        points(&self.api.range(&self.selector(series), self.span())).collect()
-    }
-
-    /// Until a second ago: what is newer may still be on its way.
-    fn span(&self) -> Span {
-        Span { start: self.begun, end: milliseconds() - 1000, step: STEP_MS }
+        let span = Span { start: self.begun, end: milliseconds(), step: STEP_MS };
+        points(&self.api.range(&self.selector(series), span)).collect()
     }
 
     /// Each moment at which a series is found, or is not, follows from the scrapes: what the last one before it showed, if
     /// it succeeded. `shows` says that of the answer with a number. Returns at how many moments it is there and is not.
+    /// Nothing is on its way any more.
     fn check(&self, series: &str, labels: &str, shows: impl Fn(u64) -> bool) -> (usize, usize) {
         let (ups, steady) =
             (self.stored(&format!("up{labels}")), self.stored(&format!("steady_total{labels}")));
@@ -157,9 +154,9 @@ impl Asked {
         let values: Vec<f64> = steady.values().copied().collect();
         assert!(values.is_sorted_by(|one, next| one < next), "it counts on: {values:?}");
         let found = self.found(series);
-        let span = self.span();
         let (mut there, mut away) = (0, 0);
-        for moment in (span.start..=span.end).step_by(STEP_MS as usize) {
+        let last = *ups.keys().next_back().expect("scrapes");
+        for moment in (self.begun..=last).step_by(STEP_MS as usize) {
             let Some((scraped, up)) = ups.range(..=moment).next_back() else {
                 assert!(!found.contains_key(&moment), "{series} before the first scrape");
                 continue;
@@ -216,10 +213,12 @@ sinks: {{prometheus: {{type: remote_write, url: '{}', max_wait: 50ms}}}}
     (node.start(), Asked { api: PromQl::at(shown["url"].as_str().unwrap()), job, begun })
 }
 
-fn finish(agent: Agent) {
-    assert!(agent.admin().ledger().accounts.iter().all(|account| account.balanced));
+/// All that was scraped is delivered then.
+fn finish(node: &Node, agent: Agent) {
     let ended = agent.terminate();
     assert_eq!(ended.code, Some(0), "{ended}");
+    let account = node.ledger().account("metrics", "prometheus");
+    assert_eq!(account.delivered, account.read, "{account:#?}");
 }
 
 #[test]
@@ -236,22 +235,24 @@ fn a_series_that_vanishes_is_stale_and_may_come_back() {
     eprintln!("stale after {} ms", milliseconds() - hidden);
     let gone_at = shown.number();
     until_within(SOON, "the target goes on", || {
-        asked.now("steady_total").is_some_and(|value| value as u64 > gone_at + 2)
+        asked.now("up") == Some(1.0)
+            && asked.now("steady_total").is_some_and(|value| value as u64 > gone_at + 2)
     });
-    assert_eq!(asked.now("up"), Some(1.0));
 
     shown.has_guest.store(true, Ordering::SeqCst);
     let last = shown.number() + 3;
     until_within(SOON, "it is back", || asked.now("guest").is_some_and(|value| value as u64 > last));
-    thread::sleep(Duration::from_secs(1));
+    finish(&node, agent);
     let with_guest = shown.with_guest.lock().unwrap().clone();
     let (there, away) = asked.check("guest", "", |number| with_guest.contains(&number));
     let stored = asked.stored("guest");
     let before = stored.values().filter(|value| **value as u64 <= gone_at).count();
-    eprintln!("there at {there} moments and away at {away}; {before} of {} samples before the gap", stored.len());
+    eprintln!(
+        "there at {there} moments and away at {away}; {before} of {} samples before the gap",
+        stored.len()
+    );
     assert!(before >= 3 && stored.len() >= before + 3, "{stored:?}");
     assert!(there >= 20 && away >= 10);
-    finish(agent);
 }
 
 #[test]
@@ -279,14 +280,16 @@ fn a_target_that_goes_down_is_stale_and_counts_on_when_it_is_back() {
     until_within(SOON, "it is back", || is_scraped(before + 3));
     shown.fails.store(true, Ordering::SeqCst);
     until_within(SOON, "it answers 500 once more", is_down);
-    thread::sleep(Duration::from_secs(1));
+    finish(&node, agent);
     let (there, away) = asked.check("steady_total", "", |_| true);
     let downs = asked.stored("up").values().filter(|up| **up == 0.0).count();
     let samples = asked.stored("steady_total");
-    eprintln!("there at {there} moments and away at {away}; up was 0 {downs} times; {} samples", samples.len());
+    eprintln!(
+        "there at {there} moments and away at {away}; up was 0 {downs} times; {} samples",
+        samples.len()
+    );
     assert!(there >= 20 && away >= 10 && downs >= 4);
     assert!(samples.values().any(|value| *value as u64 <= before), "{samples:?}");
-    finish(agent);
 }
 
 /// In the place of what is there, at once.
@@ -319,9 +322,10 @@ fn a_target_that_is_gone_from_its_file_is_stale() {
     let asked_for = goes.number();
     let goes_on = stays.number() + 3;
     until_within(SOON, "the other goes on", || {
-        value("steady_total", &of_staying).is_some_and(|value| value as u64 > goes_on)
+        value("up", &of_staying) == Some(1.0)
+            && value("steady_total", &of_staying).is_some_and(|value| value as u64 > goes_on)
     });
-    assert_eq!((value("up", &of_staying), goes.number()), (Some(1.0), asked_for), "nobody asks it any more");
+    assert_eq!(goes.number(), asked_for, "nobody asks it any more");
     let last = *asked.stored(&format!("up{of_going}")).keys().next_back().unwrap();
 
     write_targets(&file, &[staying.address, going.address]);
@@ -329,7 +333,7 @@ fn a_target_that_is_gone_from_its_file_is_stale() {
         value("up", &of_going) == Some(1.0)
             && value("steady_total", &of_going).is_some_and(|value| value as u64 > asked_for + 2)
     });
-    thread::sleep(Duration::from_secs(1));
+    finish(&node, agent);
     let back = *asked.stored(&format!("up{of_going}")).range(last + 1..).next().unwrap().0;
     for name in ["up", "steady_total"] {
         let found = asked.found(&format!("{name}{of_going}"));
@@ -340,5 +344,4 @@ fn a_target_that_is_gone_from_its_file_is_stale() {
     }
     let (there, _) = asked.check(&format!("steady_total{of_staying}"), &of_staying, |_| true);
     assert!(there >= 20);
-    finish(agent);
 }

