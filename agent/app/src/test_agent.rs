@@ -19,10 +19,11 @@ use weir_manifest::Grants;
 use weir_opensearch::{IndexRoute, Metrics};
 use weir_pipeline::sink::SinkMetrics;
 use weir_pipeline::source::{Refusal, SourceMetrics};
+use weir_samples::cardinality;
 
 use crate::shadows::Candidate;
 use crate::sinks::OpenSearchView;
-use crate::state::{AgentState, PipelineView, View};
+use crate::state::{AgentState, GuardView, PipelineView, View};
 
 #[path = "../../host/tests/host/guest.rs"]
 #[allow(dead_code)]
@@ -51,6 +52,9 @@ pub fn state() -> AgentState {
         ],
         opensearch: vec![("search".to_owned(), opensearch())],
         archives: vec![("archive".to_owned(), Arc::default())],
+        remote_writes: vec![("thanos".to_owned(), Arc::default())],
+        scrapes: vec![("nodes".to_owned(), Arc::default())],
+        guards: vec![guard()],
         plugins: vec![Arc::clone(&plugin)],
         shadows: vec![candidate(&plugin)],
         pipelines: vec![PipelineView {
@@ -138,6 +142,12 @@ impl ObjectStore for NoStore {
     fn list(&self, _: &str, _: Option<&str>, _: bool) -> Result<Listing, ObjectError> {
         NoStore::refuse()
     }
+}
+
+fn guard() -> GuardView {
+    let settings = cardinality::Settings { group_by: vec!["job".to_owned()], ..Default::default() };
+    let guard = cardinality::Guard::new(settings, Box::new(|_| {}));
+    GuardView { pipeline: "metrics".to_owned(), name: "per-job".to_owned(), limit: 10, guard }
 }
 
 fn opensearch() -> OpenSearchView {

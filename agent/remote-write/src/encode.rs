@@ -108,6 +108,12 @@ impl Encoder {
         self.message.clear();
         let (mut sent, mut skipped) = (Sent::default(), Vec::new());
         for (position, (bytes, _)) in items.enumerate() {
+            if let Some(timestamp) = wire::plain(bytes) {
+                wire::write_plain(&mut self.message, bytes);
+                sent.floats += 1;
+                sent.newest = sent.newest.max(timestamp);
+                continue;
+            }
             match wanted(bytes, options) {
                 Ok(document) => {
                     let with = options.exemplars;

@@ -26,6 +26,10 @@ pub(crate) fn read(bytes: &[u8]) -> Option<(u64, &[u8])> {
     }
     let mut number = 0;
     for (index, byte) in bytes.iter().enumerate().take(10) {
+        // The tenth byte has the one bit that is left; others refuse the whole message for more.
+        if index == 9 && *byte > 1 {
+            return None;
+        }
         number |= u64::from(byte & 0x7f).checked_shl(7 * index as u32)?;
         if *byte < 0x80 {
             return Some((number, bytes.get(index + 1..)?));
@@ -60,6 +64,10 @@ mod tests {
     #[test]
     fn a_number_without_an_end_is_none() {
         assert_eq!(read(&[0x80; 20]), None);
+        let largest = [&[0xff; 9][..], &[1]].concat();
+        assert_eq!(read(&largest), Some((u64::MAX, &[][..])));
+        let too_large = [&[0xff; 9][..], &[2]].concat();
+        assert_eq!(read(&too_large), None);
         assert_eq!(read(&[]), None);
     }
 }

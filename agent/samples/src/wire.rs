@@ -3,7 +3,7 @@
 
 use weir_event::stream::Family;
 
-use crate::document::{Document, Point, split_labels, write_exemplar, write_sample};
+use crate::document::{Document, Point, SAMPLE_TAG, split_labels, write_exemplar, write_sample};
 use crate::labels::LabelSet;
 use crate::proto::prometheus::MetricType;
 use crate::varint;
@@ -18,6 +18,11 @@ const EXEMPLAR_TAG: u8 = 0x1a;
 const HISTOGRAM_TAG: u8 = 0x22;
 /// Field 17 of `Histogram`, a varint.
 const HISTOGRAM_START_TAG: u64 = 17 << 3;
+
+/// Bytes of the field `samples` with a value and a time that is a varint of six bytes.
+const PLAIN_BYTES: usize = 18;
+/// Those behind its tag and its length.
+const PLAIN_LENGTH: u8 = 16;
 
 /// An exemplar of a document.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,6 +86,27 @@ pub fn varint_len(number: u64) -> usize {
 pub fn split_label(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = varint::read_bytes(bytes.strip_prefix(&[crate::labels::LABEL_TAG])?)?.1;
     bytes.split_at_checked(bytes.len() - rest.len())
+}
+
+/// The time, in milliseconds since the Unix epoch, of a document that can be sent in 1.0 as it lies there: a number with
+/// nothing beside it, of a time between 1971 and 2109. `None` where that cannot be seen at the document's end. What comes
+/// before are its labels, most of the document, from memory that nobody has touched for long: they are not looked at.
+#[inline]
+pub fn plain(bytes: &[u8]) -> Option<i64> {
+    let point = bytes.last_chunk::<PLAIN_BYTES>()?;
+    let [SAMPLE_TAG, PLAIN_LENGTH, 0x09, .., 0x10, a, b, c, d, e, f] = *point else { return None };
+    let is_number = a & b & c & d & e & 0x80 != 0 && f & 0x80 == 0;
+    let [a, b, c, d, e] = [a, b, c, d, e].map(|byte| i64::from(byte & 0x7f));
+    let time = a | b << 7 | c << 14 | d << 21 | e << 28 | i64::from(f) << 35;
+    is_number.then_some(time)
+}
+
+/// Appends the field `timeseries` of a `prometheus.WriteRequest` (remote write 1.0) with such a document.
+#[inline]
+pub fn write_plain(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(SERIES_TAG);
+    varint::write(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }
 
 /// Appends the field `timeseries` of a `prometheus.WriteRequest` (remote write 1.0) with one document: `bytes` are those
@@ -249,6 +275,46 @@ mod tests {
             without_start(&bytes).count();
             let _ = split_label(&bytes);
         }
+    }
+
+    #[test]
+    fn only_a_number_with_nothing_beside_it_is_plain() {
+        let (set, trace) = (labels(&[("__name__", "up")]), labels(&[("trace_id", "7")]));
+        let now = 1_700_000_000_123;
+        let mut exemplar = Vec::new();
+        write_exemplar(&mut exemplar, LabelSet::new(&trace), 0.5, now);
+        let of = |timestamp, start_timestamp, exemplars: &[u8]| {
+            let point = Point::Float { timestamp, value: 1.5, start_timestamp };
+            let document = Document { labels: LabelSet::new(&set), point, exemplars };
+            let mut bytes = Vec::new();
+            document.write(&mut bytes);
+            (plain(&bytes), bytes)
+        };
+        assert_eq!(of(now, 0, &[]).0, Some(now));
+        for bytes in
+            [of(now, now, &[]), of(now, 7, &[]), of(now, 0, &exemplar), of(7, 0, &[]), of(-1, 0, &[])]
+        {
+            assert_eq!(bytes.0, None);
+        }
+        let (mut out, (_, bytes)) = (Vec::new(), of(now, 0, &[]));
+        write_plain(&mut out, &bytes);
+        assert_eq!(WriteRequest::decode(&out[..]).unwrap().timeseries[0].samples[0].timestamp, now);
+    }
+
+    #[test]
+    fn exemplars_of_a_histogram_follow_it() {
+        let histogram = write_v2::Histogram { sum: 1.5, timestamp: 7, ..Default::default() };
+        let (set, trace) = (labels(&[("__name__", "h")]), labels(&[("trace_id", "7")]));
+        let (message, mut exemplars) = (histogram.encode_to_vec(), Vec::new());
+        write_exemplar(&mut exemplars, LabelSet::new(&trace), 0.5, 6);
+        let point = Point::Histogram { timestamp: 7, message: &message };
+        let document = Document { labels: LabelSet::new(&set), point, exemplars: &exemplars };
+        let request = written(&document, true);
+        let [first, second] = &request.timeseries[..] else { panic!("{request:?}") };
+        assert_eq!((first.histograms.len(), first.exemplars.len()), (1, 0));
+        assert_eq!((second.histograms.len(), second.exemplars.len()), (0, 1));
+        assert_eq!(first.labels, second.labels);
+        assert_eq!(written(&document, false).timeseries.len(), 1);
     }
 
     #[test]

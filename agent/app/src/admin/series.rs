@@ -152,10 +152,14 @@ pub fn report(view: &View, question: &Question) -> SeriesReport {
             report.targets.push(of_target(source, target, now));
         }
     }
-    report.targets.sort_by(|one, other| other.series.cmp(&one.series).then_with(|| one.instance.cmp(&other.instance)));
+    report
+        .targets
+        .sort_by(|one, other| other.series.cmp(&one.series).then_with(|| one.instance.cmp(&other.instance)));
     report.targets.truncate(top);
     report.metrics = metrics.into_iter().map(|(name, series)| Metric { name, series }).collect();
-    report.metrics.sort_by(|one, other| other.series.cmp(&one.series).then_with(|| one.name.cmp(&other.name)));
+    report
+        .metrics
+        .sort_by(|one, other| other.series.cmp(&one.series).then_with(|| one.name.cmp(&other.name)));
     report.metrics.truncate(top);
     report.guards = view.guards.iter().map(|guard| of_guard(guard, top, now)).collect();
     report.sinks = view
@@ -191,7 +195,8 @@ fn of_target(source: &str, target: TargetSnapshot, now: i64) -> Target {
         }
         .to_owned(),
         last_error: target.last_error,
-        age_seconds: (target.last_scrape > 0).then(|| now.saturating_sub(target.last_scrape).max(0) as f64 / 1e9),
+        age_seconds: (target.last_scrape > 0)
+            .then(|| now.saturating_sub(target.last_scrape).max(0) as f64 / 1e9),
         scrape_seconds: target.last_duration.as_secs_f64(),
         series: target.series,
         samples: target.samples_after_relabelling,
@@ -212,7 +217,11 @@ fn of_guard(view: &GuardView, top: usize, now: i64) -> Guarded {
         groups_over: snapshot.groups_over,
         cut: snapshot.cut,
         groups: groups.map(of_group).collect(),
-        metrics: snapshot.names.into_iter().map(|NameView { name, series }| Metric { name, series }).collect(),
+        metrics: snapshot
+            .names
+            .into_iter()
+            .map(|NameView { name, series }| Metric { name, series })
+            .collect(),
     }
 }
 

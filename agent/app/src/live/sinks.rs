@@ -114,7 +114,8 @@ impl Sinks {
                 .map_err(|error| one(config, &[place, &["buffer"][..]].concat(), error.to_string()))?;
             // The same places: what pipelines know of them goes on.
             if let Some(running) = running
-                && let (Counts::OpenSearch(old), Counts::OpenSearch(new)) = (&running.counts, &mut sink.counts)
+                && let (Counts::OpenSearch(old), Counts::OpenSearch(new)) =
+                    (&running.counts, &mut sink.counts)
                 && spec.has_places_of(&running.spec)
             {
                 new.route = Arc::clone(&old.route);

@@ -412,7 +412,7 @@ pub const PROCESS_START: Family =
 
 /// All of them, in the order in which they are rendered.
 #[cfg(test)]
-pub const ALL: &[&Family] = &[
+const ALL: &[&Family] = &[
     &BUILD,
     &CONFIG,
     &CONFIG_GENERATION,
@@ -514,3 +514,9 @@ pub const ALL: &[&Family] = &[
     &PROCESS_MAX_FDS,
     &PROCESS_START,
 ];
+
+/// All of them, those of samples too.
+#[cfg(test)]
+pub fn all() -> impl Iterator<Item = &'static Family> {
+    ALL.iter().copied().chain(samples::ALL)
+}

@@ -93,8 +93,11 @@ pub fn remote_writes(out: &mut Exposition, view: &View) {
         })
     });
     out.add(&f::WRITE_DROPPED, dropped);
-    let version = sinks().filter_map(|(sink, metrics)| {
-        Some(Sample::count([("sink", sink.as_str()), ("version", metrics.version()?)], 1))
+    let version = sinks().flat_map(|(sink, metrics)| {
+        ["1.0", "2.0"].map(|version| {
+            let is_spoken = metrics.version() == Some(version);
+            Sample::count([("sink", sink.as_str()), ("version", version)], u64::from(is_spoken))
+        })
     });
     out.add(&f::WRITE_VERSION, version);
     let highest = sinks().map(|(sink, metrics)| {

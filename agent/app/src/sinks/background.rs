@@ -93,11 +93,7 @@ impl<W: Append> Sink for Background<W> {
     }
 }
 
-fn start<W: Append>(
-    writer: &Arc<Mutex<W>>,
-    documents: &Arc<Documents>,
-    lines: Arc<Documents>,
-) -> UnderWay {
+fn start<W: Append>(writer: &Arc<Mutex<W>>, documents: &Arc<Documents>, lines: Arc<Documents>) -> UnderWay {
     let (writer, documents) = (Arc::clone(writer), Arc::clone(documents));
     let task = tokio::task::spawn_blocking(move || lock(&writer).append(&lines));
     UnderWay { documents, task }

@@ -112,7 +112,7 @@ fn an_archive_is_made_without_asking_its_store() {
     };
     let built = build("archive", &SinkKind::S3(Box::new(sink.clone())), &names(), Path::new("/nonexistent"));
     let built = built.unwrap();
-    assert!(matches!(built.counts, Counts::Archive(_)) && built.route.is_none());
+    assert!(matches!(built.counts, super::Counts::Archive(_)) && built.route.is_none());
     let wrong = S3Sink { index_fields: vec!["a".into(), "a".into()], ..sink };
     let error = build("archive", &SinkKind::S3(Box::new(wrong)), &names(), Path::new("/nonexistent")).err();
     assert!(error.unwrap().to_string().contains("stands there twice"));

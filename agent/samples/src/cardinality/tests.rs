@@ -127,7 +127,9 @@ fn groups_without_a_place_are_counted_together_and_never_cut() {
     let snapshot = fixture.guard.snapshot(9, 0);
     assert_eq!((snapshot.groups_total, snapshot.groups_over), (2, 2));
     let overflow = snapshot.overflow.unwrap();
-    assert_eq!((overflow.series, overflow.samples, overflow.cut, overflow.is_over), (6, 6, 0, false));
+    // Six, as a sketch sees them.
+    assert!((5..=7).contains(&overflow.series), "{}", overflow.series);
+    assert_eq!((overflow.samples, overflow.cut, overflow.is_over), (6, 0, false));
     // After a window the places are free.
     assert!(fixture.comes("7", 1, 20));
     let snapshot = fixture.guard.snapshot(9, 20 * SECOND);

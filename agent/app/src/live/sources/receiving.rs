@@ -9,8 +9,8 @@ use weir_config::{
     Config, ForwardSource, ListenTls, Listening, OtlpSource, RemoteWriteAuth, RemoteWriteSource,
 };
 use weir_pipeline::source::Source;
-use weir_receive::tls::{Pem, server_config};
 use weir_receive::remote_write::{self, Auth};
+use weir_receive::tls::{Pem, server_config};
 use weir_receive::{Protocol, Receiver, ReceiverSettings, Secret, forward, otlp};
 
 use crate::artifacts::read_file;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use weir_config::{ClientTls, HttpAuth, HttpClient, Name, ScrapeJob, ScrapeProtocol, ScrapeScheme, ScrapeSource};
+use weir_config::{
+    ClientTls, HttpAuth, HttpClient, Name, ScrapeJob, ScrapeProtocol, ScrapeScheme, ScrapeSource,
+};
 use weir_scrape::{
-    Auth, Class, FileDiscovery, HttpDiscovery, HttpSettings, Identity, Job, Profile, Protocol, Scrape, ScrapeMetrics,
-    ScrapeSettings, Secret, TargetGroup, Tls,
+    Auth, Class, FileDiscovery, HttpDiscovery, HttpSettings, Identity, Job, Profile, Protocol, Scrape,
+    ScrapeMetrics, ScrapeSettings, Secret, TargetGroup, Tls,
 };
 
 use crate::live::pipelines::steps;

@@ -81,8 +81,11 @@ pub const WRITE_UNAUTHORIZED: Family = gauge(
     "sink",
     "1 while the receiver does not accept who the agent is; nothing is dropped for that.",
 );
-pub const WRITE_VERSION: Family =
-    gauge("weir_remote_write_protocol_info", "sink, version", "1, for the version that was spoken last.");
+pub const WRITE_VERSION: Family = gauge(
+    "weir_remote_write_protocol_info",
+    "sink, version",
+    "1 for the version that was spoken last, 0 for the other.",
+);
 pub const WRITE_SAMPLES: Family = counter(
     "weir_remote_write_samples_total",
     "sink, type",
