@@ -208,7 +208,7 @@ mod tests {
     fn wrong_choices_are_wrong_usage() {
         for wrong in [
             &[][..],
-            &["metrics"],
+            &["nothing"],
             &["logs", "again"],
             &["logs", "--kills", "0"],
             &["latency", "--kills", "3"],

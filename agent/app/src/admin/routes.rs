@@ -190,7 +190,7 @@ async fn page(State(state): Shared) -> Response {
 async fn nothing_here() -> (StatusCode, &'static str) {
     (
         StatusCode::NOT_FOUND,
-        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/status, /api/generation, /api/plugins, /api/plugins/NAME/shadow, /api/reload, /api/drain, /api/buffers, /api/replay/SINK, /api/explain and /api/tap\n",
+        "not found; there are /, /healthz, /readyz, /metrics, /api/ledger, /api/status, /api/series, /api/generation, /api/plugins, /api/plugins/NAME/shadow, /api/reload, /api/drain, /api/buffers, /api/replay/SINK, /api/explain and /api/tap\n",
     )
 }
 

@@ -219,6 +219,7 @@ impl Run {
         });
         let dead = MemoryTier::new(1 << 20, Arc::clone(&self.ledger));
         Arc::new(Pipeline {
+            samples: None,
             name: name.into(),
             compiled: Compiled::new(&plans).unwrap(),
             outputs: outputs.collect(),

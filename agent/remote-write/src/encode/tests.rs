@@ -1,3 +1,5 @@
+//! What requests hold, read back by other code.
+
 use proptest::prelude::*;
 use prost::Message as _;
 use weir_event::stream::{Attributes, Family};

@@ -1,3 +1,5 @@
+//! The guard by cases, by a model, and by several threads.
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

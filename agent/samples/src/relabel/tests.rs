@@ -1,3 +1,5 @@
+//! Every action by cases, and what is refused.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a stage remembers of series, and what it forgets.
+
 use super::*;
 use crate::relabel::{Lists, Rule};
 

@@ -1,3 +1,5 @@
+//! Expressions of RE2 in the syntax of the crate regex.
+
 use super::*;
 
 #[test]
