@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use integration_tests::{
     FORMATS, MetricsTarget, Node, PromQl, Server, Span, agree, checkout, count_samples, until_within,
 };
+
+use serde_json::Value;
 
 const SEED: u64 = 8;
 const STEPS: usize = 240;
@@ -101,10 +104,32 @@ fn differences(model: PromQl, asked: Asked, other: PromQl, span: Span) -> Vec<St
     different.extend(agree(&series[0], &series[1], &OF_THANOS).err());
     let exemplars = [model, other].map(|api| api.exemplars(selector, span.start, span.end));
     assert!(count_samples(&exemplars[0]) > 100, "{}", exemplars[0]);
-    different.extend(
-        agree(&exemplars[0], &exemplars[1], &OF_THANOS).err().map(|error| format!("exemplars: {error}")),
-    );
+    // Scraping, Prometheus at times leaves out exemplars of native histograms that the target shows: it may have fewer.
+    let [of_model, of_other] = exemplars.each_ref().map(flat);
+    let missing: Vec<&String> = of_model.difference(&of_other).collect();
+    if !missing.is_empty() {
+        different.push(format!("{} of {} exemplars are missing: {missing:?}", missing.len(), of_model.len()));
+    }
     different
+}
+
+/// Every exemplar with its series, but for what Thanos adds to that.
+fn flat(data: &Value) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for series in data.as_array().into_iter().flatten() {
+        let mut labels = series["seriesLabels"].clone();
+        if let Some(labels) = labels.as_object_mut() {
+            OF_THANOS.iter().for_each(|name| drop(labels.remove(*name)));
+        }
+        for exemplar in series["exemplars"].as_array().into_iter().flatten() {
+            // One of the servers writes numbers as texts.
+            let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
+            let (value, time) = (number(&exemplar["value"]), number(&exemplar["timestamp"]));
+            let time = time.map(|seconds| (seconds * 1000.0).round());
+            all.insert(format!("{labels} {} {value:?} at {time:?}", exemplar["labels"]));
+        }
+    }
+    all
 }
 
 #[test]
