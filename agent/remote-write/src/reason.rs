@@ -7,8 +7,8 @@ pub enum Reason {
     OutOfOrder,
     /// The receiver has another value at its time.
     Duplicate,
-    /// It came in a request that was sent again, since nobody knows what became of it the first time, and was refused as one
-    /// that the receiver has, or has younger ones of its series: most likely it is stored.
+    /// It came in a request that was sent again, since nobody knows what became of it the first time, and was refused for its
+    /// time: most likely it is stored, and the receiver has younger ones by now.
     Repeated,
     /// Its time is before or behind what the receiver takes.
     OutOfBounds,

@@ -191,7 +191,8 @@ fn shortened(said: &str) -> String {
 /// What is refused at the second time may be there since the first one.
 fn repeated(drops: &mut [(Reason, u64)]) {
     for (reason, _) in drops {
-        if matches!(reason, Reason::OutOfOrder | Reason::Duplicate) {
+        let is_of_time = [Reason::OutOfOrder, Reason::Duplicate, Reason::OutOfBounds, Reason::TooOld];
+        if is_of_time.contains(reason) {
             *reason = Reason::Repeated;
         }
     }

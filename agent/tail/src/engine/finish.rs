@@ -160,6 +160,11 @@ impl Engine {
             return Ok(false);
         }
         if file.signs.size < file.progress.offset {
+            // What was noted earlier in this round is less than what was read since of a file that grows.
+            let Ok(stat) = handle.stat() else { return Ok(false) };
+            file.signs.note(&stat, now.elapsed);
+        }
+        if file.signs.size < file.progress.offset {
             self.truncated(number, known_size, now)?;
             return Ok(true);
         }
