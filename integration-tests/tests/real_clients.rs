@@ -289,9 +289,9 @@ fn who_has_the_wrong_key_hears_so_and_brings_nothing_in() {
         (user("sesame", "wrong"), "username/password mismatch"),
         (clients.fluent_node(plain).with("key", "wrong"), "shared_key mismatch"),
         (python("http"), "code: 401, reason: Unauthorized"),
-        (python("grpc"), "the bearer token is missing or wrong"),
+        (python("grpc"), "the authorization is missing or wrong"),
         (js("http"), "Unauthorized"),
-        (js("grpc").with("bearer", "wrong"), "UNAUTHENTICATED: the bearer token is missing or wrong"),
+        (js("grpc").with("bearer", "wrong"), "UNAUTHENTICATED: the authorization is missing or wrong"),
     ];
     let send = |clients: Vec<(Client, &str)>| {
         let start = |(client, says): (Client, _)| (client.with("count", 10).with("limit", 3).start(), says);
