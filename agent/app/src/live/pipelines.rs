@@ -23,7 +23,7 @@ use super::{ByName, Difference, Trial, one};
 use crate::plugins::Plugins;
 use crate::state::{GuardView, PipelineView};
 
-pub mod steps;
+mod steps;
 
 pub use steps::Counting;
 

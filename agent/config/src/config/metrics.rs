@@ -2,51 +2,8 @@
 
 use std::time::Duration;
 
-/// A rule of relabelling. What an action does not take has its default.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RelabelRule {
-    /// Labels whose values are joined.
-    pub source_labels: Vec<String>,
-    /// What stands between them.
-    pub separator: String,
-    /// What the joined value must match as a whole.
-    pub regex: String,
-    /// For `hashmod`.
-    pub modulus: u64,
-    /// The label that is set; empty where the action has none.
-    pub target_label: String,
-    /// What it is set to, with `$1` and `${name}` for groups of `regex`.
-    pub replacement: String,
-    /// What is done.
-    pub action: RelabelAction,
-}
-
-/// What a rule of relabelling does, as Prometheus has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RelabelAction {
-    /// Sets the target label where `regex` matches.
-    Replace,
-    /// Drops what does not match.
-    Keep,
-    /// Drops what matches.
-    Drop,
-    /// Drops what is not equal to the target label.
-    KeepEqual,
-    /// Drops what is equal to the target label.
-    DropEqual,
-    /// Sets the target label to a hash modulo `modulus`.
-    HashMod,
-    /// Copies labels whose names match.
-    LabelMap,
-    /// Removes labels whose names match.
-    LabelDrop,
-    /// Removes labels whose names do not match.
-    LabelKeep,
-    /// Sets the target label to the value in small letters.
-    Lowercase,
-    /// Sets the target label to the value in capital letters.
-    Uppercase,
-}
+/// A rule of relabelling, as the engine takes it. What an action does not take has its default.
+pub use weir_samples::relabel::{Action as RelabelAction, Rule as RelabelRule};
 
 /// Watches how many series there are.
 #[derive(Clone, Debug, PartialEq, Eq)]

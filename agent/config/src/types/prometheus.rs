@@ -190,13 +190,6 @@ impl Format for RelabelAction {
     }
 }
 
-impl RelabelAction {
-    /// The name of an action.
-    pub fn name(action: config::RelabelAction) -> &'static str {
-        ACTIONS.iter().find(|(_, known)| *known == action).map_or("", |(name, _)| name)
-    }
-}
-
 impl Format for WriteProtocol {
     const NAME: &'static str = "WriteProtocol";
     const DESCRIPTION: &'static str =

@@ -1,15 +1,13 @@
 //! Rules of relabelling: what each action takes, as Prometheus has it.
 
+use weir_samples::relabel::{DEFAULT_REGEX, DEFAULT_REPLACEMENT, DEFAULT_SEPARATOR};
+
 use super::Context;
 use crate::config::{RelabelAction, RelabelRule};
 use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
 use crate::types;
-
-const DEFAULT_SEPARATOR: &str = ";";
-const DEFAULT_REGEX: &str = "(.*)";
-const DEFAULT_REPLACEMENT: &str = "$1";
 
 /// The rules that stand at `at`.
 pub(super) fn rules(raw: Vec<raw::RelabelRule>, at: &KeyPath, context: &mut Context<'_>) -> Vec<RelabelRule> {
@@ -50,11 +48,10 @@ fn check(rule: &RelabelRule) -> Result<(), (&'static str, Complaint)> {
     use RelabelAction::{
         DropEqual, HashMod, KeepEqual, LabelDrop, LabelKeep, LabelMap, Lowercase, Replace, Uppercase,
     };
-    let name = types::RelabelAction::name(rule.action);
     let action = rule.action;
     let sets = matches!(action, Replace | HashMod | Lowercase | Uppercase | KeepEqual | DropEqual);
     if sets && rule.target_label.is_empty() {
-        return Err(("action", Complaint::new(format!("the action {name} needs target_label"))));
+        return Err(("action", Complaint::new(format!("the action {action} needs target_label"))));
     }
     if action == HashMod && rule.modulus == 0 {
         return Err(("action", Complaint::new("the action hashmod needs a modulus above zero")));
@@ -80,7 +77,7 @@ fn check(rule: &RelabelRule) -> Result<(), (&'static str, Complaint)> {
     ];
     match useless.into_iter().find(|(_, is_given)| *is_given) {
         Some((key, _)) => {
-            let complaint = Complaint::new(format!("the action {name} does not take {key}"));
+            let complaint = Complaint::new(format!("the action {action} does not take {key}"));
             Err((key, complaint.help(format!("remove {key}, or take another action"))))
         }
         None => Ok(()),

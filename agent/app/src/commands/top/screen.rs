@@ -11,24 +11,13 @@ const MAX_REASONS: usize = 4;
 
 /// The picture in so many columns and lines; each line ends with a newline.
 pub fn draw(snapshot: &Snapshot, width: usize, height: usize, painter: Painter) -> String {
-    let mut lines = head(&snapshot.agent, width, painter);
-    for table in [
+    let tables = [
         pipelines(&snapshot.pipelines, width, painter),
         sinks(&snapshot.sinks, width, painter),
         plugins(&snapshot.plugins, width, painter),
         sources(&snapshot.sources, width, painter),
-    ] {
-        if table.len() > 1 {
-            lines.push(String::new());
-            lines.extend(table);
-        }
-    }
-    if lines.len() > height {
-        let hidden = lines.len() - height.saturating_sub(1);
-        lines.truncate(height.saturating_sub(1));
-        lines.push(format!("… {hidden} more lines"));
-    }
-    lines.join("\n") + "\n"
+    ];
+    table::picture(head(&snapshot.agent, width, painter), tables, height)
 }
 
 fn head(agent: &AgentRates, width: usize, painter: Painter) -> Vec<String> {

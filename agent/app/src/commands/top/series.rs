@@ -15,20 +15,11 @@ pub fn draw(report: &SeriesReport, width: usize, height: usize, painter: Painter
         1 => format!("1 target exposes {series} series"),
         _ => format!("{} targets expose {series} series", grouped(targets)),
     };
-    let mut lines = vec![painter.paint(Style::Bold, table::cut(&head, width))];
+    let head = vec![painter.paint(Style::Bold, table::cut(&head, width))];
     let guards = report.guards.iter().map(|guard| groups(guard, width, painter));
     let tables = [sinks(&report.sinks, width, painter), targets_of(&report.targets, width, painter)];
     let tables = tables.into_iter().chain(guards).chain([metrics(&report.metrics, width, painter)]);
-    for table in tables.filter(|table| table.len() > 1) {
-        lines.push(String::new());
-        lines.extend(table);
-    }
-    if lines.len() > height {
-        let hidden = lines.len() - height.saturating_sub(1);
-        lines.truncate(height.saturating_sub(1));
-        lines.push(format!("… {hidden} more lines"));
-    }
-    lines.join("\n") + "\n"
+    table::picture(head, tables, height)
 }
 
 fn sinks(sinks: &[Written], width: usize, painter: Painter) -> Vec<String> {

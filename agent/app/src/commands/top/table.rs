@@ -50,6 +50,22 @@ pub fn draw(columns: &[Column], rows: &[Row], width: usize, painter: Painter) ->
     lines
 }
 
+/// A picture: its head, then the tables that have rows, each behind a blank line, cut to the height of the screen. Each
+/// line ends with a newline.
+pub fn picture(head: Vec<String>, tables: impl IntoIterator<Item = Vec<String>>, height: usize) -> String {
+    let mut lines = head;
+    for table in tables.into_iter().filter(|table| table.len() > 1) {
+        lines.push(String::new());
+        lines.extend(table);
+    }
+    if lines.len() > height {
+        let hidden = lines.len() - height.saturating_sub(1);
+        lines.truncate(height.saturating_sub(1));
+        lines.push(format!("… {hidden} more lines"));
+    }
+    lines.join("\n") + "\n"
+}
+
 /// A line that is no longer than the screen is wide; without control characters, which a fault of a plugin may have.
 pub fn cut(line: &str, width: usize) -> String {
     let plain = line.chars().map(|c| if c.is_control() { ' ' } else { c });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_config::{LogMetricKind, RelabelAction, RelabelRule};
+use weir_config::LogMetricKind;
 use weir_event::sheet::OnFault;
 use weir_event::tally::{Metrics, TallyStage};
 use weir_event::transform::Transform;
@@ -11,7 +11,7 @@ use weir_pipeline::log_metrics::{self, LogMetric};
 use weir_pipeline::pipeline::{FaultPolicy, Stage};
 use weir_pipeline::samples::SampleStep;
 use weir_samples::cardinality::{self, Crossing, Guard};
-use weir_samples::relabel::{Action, Limits, Lists, Relabel, Rule, Rules};
+use weir_samples::relabel::{Limits, Lists, Relabel, Rule, Rules};
 use weir_samples::stage::SampleStage;
 
 /// Why the ledger says that a sample is gone whose labels the rules have left without a name, or with a nameless one.
@@ -34,7 +34,7 @@ pub type Counting = (Arc<Metrics>, Duration);
 pub fn step(stage: &weir_config::Stage) -> Option<Result<Step, String>> {
     let lists = match stage {
         weir_config::Stage::Relabel(rules) => {
-            return Some(relabel(stage.name(), &rules.iter().map(rule).collect::<Vec<_>>()));
+            return Some(relabel(stage.name(), rules));
         }
         weir_config::Stage::Cardinality(settings) => return Some(Ok(guard(settings))),
         weir_config::Stage::DropMetrics(patterns) => {
@@ -96,31 +96,6 @@ fn tell(guard: &str, crossing: &Crossing) {
             "a group has more series than its limit; weir top --metrics shows the metrics with the most"
         ),
         false => tracing::info!(guard, group, series, limit, "a group is within its limit again"),
-    }
-}
-
-/// A rule as the engine has it.
-pub fn rule(rule: &RelabelRule) -> Rule {
-    Rule {
-        source_labels: rule.source_labels.clone(),
-        separator: rule.separator.clone(),
-        regex: rule.regex.clone(),
-        modulus: rule.modulus,
-        target_label: rule.target_label.clone(),
-        replacement: rule.replacement.clone(),
-        action: match rule.action {
-            RelabelAction::Replace => Action::Replace,
-            RelabelAction::Keep => Action::Keep,
-            RelabelAction::Drop => Action::Drop,
-            RelabelAction::KeepEqual => Action::KeepEqual,
-            RelabelAction::DropEqual => Action::DropEqual,
-            RelabelAction::HashMod => Action::HashMod,
-            RelabelAction::LabelMap => Action::LabelMap,
-            RelabelAction::LabelDrop => Action::LabelDrop,
-            RelabelAction::LabelKeep => Action::LabelKeep,
-            RelabelAction::Lowercase => Action::Lowercase,
-            RelabelAction::Uppercase => Action::Uppercase,
-        },
     }
 }
 

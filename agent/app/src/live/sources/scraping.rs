@@ -10,8 +10,6 @@ use weir_scrape::{
     ScrapeMetrics, ScrapeSettings, Secret, TargetGroup, Tls,
 };
 
-use crate::live::pipelines::steps;
-
 /// The source, and what it counts.
 pub fn scrape(source: &ScrapeSource) -> Result<(Scrape, Arc<ScrapeMetrics>), String> {
     let class = |(name, class): (&Name, &weir_config::ScrapeClass)| {
@@ -83,8 +81,8 @@ fn job(job: &ScrapeJob) -> Job {
         groups: job.static_targets.iter().map(group).collect(),
         files: job.file_discoveries.iter().map(files).collect(),
         servers: job.http_discoveries.iter().map(server).collect(),
-        relabel: job.relabel.iter().map(steps::rule).collect(),
-        metric_relabel: job.metric_relabel.iter().map(steps::rule).collect(),
+        relabel: job.relabel.clone(),
+        metric_relabel: job.metric_relabel.clone(),
     }
 }
 
