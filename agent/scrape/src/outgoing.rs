@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use weir_event::batch::{ArenaPool, BatchBuilder};
 use weir_event::stream::Stream;
@@ -11,6 +12,16 @@ use weir_samples::labels::LabelSet;
 use weir_samples::row::RowWriter;
 
 use crate::metrics::ScrapeMetrics;
+
+/// Batches on their way to the sinks beyond which a scrape's next one waits a moment, so that its rows need not lie in
+/// memory all at once. Enough for a whole request of the sink.
+const AHEAD: usize = 4;
+/// With so many on their way nobody takes them now, and the buffers' bounds hold: there is nothing to wait for.
+const AWAY: usize = 64;
+/// So long a batch waits for those before it.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// How often is looked.
+const STEP: Duration = Duration::from_millis(1);
 
 /// Fills batches and sends them when they are full.
 pub(crate) struct Outgoing {
@@ -72,12 +83,21 @@ impl Outgoing {
     /// Sends what there is.
     pub(crate) fn send(&mut self) -> Result<(), Stopped> {
         let Some(filling) = self.batch.take() else { return Ok(()) };
+        self.keep_pace();
         let rows = filling.builder.rows() as u64;
         self.outlet.send(filling.builder.finish(&self.arenas), Vec::new())?;
         self.source.events.fetch_add(rows, Ordering::Relaxed);
         self.metrics.samples.fetch_add(rows, Ordering::Relaxed);
         self.metrics.stale_markers.fetch_add(filling.stale, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Lets the sinks have what they were given before they get more, if they take it soon.
+    fn keep_pace(&self) {
+        let until = Instant::now() + PATIENCE;
+        while (AHEAD..AWAY).contains(&self.outlet.outstanding()) && Instant::now() < until {
+            std::thread::sleep(STEP);
+        }
     }
 }
 
