@@ -17,14 +17,20 @@ pub(crate) struct Piece {
     /// The number of the lease.
     pub lease: u64,
     documents: Arc<Documents>,
-    /// Which documents the shard has.
-    picks: Arc<[u32]>,
+    picks: Picks,
     /// Which of `picks`.
     from: usize,
     to: usize,
     bytes: usize,
     /// When the driver took them.
     pub since: Instant,
+}
+
+/// Which documents of a lease a shard has.
+#[derive(Clone)]
+enum Picks {
+    All,
+    Some(Arc<[u32]>),
 }
 
 /// The documents of one request, in order.
@@ -39,12 +45,33 @@ pub(crate) struct Batch {
 // === impl Piece ===
 
 impl Piece {
-    /// All documents that `picks` names.
-    pub fn new(lease: u64, documents: Arc<Documents>, picks: Vec<u32>, since: Instant) -> Piece {
-        let to = picks.len();
-        let mut piece = Piece { lease, documents, picks: picks.into(), from: 0, to, bytes: 0, since };
+    /// All documents of a lease, for one shard.
+    pub fn new(lease: u64, documents: Arc<Documents>, since: Instant) -> Piece {
+        let to = documents.records.len();
+        let mut piece = Piece { lease, documents, picks: Picks::All, from: 0, to, bytes: 0, since };
         piece.bytes = piece.count_bytes();
         piece
+    }
+
+    /// Its documents by so many shards: each series is of one of them.
+    pub fn spread(&self, shards: usize) -> Vec<Piece> {
+        if shards <= 1 {
+            return vec![self.clone()];
+        }
+        let mut picks: Vec<Vec<u32>> = vec![Vec::new(); shards];
+        for index in self.indices() {
+            let Some(record) = self.documents.records.get(index) else { continue };
+            if let Some(picks) = picks.get_mut((record.id.series() % shards as u64) as usize) {
+                picks.push(index as u32);
+            }
+        }
+        let part = |picks: Vec<u32>| {
+            let (from, to) = (0, picks.len());
+            let mut part = Piece { picks: Picks::Some(picks.into()), from, to, ..self.clone() };
+            part.bytes = part.count_bytes();
+            part
+        };
+        picks.into_iter().map(part).collect()
     }
 
     /// Documents.
@@ -57,33 +84,61 @@ impl Piece {
         self.bytes
     }
 
+    /// Whether it has all documents of its lease.
+    pub fn is_whole(&self) -> bool {
+        self.samples() == self.documents.records.len()
+    }
+
     /// Which documents of the lease they are.
-    pub fn picks(&self) -> &[u32] {
-        self.picks.get(self.from..self.to).unwrap_or_default()
+    pub fn indices(&self) -> impl Iterator<Item = usize> {
+        (self.from..self.to).filter_map(|at| self.index(at))
     }
 
     /// The records of its documents.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.picks().iter().filter_map(|pick| self.documents.records.get(*pick as usize))
+        self.indices().filter_map(|index| self.documents.records.get(index))
     }
 
     fn items(&self) -> impl Iterator<Item = Item<'_>> {
-        self.picks().iter().map(|pick| {
-            let record = self.documents.records.get(*pick as usize);
+        self.indices().map(|index| {
+            let record = self.documents.records.get(index);
             let stream = record.and_then(|record| self.documents.streams.get(record.stream as usize));
-            (document(&self.documents, *pick), stream)
+            (document(&self.documents, index), stream)
         })
     }
 
+    #[inline]
+    fn index(&self, at: usize) -> Option<usize> {
+        match &self.picks {
+            Picks::All => Some(at),
+            Picks::Some(picks) => picks.get(at).map(|index| *index as usize),
+        }
+    }
+
     fn count_bytes(&self) -> usize {
-        self.picks().iter().map(|pick| document(&self.documents, *pick).len() + SERIES_BYTES).sum()
+        match &self.picks {
+            Picks::All => self.bytes_to(self.to),
+            Picks::Some(_) => self.indices().map(|index| size(&self.documents, index)).sum(),
+        }
+    }
+
+    /// Bytes of its documents up to this one, of a piece without picks.
+    fn bytes_to(&self, to: usize) -> usize {
+        let count = to.saturating_sub(self.from);
+        let end = |index: usize| self.documents.records.get(index).map_or(0, |record| record.end as usize);
+        let start = self.from.checked_sub(1).map_or(0, |before| end(before) + 1);
+        match to.checked_sub(1).filter(|_| count > 0) {
+            // Between two documents is a newline, which no request has.
+            Some(last) => end(last).saturating_sub(start) + 1 + count * (SERIES_BYTES - 1),
+            None => 0,
+        }
     }
 
     /// The first `samples` documents; the rest stays.
     fn split_off_front(&mut self, samples: usize) -> Piece {
         let at = (self.from + samples).min(self.to);
         let mut front = Piece { to: at, ..self.clone() };
-        front.bytes = front.count_bytes();
+        front.bytes = if at == self.to { self.bytes } else { front.count_bytes() };
         (self.from, self.bytes) = (at, self.bytes - front.bytes);
         front
     }
@@ -91,21 +146,45 @@ impl Piece {
     /// The first documents that have at most so many samples and bytes, but at least `least`; the rest stays. `None` if
     /// there is none.
     pub fn take_front(&mut self, most_samples: usize, most_bytes: usize, least: usize) -> Option<Piece> {
-        let (mut samples, mut bytes) = (0, 0);
-        for pick in self.picks().iter().take(most_samples) {
-            bytes += document(&self.documents, *pick).len() + SERIES_BYTES;
-            if bytes > most_bytes && samples >= least {
-                break;
+        let most = most_samples.min(self.samples());
+        let samples = match &self.picks {
+            _ if self.bytes <= most_bytes => most,
+            Picks::All => self.fitting(most, most_bytes),
+            Picks::Some(_) => {
+                let mut bytes = 0;
+                let fits = |index: &usize| {
+                    bytes += size(&self.documents, *index);
+                    bytes <= most_bytes
+                };
+                self.indices().take(most).take_while(fits).count()
             }
-            samples += 1;
-        }
+        };
+        let samples = samples.max(least.min(most));
         (samples > 0).then(|| self.split_off_front(samples))
+    }
+
+    /// How many of the first documents have at most so many bytes, of a piece without picks.
+    fn fitting(&self, most_samples: usize, most_bytes: usize) -> usize {
+        let (mut fits, mut beyond) = (0, most_samples + 1);
+        while beyond - fits > 1 {
+            let middle = fits + (beyond - fits) / 2;
+            match self.bytes_to(self.from + middle) <= most_bytes {
+                true => fits = middle,
+                false => beyond = middle,
+            }
+        }
+        fits
     }
 }
 
+/// Bytes of a request that a document takes.
+fn size(documents: &Documents, index: usize) -> usize {
+    document(documents, index).len() + SERIES_BYTES
+}
+
 /// A document of a segment; empty if there is none.
-fn document(documents: &Documents, index: u32) -> &[u8] {
-    let index = index as usize;
+#[inline]
+fn document(documents: &Documents, index: usize) -> &[u8] {
     let start = match index.checked_sub(1).map(|before| documents.records.get(before)) {
         None => 0,
         Some(before) => before.map_or(usize::MAX, |record| record.end as usize + 1),
@@ -120,6 +199,11 @@ impl Batch {
     /// Documents.
     pub fn samples(&self) -> usize {
         self.pieces.iter().map(Piece::samples).sum()
+    }
+
+    /// Bytes of its message.
+    pub fn bytes(&self) -> usize {
+        self.pieces.iter().map(Piece::bytes).sum()
     }
 
     /// The documents with their streams, in order.

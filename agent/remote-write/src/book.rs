@@ -79,12 +79,18 @@ impl Books {
     pub fn end(&mut self, batch: &Batch, skipped: &[(u32, Reason)], drops: &[(Reason, u64)]) -> Ends {
         let mut ends = Ends::default();
         let mut skipped = skipped.iter().peekable();
-        let mut drops =
-            drops.iter().flat_map(|(reason, count)| std::iter::repeat_n(*reason, *count as usize));
+        let drops = drops.iter().flat_map(|(reason, count)| std::iter::repeat_n(*reason, *count as usize));
+        let mut drops = drops.peekable();
         let mut position = 0;
         for piece in &batch.pieces {
             let Some(open) = self.open.get_mut(&piece.lease) else { continue };
-            for record in piece.records() {
+            let is_delivered = drops.peek().is_none() && skipped.peek().is_none();
+            if is_delivered {
+                let amount = open.amount_of(piece);
+                open.delivered += amount;
+                ends.delivered += amount;
+            }
+            for record in piece.records().filter(|_| !is_delivered) {
                 let amount = Amount::one(u64::from(record.bytes));
                 let skip = skipped.next_if(|(at, _)| *at == position);
                 position += 1;
@@ -113,9 +119,9 @@ impl Books {
 
     /// Ends with samples left, those of `rest`: what has its end is booked, what has none goes back to its place.
     pub fn give_back<'a>(self, rest: impl Iterator<Item = &'a Piece>) {
-        let mut without: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        let mut without: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for piece in rest {
-            without.entry(piece.lease).or_default().extend(piece.picks());
+            without.entry(piece.lease).or_default().extend(piece.indices());
         }
         for (number, mut open) in self.open {
             if open.left == open.lease.documents().records.len() {
@@ -123,7 +129,7 @@ impl Books {
             }
             let mut has_end = vec![true; open.lease.documents().records.len()];
             for pick in without.get(&number).into_iter().flatten() {
-                if let Some(has_end) = has_end.get_mut(*pick as usize) {
+                if let Some(has_end) = has_end.get_mut(*pick) {
                     *has_end = false;
                 }
             }
@@ -138,6 +144,17 @@ impl Books {
 // === impl Open ===
 
 impl Open {
+    /// What a piece of the lease amounts to.
+    fn amount_of(&self, piece: &Piece) -> Amount {
+        let whole = self.lease.amount();
+        // Documents that are counted elsewhere have no amount, and are counted here all the same.
+        if piece.is_whole() && whole != Amount::default() {
+            return whole;
+        }
+        let bytes = piece.records().map(|record| u64::from(record.bytes)).sum();
+        Amount { events: piece.samples() as u64, bytes }
+    }
+
     fn settle(self) {
         // Documents that are counted elsewhere book nothing here.
         if self.lease.amount() == Amount::default() {

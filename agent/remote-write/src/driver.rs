@@ -1,7 +1,8 @@
 //! The driver: from the buffer to the receiver, one request of each shard at once, until every sample has an end.
 //!
-//! 1. A series belongs to one shard (its hash modulo their number). A shard has one request under way, and the next one
-//!    goes when that has its end; so the samples of a series arrive in the order of the buffer, whatever fails.
+//! 1. A series belongs to one shard (its hash modulo their number, which `spread` chooses). A shard has one request
+//!    under way, and the next one goes when that has its end; so the samples of a series arrive in the order of the
+//!    buffer, whatever fails.
 //! 2. A lease is settled when all its samples have their end, in whatever shards they were.
 //! 3. What may succeed later is sent again as it is, with pauses; what the receiver refuses for good is dropped and booked
 //!    by reason. A wrong configuration, here or there, drops nothing: requests wait for it to be put right.
@@ -12,6 +13,7 @@
 
 mod answers;
 mod families;
+mod spread;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -25,6 +27,7 @@ use weir_buffer::memory::{Lease, MemoryTier};
 use weir_pipeline::sink::{Driving, SinkMetrics};
 
 use self::families::Families;
+use self::spread::Spread;
 use crate::batch::{Batch, Piece};
 use crate::book::Books;
 use crate::encode::{Encoded, Encoder, Options};
@@ -39,7 +42,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(1500);
 /// After another driver was named: how long requests under way may take. What still is then may be sent twice.
 const HAND_OVER: Duration = Duration::from_secs(60);
 /// Encoders that are kept for the next request; each has the memory of a request.
-const KEPT_ENCODERS: usize = 2;
+const KEPT_ENCODERS: usize = 1;
 
 /// Brings samples from one buffer to a receiver.
 pub(crate) struct Driver {
@@ -55,6 +58,7 @@ pub(crate) struct Driver {
     negotiation: Negotiation,
     books: Books,
     shards: Vec<Shard>,
+    spread: Spread,
     families: Families,
     tasks: JoinSet<Finished>,
     /// Which shard a task is of.
@@ -102,6 +106,7 @@ impl Driver {
         Driver {
             negotiation: Negotiation::new(settings.protocol),
             shards: (0..settings.shards.max(1)).map(|_| Shard::new(&settings, now)).collect(),
+            spread: Spread::new(settings.shards.max(1), now),
             settings,
             exchange,
             metrics,
@@ -132,6 +137,7 @@ impl Driver {
     pub async fn run(mut self) {
         loop {
             let now = Instant::now();
+            self.respread(now);
             self.launch(now);
             self.show();
             if self.is_done(now) {
@@ -173,7 +179,8 @@ impl Driver {
         if !self.books.is_empty() && (self.is_away || is_unproven) {
             return false;
         }
-        self.shards.iter().any(|shard| !shard.has_enough(&self.settings))
+        let mut active = self.shards.iter().take(self.spread.active);
+        active.any(|shard| !shard.has_enough(&self.settings))
     }
 
     /// Leases hold as much memory as they may.
@@ -190,18 +197,13 @@ impl Driver {
         if self.settings.metadata {
             self.families.look_at(&documents.streams, now);
         }
-        let number = self.books.open(lease);
-        let shards = self.shards.len() as u64;
-        let mut picks: Vec<Vec<u32>> = vec![Vec::new(); self.shards.len()];
-        for (index, record) in documents.records.iter().enumerate() {
-            if let Some(picks) = picks.get_mut((record.id.series() % shards) as usize) {
-                picks.push(index as u32);
-            }
+        if self.books.is_empty() {
+            self.spread.begin(now);
         }
-        for (shard, picks) in self.shards.iter_mut().zip(picks) {
-            if !picks.is_empty() {
-                shard.push(Piece::new(number, Arc::clone(&documents), picks, now));
-            }
+        let number = self.books.open(lease);
+        let parts = Piece::new(number, documents, now).spread(self.spread.active);
+        for (shard, part) in self.shards.iter_mut().zip(parts) {
+            shard.push(part);
         }
     }
 
@@ -214,7 +216,9 @@ impl Driver {
         let whole = Whole { is_closed: self.is_closed, is_full: self.is_full() };
         let version = self.negotiation.version(now);
         for (index, shard) in self.shards.iter_mut().enumerate() {
-            shard.fill(&self.settings, &whole, self.families.due(), now);
+            if !self.spread.is_changing() {
+                shard.fill(&self.settings, &whole, self.families.due(), now);
+            }
             if self.not_before > now {
                 continue;
             }
@@ -353,6 +357,7 @@ async fn exchange(
 impl Encoders {
     fn encode(&self, batch: &Batch, version: Version, options: Options) -> Encoded {
         let mut encoder = self.lock().pop().unwrap_or_default();
+        encoder.reserve(batch.bytes());
         let encoded = match version {
             Version::V1 => encoder.v1(batch.items(), &batch.families, options),
             Version::V2 => encoder.v2(batch.items(), options),

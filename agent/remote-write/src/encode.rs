@@ -98,6 +98,12 @@ impl Encoder {
         }
     }
 
+    /// Makes room for a message of so many bytes, so that its memory is not grown by doubling.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.message.clear();
+        self.message.reserve(bytes);
+    }
+
     /// A `prometheus.WriteRequest` with these documents, and `families` as its metadata (specification 1.0).
     pub fn v1<'a>(
         &mut self,

@@ -70,9 +70,24 @@ impl Shard {
 
     /// Adds samples behind all others.
     pub fn push(&mut self, piece: Piece) {
+        if piece.samples() == 0 {
+            return;
+        }
         self.samples += piece.samples();
         self.bytes += piece.bytes();
         self.queue.push_back(piece);
+    }
+
+    /// Takes away all that is in no batch yet.
+    pub fn take_queue(&mut self) -> VecDeque<Piece> {
+        (self.samples, self.bytes) = (0, 0);
+        std::mem::take(&mut self.queue)
+    }
+
+    /// Knows of the receiver's limits what another one found out.
+    pub fn learn(&mut self, other: &Shard) {
+        (self.most_samples, self.refused_samples) = (other.most_samples, other.refused_samples);
+        (self.taken, self.has_sent) = (0, other.has_sent);
     }
 
     /// Whether a whole request waits.

@@ -53,6 +53,7 @@ impl Driver {
         match judge((version, &encoded.sent), answer, may_fall_back, doubts) {
             Verdict::Done(mut drops) => {
                 self.went_well(now);
+                self.spread.look(self.buffer.waiting(), now);
                 if self.shards.get(index).is_some_and(|shard| shard.tries > 0) {
                     repeated(&mut drops);
                 }
@@ -146,6 +147,7 @@ impl Driver {
 
     fn pause(&mut self, index: usize, retry_after: Option<Duration>, now: Instant) {
         self.failures = self.failures.saturating_add(1);
+        self.spread.stay();
         self.totals.retries.fetch_add(1, Ordering::Relaxed);
         self.metrics.retries.fetch_add(1, Ordering::Relaxed);
         if let Some(asked) = retry_after {

@@ -37,6 +37,8 @@ async fn play(seed: u64) {
     let has_faults = random.random_bool(0.9);
     let fake =
         Fake::scripted(kind, move |request| if has_faults { fault(&mut of_fake, request) } else { None });
+    // Slow ones want more shards.
+    *fake.latency.lock().unwrap() = Duration::from_millis([0, 5, 1500, 4000][random.random_range(0..4)]);
     let rig = Rig::new(random.random_range(20_000..400_000));
     let mut times: HashMap<String, i64> = HashMap::new();
     let settings = |random: &mut StdRng| Settings {

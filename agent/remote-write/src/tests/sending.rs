@@ -52,27 +52,42 @@ async fn a_request_has_no_more_samples_and_bytes_than_it_may() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn series_are_spread_over_shards_and_each_is_of_one() {
+async fn series_are_spread_over_shards_when_one_falls_behind_and_each_is_of_one() {
     let rig = Rig::new(1 << 22);
     let fake = Fake::new(Kind::Both);
-    let settings = Settings { shards: 4, protocol: Protocol::V1, max_samples: 1000, ..rig.settings() };
+    *fake.latency.lock().unwrap() = Duration::from_millis(800);
+    let settings = Settings { shards: 4, protocol: Protocol::V1, max_samples: 50, ..rig.settings() };
     let driver = rig.start(settings, &fake);
-    for time in 1..=5 {
-        rig.push_scrape(200, time);
-        tokio::time::sleep(Duration::from_secs(2)).await;
+    for time in 1..=40 {
+        rig.push_scrape(100, time);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let before = fake.requests().len();
+    *fake.latency.lock().unwrap() = Duration::from_millis(1);
+    for time in 41..=450 {
+        rig.push_scrape(100, time);
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     rig.finish(driver).await;
-    let mut sets: Vec<HashSet<String>> = Vec::new();
-    for request in fake.requests() {
-        let set: HashSet<String> = request.samples.into_iter().map(|(labels, _)| labels).collect();
-        if !sets.contains(&set) {
-            assert!(sets.iter().all(|other| other.is_disjoint(&set)), "a series is in two shards");
-            sets.push(set);
+    let requests = fake.requests();
+    let set = |range: std::ops::Range<usize>| -> HashSet<String> {
+        requests[range].iter().flat_map(|request| &request.samples).map(|(labels, _)| labels.clone()).collect()
+    };
+    assert_eq!(set(0..2).len(), 100, "one shard has all series at first");
+    let mut shards: Vec<HashSet<String>> = Vec::new();
+    for at in before - 12..before {
+        match shards.iter_mut().find(|shard| !shard.is_disjoint(&set(at..at + 1))) {
+            Some(shard) => shard.extend(set(at..at + 1)),
+            None => shards.push(set(at..at + 1)),
         }
     }
-    assert_eq!(sets.len(), 4);
-    assert!(sets.iter().all(|set| set.len() > 20), "{:?}", sets.iter().map(HashSet::len).collect::<Vec<_>>());
-    assert_eq!(fake.requests().len(), 20);
+    assert_eq!(shards.len(), 4);
+    assert_eq!(shards.iter().map(HashSet::len).sum::<usize>(), 100, "a series is in two shards");
+    let last = requests.len();
+    assert_eq!(set(last - 2..last).len(), 100, "one shard is enough again");
+    for (labels, times) in fake.series() {
+        assert_eq!(times, (1..=450).collect::<Vec<i64>>(), "{labels}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
