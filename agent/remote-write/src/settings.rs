@@ -35,7 +35,7 @@ pub struct Settings {
     pub max_bytes: usize,
     /// How long samples may wait for others to share a request with.
     pub max_wait: Duration,
-    /// Requests under way at once; the samples of a series are always of one shard. 1 to [`MAX_SHARDS`].
+    /// Requests under way at once, at the most; the samples of a series are always of one shard. 1 to [`MAX_SHARDS`].
     pub shards: usize,
     /// Whether types, units and help are sent.
     pub metadata: bool,
@@ -149,7 +149,7 @@ impl Default for Settings {
             auth: Auth::None,
             tls: Tls::default(),
             timeout: Duration::from_secs(30),
-            max_samples: 10_000,
+            max_samples: 5_000,
             max_bytes: 4 * 1024 * 1024,
             max_wait: Duration::from_secs(1),
             shards: 4,

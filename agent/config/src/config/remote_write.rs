@@ -42,7 +42,7 @@ pub struct RemoteWriteSink {
     pub max_bytes: Size,
     /// How long samples wait for others to share a request with.
     pub max_wait: Duration,
-    /// Requests under way at once: each series belongs to one of so many shards; 1 to 64.
+    /// Requests under way at once, at the most: each series belongs to one shard; 1 to 64.
     pub shards: u16,
     /// Whether metadata is sent.
     pub metadata: bool,

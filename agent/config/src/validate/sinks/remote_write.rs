@@ -14,7 +14,7 @@ use crate::types::{HeaderName, HeaderValue, Size};
 const DEFAULT_TENANT_HEADER: &str = "THANOS-TENANT";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const TIMEOUTS: [(Duration, &str); 2] = [(Duration::from_secs(1), "1s"), (Duration::from_secs(600), "10m")];
-const DEFAULT_MAX_SAMPLES: u32 = 10_000;
+const DEFAULT_MAX_SAMPLES: u32 = 5_000;
 const DEFAULT_MAX_BYTES: Size = Size::of_mib(4);
 /// Less would be a request for a few samples each.
 const MIN_MAX_BYTES: Size = Size::of_bytes(64 * 1024);
