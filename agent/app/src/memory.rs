@@ -14,7 +14,7 @@ const LARGE: libc::c_int = 4 << 20;
 /// Heaps that threads share. By itself the library gives each thread one of its own, up to eight for each core, and each
 /// of them keeps [`KEPT`]. Nothing is allocated for single events, so threads seldom meet there.
 #[cfg(target_env = "gnu")]
-const HEAPS: libc::c_int = 2;
+const HEAPS: libc::c_int = 3;
 
 /// Gives back to the kernel what was let go of, wherever it lies: a start needs memory that nothing needs later.
 pub fn give_back() {
@@ -25,7 +25,7 @@ pub fn give_back() {
     }
 }
 
-/// Makes the allocator keep the memory that a full pipeline needs again and again, in few heaps.
+/// Makes the allocator keep the memory that a full pipeline needs again and again, in a few heaps.
 pub fn keep_some() {
     #[cfg(target_env = "gnu")]
     // SAFETY: they only set numbers of the allocator, and are called before there is a second thread.
