@@ -16,7 +16,7 @@ use weir_samples::exposition::{Format, Known};
 use weir_samples::labels::LabelSet;
 
 use families::{Families, FamilyPool};
-use store::{Kept, LabelStore};
+use store::{Kept, LabelStore, StoreMark};
 
 mod change;
 pub(crate) mod families;
@@ -62,7 +62,7 @@ pub(crate) struct Cache {
 #[derive(Clone, Copy, Debug, Default)]
 struct Mark {
     entries: usize,
-    labels: usize,
+    labels: StoreMark,
     live: u32,
 }
 
@@ -74,7 +74,6 @@ pub(crate) struct Entry {
     /// The hash of its labels.
     pub(crate) series: u64,
     start: u32,
-    len: u32,
     text_len: u32,
     /// Its family.
     pub(crate) family: u32,
@@ -84,7 +83,7 @@ pub(crate) struct Entry {
     pub(crate) tracked: u32,
     /// The entry that came next in the last scrape.
     next: u32,
-    weave: u16,
+    shape: u16,
     /// What it is.
     pub(crate) role: Role,
     /// Whether its last sample was a native histogram.
@@ -145,7 +144,7 @@ impl Cache {
         self.iteration += 1;
         self.seen = 0;
         (self.predicted, self.previous, self.candidate) = (self.first, NONE, NONE);
-        self.mark = Mark { entries: self.entries.len(), labels: self.labels.len(), live: self.live };
+        self.mark = Mark { entries: self.entries.len(), labels: self.labels.mark(), live: self.live };
         self.families.begin();
     }
 
@@ -257,20 +256,19 @@ impl Cache {
     ) -> Result<u32, Full> {
         let index = u32::try_from(self.entries.len()).ok().filter(|index| *index < NONE).ok_or(Full)?;
         let text_len = u32::try_from(text_len).map_err(|_| Full)?;
-        let Kept { start, len, weave } = kept;
+        let Kept { start, shape } = kept;
         let (seen, tracked, next, is_histogram) = (0, 0, NONE, false);
         let text = text.0;
         self.entries.push(Entry {
             text,
             series,
             start,
-            len,
             text_len,
             family,
             seen,
             tracked,
             next,
-            weave,
+            shape,
             role,
             is_histogram,
         });
@@ -313,7 +311,7 @@ impl Entry {
     /// Where its labels are kept.
     #[inline]
     pub(crate) fn kept(&self) -> Kept {
-        Kept { start: self.start, len: self.len, weave: self.weave }
+        Kept { start: self.start, shape: self.shape }
     }
 
     fn text_hash(&self) -> u64 {

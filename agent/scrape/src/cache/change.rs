@@ -17,7 +17,7 @@ impl Cache {
             self.unlist(index as u32);
         }
         self.entries.truncate(mark.entries);
-        self.labels.truncate(mark.labels);
+        self.labels.roll_back(mark.labels);
         self.live = mark.live;
         self.families.settle();
         self.clear_up_families();
@@ -25,6 +25,7 @@ impl Cache {
 
     /// Forgets what was not seen in the scrape that was just committed.
     pub(crate) fn sweep(&mut self) {
+        self.fit();
         if self.seen >= self.live {
             return;
         }
@@ -60,6 +61,15 @@ impl Cache {
         self.clear_up_families();
     }
 
+    /// Gives memory back that was taken ahead, when a scrape has added nothing.
+    fn fit(&mut self) {
+        let (len, capacity) = (self.entries.len(), self.entries.capacity());
+        if len == self.mark.entries && capacity - len > len / 4 {
+            self.entries.shrink_to_fit();
+            self.labels.fit();
+        }
+    }
+
     /// Takes an entry out of the tables.
     fn unlist(&mut self, index: u32) {
         let Some(entry) = self.entries.get(index as usize).copied() else { return };
@@ -86,17 +96,22 @@ impl Cache {
             }
         }
         let renumber = |index: u32| numbers.get(index as usize).copied().unwrap_or(NONE);
-        let mut labels = self.labels.successor(self.labels.len() / 2);
+        let mut labels = self.labels.successor();
         let mut entries = Vec::with_capacity(live);
         for entry in self.entries.iter().filter(|entry| entry.role != Role::Gone) {
             let mut entry = Entry { next: renumber(entry.next), ..*entry };
             match entry.role {
-                Role::Series => entry.start = labels.take_over(&self.labels, entry.kept()).start,
+                Role::Series => {
+                    // There was room for all of them, so there is for fewer.
+                    let Some(kept) = labels.take_over(&self.labels, entry.kept()) else { return };
+                    (entry.start, entry.shape) = (kept.start, kept.shape);
+                }
                 Role::Alias => entry.start = renumber(entry.start),
                 Role::Dropped | Role::Gone => {}
             }
             entries.push(entry);
         }
+        labels.fit();
         (self.entries, self.labels) = (entries, labels);
         self.first = renumber(self.first);
         self.explicit = self.explicit.drain().map(|(index, last)| (renumber(index), last)).collect();

@@ -1,45 +1,41 @@
 //! Keeps label sets of a target in little memory.
 //!
-//! 1. Labels that all series of a target share (job, instance, cluster and so on) are kept once. A series keeps its own
-//!    labels, in order and encoded as in a [`LabelSet`], and the number of a weave: where the shared ones stand between them.
-//! 2. Series with labels of the same names mostly have the same weave, so there are few.
-
-use std::collections::HashMap;
+//! 1. Of a series is kept what tells it from the other series of its metric: the values of its own labels, each behind its
+//!    length, in order. The [`shapes`] know all else.
+//! 2. What is kept comes back byte for byte. A set that a shape cannot make again is kept whole; its number is [`WHOLE`].
+//! 3. What a store holds is bounded by the sets that are in it: shapes are taken back with the sets that brought them, and
+//!    a successor has only those that it needs.
 
 use weir_samples::labels::LabelSet;
+
+use bytes::{copy, read_varint, write_varint};
+use shapes::{Shapes, ShapesMark, WHOLE};
+
+mod bytes;
+mod layouts;
+mod shapes;
 
 /// Where a label set is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kept {
     pub(crate) start: u32,
-    pub(crate) len: u32,
-    pub(crate) weave: u16,
+    pub(crate) shape: u16,
 }
-
-/// More weaves are not kept; label sets beyond are kept whole.
-const MAX_WEAVES: usize = u16::MAX as usize;
 
 /// Label sets of one target.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LabelStore {
-    /// The shared labels, as a label set.
-    shared: Vec<u8>,
+    shapes: Shapes,
+    /// What each set has of its own.
     arena: Vec<u8>,
-    weaves: Vec<Weave>,
-    known: HashMap<Weave, u16>,
-    last: u16,
+    scratch: Vec<u8>,
 }
 
-/// Own and shared labels in turn; what is left of the own ones comes at the end.
-type Weave = Vec<Turn>;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Turn {
-    /// So many own labels come first.
-    own: u32,
-    /// Then this range of the shared ones.
-    start: u32,
-    end: u32,
+/// How far a store was filled.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StoreMark {
+    arena: usize,
+    shapes: ShapesMark,
 }
 
 // === impl LabelStore ===
@@ -47,97 +43,67 @@ struct Turn {
 impl LabelStore {
     /// An empty one for series most of which have these labels.
     pub(crate) fn new(shared: Vec<u8>) -> LabelStore {
-        let mut store = LabelStore { shared, ..LabelStore::default() };
-        // The first weaves nothing: for label sets that are kept whole.
-        store.weaves.push(Vec::new());
-        store.known.insert(Vec::new(), 0);
-        store
+        LabelStore { shapes: Shapes::new(shared), arena: Vec::new(), scratch: Vec::new() }
     }
 
-    /// Bytes of all that is kept.
-    pub(crate) fn len(&self) -> usize {
-        self.arena.len()
+    /// How far it is filled.
+    pub(crate) fn mark(&self) -> StoreMark {
+        StoreMark { arena: self.arena.len(), shapes: self.shapes.mark() }
     }
 
-    /// Forgets what was kept when it had this length, and later.
-    pub(crate) fn truncate(&mut self, len: usize) {
-        self.arena.truncate(len);
+    /// Forgets what was kept since.
+    pub(crate) fn roll_back(&mut self, mark: StoreMark) {
+        self.arena.truncate(mark.arena);
+        self.shapes.roll_back(mark.shapes);
     }
 
     /// Keeps a label set; `None` when there is no room in what a number can say.
     pub(crate) fn keep(&mut self, labels: LabelSet<'_>) -> Option<Kept> {
-        let begin = self.arena.len();
-        let mut weave = Weave::new();
-        let (mut own, mut shared, mut shared_at) = (0, &*self.shared, 0_u32);
-        let mut rest = labels.bytes();
-        while let Some((label, behind)) = split_label(rest) {
-            rest = behind;
-            // Shared labels that stand before this one and are not there are passed over.
-            let mut ahead = (shared, shared_at);
-            let found = loop {
-                let Some((candidate, behind)) = split_label(ahead.0) else { break None };
-                let start = ahead.1;
-                ahead = (behind, start + candidate.len() as u32);
-                if candidate == label {
-                    break Some((start, ahead));
-                }
-            };
-            let Some((start, ahead)) = found else {
-                own += 1;
-                self.arena.extend_from_slice(label);
-                continue;
-            };
-            (shared, shared_at) = ahead;
-            match weave.last_mut().filter(|turn| own == 0 && turn.end == start) {
-                Some(turn) => turn.end = shared_at,
-                None => weave.push(Turn { own, start, end: shared_at }),
-            }
-            own = 0;
+        let start = self.arena.len();
+        let shape = self.shapes.take_apart(labels.bytes(), &mut self.arena).unwrap_or_else(|| {
+            self.arena.truncate(start);
+            write_varint(&mut self.arena, labels.bytes().len() as u64);
+            self.arena.extend_from_slice(labels.bytes());
+            WHOLE
+        });
+        if u32::try_from(self.arena.len()).is_err() {
+            self.arena.truncate(start);
+            return None;
         }
-        let weave = match self.number(weave) {
-            Some(number) => number,
-            None => {
-                self.arena.truncate(begin);
-                self.arena.extend_from_slice(labels.bytes());
-                0
-            }
-        };
-        let (start, end) = (u32::try_from(begin).ok()?, u32::try_from(self.arena.len()).ok()?);
-        Some(Kept { start, len: end - start, weave })
+        Some(Kept { start: start as u32, shape })
     }
 
-    /// Takes a label set over from where it was kept before.
-    pub(crate) fn take_over(&mut self, other: &LabelStore, kept: Kept) -> Kept {
-        let start = self.arena.len() as u32;
-        self.arena.extend_from_slice(other.own(kept));
-        Kept { start, ..kept }
+    /// An empty one for sets of this one.
+    pub(crate) fn successor(&self) -> LabelStore {
+        LabelStore::new(self.shapes.shared().to_vec())
     }
 
-    /// An empty one with the same weaves.
-    pub(crate) fn successor(&self, capacity: usize) -> LabelStore {
-        LabelStore {
-            shared: self.shared.clone(),
-            arena: Vec::with_capacity(capacity),
-            weaves: self.weaves.clone(),
-            known: self.known.clone(),
-            last: self.last,
-        }
+    /// Takes a label set over from where it was kept before; `None` when there is no room.
+    pub(crate) fn take_over(&mut self, other: &LabelStore, kept: Kept) -> Option<Kept> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        other.write(kept, &mut scratch);
+        let kept = self.keep(LabelSet::new(&scratch));
+        self.scratch = scratch;
+        kept
+    }
+
+    /// Gives memory back that was taken ahead.
+    pub(crate) fn fit(&mut self) {
+        self.arena.shrink_to_fit();
+        self.shapes.fit();
     }
 
     /// Appends a label set that is kept.
     #[inline]
     pub(crate) fn write(&self, kept: Kept, out: &mut Vec<u8>) {
-        let mut own = self.own(kept);
-        let Some(weave) = self.weaves.get(kept.weave as usize) else { return };
-        for turn in weave {
-            let (before, behind) = own.split_at_checked(labels_len(own, turn.own)).unwrap_or((own, &[]));
-            out.extend_from_slice(before);
-            out.extend_from_slice(
-                self.shared.get(turn.start as usize..turn.end as usize).unwrap_or_default(),
-            );
-            own = behind;
+        let own = self.arena.get(kept.start as usize..).unwrap_or_default();
+        if kept.shape != WHOLE {
+            return self.shapes.write(kept.shape, own, out);
         }
-        out.extend_from_slice(own);
+        if let Some((len, whole)) = read_varint(own) {
+            copy(out, whole, len as usize);
+        }
     }
 
     /// Whether this label set is the one that is kept there.
@@ -146,60 +112,6 @@ impl LabelStore {
         self.write(kept, scratch);
         scratch == labels.bytes()
     }
-
-    fn own(&self, kept: Kept) -> &[u8] {
-        let start = kept.start as usize;
-        self.arena.get(start..start + kept.len as usize).unwrap_or_default()
-    }
-
-    fn number(&mut self, weave: Weave) -> Option<u16> {
-        if self.weaves.get(self.last as usize) == Some(&weave) {
-            return Some(self.last);
-        }
-        let number = match self.known.get(&weave) {
-            Some(number) => *number,
-            None if self.weaves.len() >= MAX_WEAVES => return None,
-            None => {
-                let number = self.weaves.len() as u16;
-                self.weaves.push(weave.clone());
-                self.known.insert(weave, number);
-                number
-            }
-        };
-        self.last = number;
-        Some(number)
-    }
-}
-
-/// Bytes of the first labels, so many of them.
-#[inline]
-fn labels_len(labels: &[u8], count: u32) -> usize {
-    let mut at = 0;
-    for _ in 0..count {
-        // A tag and a length, of one byte for most.
-        match labels.get(at + 1) {
-            Some(length) if *length < 0x80 => at += 2 + *length as usize,
-            _ => match split_label(labels.get(at..).unwrap_or_default()) {
-                Some((label, _)) => at += label.len(),
-                None => return labels.len(),
-            },
-        }
-    }
-    at
-}
-
-/// The label that a set begins with, and the others.
-fn split_label(labels: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (mut length, mut shift, mut at) = (0_u64, 0, 1);
-    loop {
-        let byte = *labels.get(at)?;
-        length |= u64::from(byte & 0x7f).checked_shl(shift)?;
-        (at, shift) = (at + 1, shift + 7);
-        if byte < 0x80 {
-            break;
-        }
-    }
-    labels.split_at_checked(at.checked_add(usize::try_from(length).ok()?)?)
 }
 
 #[cfg(test)]
@@ -219,16 +131,37 @@ mod tests {
         out
     }
 
+    type Set = BTreeMap<String, String>;
+
+    fn set_of(labels: &[(&str, &str)]) -> Vec<u8> {
+        set(&labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    fn sets() -> impl Strategy<Value = Vec<Set>> {
+        let label = ("[a-h]{1,2}|__name__|A|n{140}", "[xy]|z{100,130}|.{0,200}");
+        prop::collection::vec(prop::collection::btree_map(label.0, label.1, 0..8), 1..30)
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn what_is_kept_comes_back(
-            shared in prop::collection::btree_map("[a-h]{1,2}", "[xy]|z{130}", 0..5),
-            sets in prop::collection::vec(prop::collection::btree_map("[a-h]{1,2}", "[xy]|z{130}|.{0,200}", 0..8), 1..20),
+            shared in prop::collection::btree_map("[a-h]{1,2}|A", "[xy]|z{130}", 0..5),
+            sets in sets(),
+            undone in sets(),
+            undo_at in 0_usize..30,
         ) {
             let mut store = LabelStore::new(set(&shared));
             let mut kept = Vec::new();
             for (index, labels) in sets.iter().enumerate() {
+                if index == undo_at {
+                    let mark = store.mark();
+                    for labels in &undone {
+                        store.keep(LabelSet::new(&set(labels))).unwrap();
+                    }
+                    store.roll_back(mark);
+                    prop_assert_eq!(format!("{:?}", store.mark()), format!("{mark:?}"));
+                }
                 let mut labels = labels.clone();
                 if index % 2 == 0 {
                     labels.extend(shared.clone());
@@ -236,25 +169,62 @@ mod tests {
                 let bytes = set(&labels);
                 kept.push((store.keep(LabelSet::new(&bytes)).unwrap(), bytes));
             }
-            let mut next = store.successor(0);
+            store.fit();
+            let mut next = store.successor();
             for (at, wanted) in &kept {
-                let mut out = Vec::new();
+                let mut out = b"before".to_vec();
                 store.write(*at, &mut out);
-                prop_assert_eq!(&out, wanted);
-                let moved = next.take_over(&store, *at);
+                prop_assert_eq!(out.strip_prefix(b"before"), Some(&wanted[..]));
+                let moved = next.take_over(&store, *at).unwrap();
                 prop_assert!(next.is(moved, LabelSet::new(wanted), &mut out));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_kept(shared: Vec<u8>, bytes: Vec<u8>, tail in prop::collection::vec(any::<u8>(), 0..4)) {
+            let (mut store, mut out) = (LabelStore::new(shared), Vec::new());
+            let damaged = [&set_of(&[("a", "1"), ("b", "2")]), &tail[..]].concat();
+            for bytes in [bytes, damaged] {
+                let kept = store.keep(LabelSet::new(&bytes)).unwrap();
+                prop_assert!(store.is(kept, LabelSet::new(&bytes), &mut out));
             }
         }
     }
 
     #[test]
-    fn shared_labels_take_no_memory() {
-        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let shared = BTreeMap::from([label("instance", "i"), label("job", "j")]);
-        let mut store = LabelStore::new(set(&shared));
-        let mut labels = shared.clone();
-        labels.extend([label("__name__", "up"), label("zone", "z")]);
-        let own = set(&BTreeMap::from([label("__name__", "up"), label("zone", "z")]));
-        assert_eq!(store.keep(LabelSet::new(&set(&labels))).unwrap().len as usize, own.len());
+    fn only_values_take_memory() {
+        let mut store = LabelStore::new(set_of(&[("instance", "i"), ("job", "j")]));
+        let labels = [("__name__", "up"), ("instance", "i"), ("job", "j"), ("zone", "z")];
+        for (index, zone) in ["abc", "de"].into_iter().enumerate() {
+            let mut labels = labels;
+            labels[3].1 = zone;
+            store.keep(LabelSet::new(&set_of(&labels))).unwrap();
+            assert_eq!(store.arena.len(), [4, 7][index]);
+        }
+        let (before, mark) = (store.arena.len(), store.mark());
+        let kept = store.keep(LabelSet::new(&set_of(&[("__name__", "one"), ("job", "j")]))).unwrap();
+        assert_eq!(store.arena.len(), before);
+        assert_ne!(kept.shape, WHOLE);
+        store.roll_back(mark);
+        assert_eq!(store.keep(LabelSet::new(&set_of(&[("__name__", "two"), ("job", "j")]))).unwrap(), kept);
+    }
+
+    #[test]
+    fn sets_beyond_the_last_number_are_kept_whole() {
+        let (mut store, mut out) = (LabelStore::new(set_of(&[("job", "j")])), Vec::new());
+        let sets: Vec<_> =
+            (0..40).map(|index| set_of(&[("__name__", &format!("n{index}")), ("job", "j")])).collect();
+        let mut keep = |store: &mut LabelStore, index: usize| {
+            let kept = store.keep(LabelSet::new(&sets[index])).unwrap();
+            assert!(store.is(kept, LabelSet::new(&sets[index]), &mut out));
+            kept
+        };
+        let kept: Vec<_> = (0..40).map(|index| keep(&mut store, index)).collect();
+        assert!(kept[0].shape != WHOLE && kept[39].shape == WHOLE);
+        assert_eq!(keep(&mut store, 0).shape, kept[0].shape);
+        // Numbers that nobody needs any more are free in a successor.
+        let mut next = store.successor();
+        let moved = next.take_over(&store, kept[39]).unwrap();
+        assert!(moved.shape != WHOLE && next.is(moved, LabelSet::new(&sets[39]), &mut out));
     }
 }

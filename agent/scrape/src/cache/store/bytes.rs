@@ -1,0 +1,82 @@
+//! Bytes of label sets: how they are read apart, and how short runs of them are copied.
+
+/// Bytes that are copied at once.
+pub(super) const CHUNK: usize = 32;
+
+/// The field `labels` of a time series.
+const LABEL_TAG: u8 = 0x0a;
+/// The field `name` of a label.
+const NAME_TAG: u8 = 0x0a;
+/// The field `value` of a label.
+const VALUE_TAG: u8 = 0x12;
+
+/// A label as it lies in a set: a tag, the length of what follows, the name's field, and the value's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Label<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) name: &'a [u8],
+    /// The name's field, and the tag of the value's.
+    pub(super) head: &'a [u8],
+    /// The value behind its length.
+    pub(super) value: &'a [u8],
+}
+
+// === impl Label ===
+
+impl<'a> Label<'a> {
+    /// The label that a set begins with, and the others; `None` for what no
+    /// [`LabelsBuilder`](weir_samples::labels::LabelsBuilder) makes.
+    pub(super) fn split(labels: &'a [u8]) -> Option<(Label<'a>, &'a [u8])> {
+        let (body, rest) = split_run(labels.strip_prefix(&[LABEL_TAG])?)?;
+        let (name, value) = split_run(body.strip_prefix(&[NAME_TAG])?)?;
+        let value = value.strip_prefix(&[VALUE_TAG])?;
+        let (_, behind) = split_run(value)?;
+        let (bytes, _) = labels.split_at_checked(labels.len() - rest.len())?;
+        let (head, _) = body.split_at_checked(body.len() - value.len())?;
+        behind.is_empty().then_some((Label { bytes, name, head, value }, rest))
+    }
+}
+
+/// Appends the first `len` of these bytes.
+///
+/// A short run costs less with bytes behind it that may be read: then it is copied as one of fixed length, without a call.
+#[inline(always)]
+pub(super) fn copy(out: &mut Vec<u8>, from: &[u8], len: usize) {
+    match from.first_chunk::<CHUNK>() {
+        Some(chunk) if len <= CHUNK => {
+            let end = out.len() + len;
+            out.extend_from_slice(chunk);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(from.get(..len).unwrap_or(from)),
+    }
+}
+
+pub(super) fn write_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// The number that the bytes begin with, and what follows it; `None` too for one that is longer than it need be.
+pub(super) fn read_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut number, mut shift, mut rest) = (0_u64, 0, bytes);
+    while let Some((byte, behind)) = rest.split_first()
+        && shift < u64::BITS
+    {
+        number |= u64::from(byte & 0x7f) << shift;
+        (rest, shift) = (behind, shift + 7);
+        if *byte < 0x80 {
+            return (*byte != 0 || shift == 7).then_some((number, rest));
+        }
+    }
+    None
+}
+
+/// So many bytes as the number before them says, and what follows them.
+fn split_run(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = read_varint(bytes)?;
+    rest.split_at_checked(usize::try_from(len).ok()?)
+}
