@@ -5,7 +5,9 @@
 //! 2. A scrape adds and never removes, until it is committed or rolled back; rolled back, the cache knows the series that
 //!    it knew before.
 //! 3. Two texts of the same series are two entries, one of which stands for the series; the other names it.
-//! 4. Memory is bounded by what a target exposed in its last good scrape, and a constant part of that which is gone.
+//! 4. Between scrapes all entries that are not gone are on one side; a scrape moves those that it sees to the other. It is
+//!    committed when all are there, or the others forgotten; rolled back, it brings all back.
+//! 5. Memory is bounded by what a target exposed in its last good scrape, and a constant part of that which is gone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +26,10 @@ pub(crate) mod store;
 
 /// No entry.
 pub(crate) const NONE: u32 = u32::MAX;
+/// The bit that a text's length leaves: no text is so long.
+const SIDE: u32 = 1 << 31;
+/// The length of a text that is gone: no line is so long.
+const GONE_LEN: u32 = SIDE - 1;
 
 /// What is known of a target's series.
 #[derive(Debug)]
@@ -42,6 +48,8 @@ pub(crate) struct Cache {
     pub(crate) live: u32,
     /// Entries seen in this scrape.
     pub(crate) seen: u32,
+    /// The side on which entries are that were seen in this scrape: [`SIDE`] or 0.
+    side: u32,
     /// Series that the last scrape left to be watched for staleness.
     pub(crate) tracked: u32,
     /// Last explicit timestamps, in milliseconds, and values, by entry.
@@ -64,6 +72,7 @@ struct Mark {
     entries: usize,
     labels: StoreMark,
     live: u32,
+    side: u32,
 }
 
 /// One text.
@@ -74,11 +83,10 @@ pub(crate) struct Entry {
     /// The hash of its labels.
     pub(crate) series: u64,
     start: u32,
+    /// The text's length, and in the [`SIDE`] bit the side on which it was seen last.
     text_len: u32,
     /// Its family.
     pub(crate) family: u32,
-    /// The scrape in which the text was seen last.
-    pub(crate) seen: u32,
     /// The scrape after which the series was last to be watched for staleness.
     pub(crate) tracked: u32,
     /// The entry that came next in the last scrape.
@@ -89,6 +97,9 @@ pub(crate) struct Entry {
     /// Whether its last sample was a native histogram.
     pub(crate) is_histogram: bool,
 }
+
+// A target has many, and most of them are read at each scrape.
+const _: () = assert!(size_of::<Entry>() == 48);
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +138,7 @@ impl Cache {
             last_time: i64::MIN,
             live: 0,
             seen: 0,
+            side: 0,
             tracked: 0,
             explicit: HashMap::new(),
             exemplars: HashMap::new(),
@@ -139,12 +151,18 @@ impl Cache {
         }
     }
 
-    /// A scrape begins.
+    /// A scrape begins; the one before was swept or rolled back.
     pub(crate) fn begin(&mut self) {
         self.iteration += 1;
         self.seen = 0;
         (self.predicted, self.previous, self.candidate) = (self.first, NONE, NONE);
-        self.mark = Mark { entries: self.entries.len(), labels: self.labels.mark(), live: self.live };
+        self.mark = Mark {
+            entries: self.entries.len(),
+            labels: self.labels.mark(),
+            live: self.live,
+            side: self.side,
+        };
+        self.side ^= SIDE;
         self.families.begin();
     }
 
@@ -165,7 +183,7 @@ impl Cache {
         let is_it = |index: &u32| {
             self.entries
                 .get(*index as usize)
-                .is_some_and(|entry| entry.text == hash.0 && entry.text_len as usize == text.len())
+                .is_some_and(|entry| entry.text == hash.0 && entry.text_len() == text.len())
         };
         (hash, self.texts.find(hash.0[0], is_it).copied())
     }
@@ -173,10 +191,10 @@ impl Cache {
     /// Notes that an entry was seen, and says whether it had been seen in this scrape before.
     #[inline]
     pub(crate) fn see(&mut self, index: u32) -> bool {
-        let iteration = self.iteration;
+        let side = self.side;
         let Some(entry) = self.entries.get_mut(index as usize) else { return false };
-        let was_seen = entry.seen == iteration;
-        entry.seen = iteration;
+        let was_seen = entry.is_on(side);
+        entry.move_to(side);
         let next = entry.next;
         if was_seen {
             return true;
@@ -255,9 +273,11 @@ impl Cache {
         (series, kept, family): (u64, Kept, u32),
     ) -> Result<u32, Full> {
         let index = u32::try_from(self.entries.len()).ok().filter(|index| *index < NONE).ok_or(Full)?;
-        let text_len = u32::try_from(text_len).map_err(|_| Full)?;
+        let text_len = u32::try_from(text_len).ok().filter(|len| *len < GONE_LEN).ok_or(Full)?;
+        // It was not seen yet.
+        let text_len = text_len | (self.side ^ SIDE);
         let Kept { start, shape } = kept;
-        let (seen, tracked, next, is_histogram) = (0, 0, NONE, false);
+        let (tracked, next, is_histogram) = (0, NONE, false);
         let text = text.0;
         self.entries.push(Entry {
             text,
@@ -265,7 +285,6 @@ impl Cache {
             start,
             text_len,
             family,
-            seen,
             tracked,
             next,
             shape,
@@ -296,7 +315,7 @@ impl Known for Cache {
     #[inline]
     fn recognise(&mut self, line: &[u8]) -> Option<usize> {
         let entry = self.entries.get(self.predicted as usize)?;
-        let text = line.get(..entry.text_len as usize)?;
+        let text = line.get(..entry.text_len())?;
         if self.hash(text).0 != entry.text {
             return None;
         }
@@ -312,6 +331,21 @@ impl Entry {
     #[inline]
     pub(crate) fn kept(&self) -> Kept {
         Kept { start: self.start, shape: self.shape }
+    }
+
+    #[inline]
+    fn text_len(&self) -> usize {
+        (self.text_len & !SIDE) as usize
+    }
+
+    #[inline]
+    fn is_on(&self, side: u32) -> bool {
+        self.text_len & SIDE == side
+    }
+
+    #[inline]
+    fn move_to(&mut self, side: u32) {
+        self.text_len = (self.text_len & !SIDE) | side;
     }
 
     fn text_hash(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use hashbrown::HashTable;
 
-use super::{Cache, Entry, NONE, Role};
+use super::{Cache, Entry, GONE_LEN, NONE, Role};
 
 /// Places of vanished entries are taken back when there are this many, and as many as a quarter of all.
 const MIN_GONE: usize = if cfg!(test) { 4 } else { 1_024 };
@@ -19,6 +19,10 @@ impl Cache {
         self.entries.truncate(mark.entries);
         self.labels.roll_back(mark.labels);
         self.live = mark.live;
+        self.side = mark.side;
+        if self.seen > 0 {
+            self.entries.iter_mut().for_each(|entry| entry.move_to(self.side));
+        }
         self.families.settle();
         self.clear_up_families();
     }
@@ -29,20 +33,20 @@ impl Cache {
         if self.seen >= self.live {
             return;
         }
-        let iteration = self.iteration;
+        let side = self.side;
         // A series of which one text is left stays.
         for index in 0..self.entries.len() {
             let Some(entry) = self.entries.get(index) else { break };
-            if entry.role == Role::Alias && entry.seen == iteration {
+            if entry.role == Role::Alias && entry.is_on(side) {
                 let series = entry.start as usize;
                 if let Some(series) = self.entries.get_mut(series) {
-                    series.seen = iteration;
+                    series.move_to(side);
                 }
             }
         }
         for index in 0..self.entries.len() as u32 {
             let Some(entry) = self.entries.get(index as usize) else { break };
-            if entry.seen == iteration || entry.role == Role::Gone {
+            if entry.is_on(side) || entry.role == Role::Gone {
                 continue;
             }
             self.unlist(index);
@@ -51,7 +55,7 @@ impl Cache {
             self.live -= 1;
             if let Some(entry) = self.entries.get_mut(index as usize) {
                 // The entry before it still names it as its next: no text is so long.
-                (entry.role, entry.text_len) = (Role::Gone, u32::MAX);
+                (entry.role, entry.text_len) = (Role::Gone, GONE_LEN);
             }
         }
         let gone = self.entries.len() - self.live as usize;

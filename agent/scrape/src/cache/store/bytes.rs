@@ -1,10 +1,12 @@
 //! Bytes of label sets: how they are read apart, and how short runs of them are copied.
 
 /// Bytes that are copied at once.
-pub(super) const CHUNK: usize = 32;
+pub(super) const CHUNK: usize = 64;
+/// As many as most values and names have.
+const SHORT: usize = 32;
 
 /// The field `labels` of a time series.
-const LABEL_TAG: u8 = 0x0a;
+pub(super) const LABEL_TAG: u8 = 0x0a;
 /// The field `name` of a label.
 const NAME_TAG: u8 = 0x0a;
 /// The field `value` of a label.
@@ -26,6 +28,7 @@ pub(super) struct Label<'a> {
 impl<'a> Label<'a> {
     /// The label that a set begins with, and the others; `None` for what no
     /// [`LabelsBuilder`](weir_samples::labels::LabelsBuilder) makes.
+    #[inline]
     pub(super) fn split(labels: &'a [u8]) -> Option<(Label<'a>, &'a [u8])> {
         let (body, rest) = split_run(labels.strip_prefix(&[LABEL_TAG])?)?;
         let (name, value) = split_run(body.strip_prefix(&[NAME_TAG])?)?;
@@ -42,14 +45,13 @@ impl<'a> Label<'a> {
 /// A short run costs less with bytes behind it that may be read: then it is copied as one of fixed length, without a call.
 #[inline(always)]
 pub(super) fn copy(out: &mut Vec<u8>, from: &[u8], len: usize) {
-    match from.first_chunk::<CHUNK>() {
-        Some(chunk) if len <= CHUNK => {
-            let end = out.len() + len;
-            out.extend_from_slice(chunk);
-            out.truncate(end);
-        }
+    let end = out.len() + len;
+    match (from.first_chunk::<SHORT>(), from.first_chunk::<CHUNK>()) {
+        (Some(chunk), _) if len <= SHORT => out.extend_from_slice(chunk),
+        (_, Some(chunk)) if len <= CHUNK => out.extend_from_slice(chunk),
         _ => out.extend_from_slice(from.get(..len).unwrap_or(from)),
     }
+    out.truncate(end);
 }
 
 pub(super) fn write_varint(out: &mut Vec<u8>, mut number: u64) {
@@ -61,7 +63,13 @@ pub(super) fn write_varint(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// The number that the bytes begin with, and what follows it; `None` too for one that is longer than it need be.
+#[inline]
 pub(super) fn read_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    if let Some((byte, rest)) = bytes.split_first()
+        && *byte < 0x80
+    {
+        return Some((u64::from(*byte), rest));
+    }
     let (mut number, mut shift, mut rest) = (0_u64, 0, bytes);
     while let Some((byte, behind)) = rest.split_first()
         && shift < u64::BITS
@@ -69,13 +77,14 @@ pub(super) fn read_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
         number |= u64::from(byte & 0x7f) << shift;
         (rest, shift) = (behind, shift + 7);
         if *byte < 0x80 {
-            return (*byte != 0 || shift == 7).then_some((number, rest));
+            return (*byte != 0).then_some((number, rest));
         }
     }
     None
 }
 
 /// So many bytes as the number before them says, and what follows them.
+#[inline]
 fn split_run(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = read_varint(bytes)?;
     rest.split_at_checked(usize::try_from(len).ok()?)

@@ -20,6 +20,8 @@ const MAX_SHAPES: usize = if cfg!(test) { 12 } else { u16::MAX as usize };
 /// Shapes of one target.
 #[derive(Debug)]
 pub(super) struct Shapes {
+    /// The labels that most sets have, as a label set.
+    shared: Vec<u8>,
     layouts: Layouts,
     /// By number, from 1.
     list: Vec<Shape>,
@@ -55,7 +57,8 @@ impl Shapes {
     /// None, for sets most of which have these labels.
     pub(super) fn new(shared: Vec<u8>) -> Shapes {
         Shapes {
-            layouts: Layouts::new(shared),
+            shared,
+            layouts: Layouts::new(),
             list: Vec::new(),
             names: Vec::new(),
             numbers: HashTable::new(),
@@ -67,7 +70,7 @@ impl Shapes {
 
     /// The labels that sets share.
     pub(super) fn shared(&self) -> &[u8] {
-        self.layouts.shared()
+        &self.shared
     }
 
     /// The shape of a label set, whose values that are not in it are appended to `values`. `None` for a set that has to
@@ -76,22 +79,20 @@ impl Shapes {
         self.draft.clear();
         let mut name = None;
         let mut is_first = true;
-        let (mut shared, shared_len) = (self.layouts.shared(), self.layouts.shared().len());
+        let mut shared = Label::split(&self.shared);
         let mut rest = labels;
         while !rest.is_empty() {
             let (label, behind) = Label::split(rest)?;
             rest = behind;
-            let mut found = None;
-            while let Some((candidate, behind)) = Label::split(shared)
-                && candidate.name <= label.name
+            // Both are in the order of their names.
+            while let Some((candidate, behind)) = shared
+                && candidate.name < label.name
             {
-                if candidate.bytes == label.bytes {
-                    found = Some(shared_len - shared.len());
-                }
-                shared = behind;
+                shared = Label::split(behind);
             }
-            if let Some(start) = found {
-                self.draft.push_shared(start, label.bytes.len())?;
+            let is_shared = shared.is_some_and(|(candidate, _)| candidate.bytes == label.bytes);
+            if is_shared {
+                self.draft.push_shared(&label);
                 continue;
             }
             self.draft.push_own(&label)?;
@@ -102,7 +103,7 @@ impl Shapes {
             }
             is_first = false;
         }
-        self.draft.finish();
+        self.draft.finish()?;
         self.number(name)
     }
 
@@ -152,7 +153,7 @@ impl Shapes {
         let limit = if self.list.len() < MAX_SHAPES { MAX_SHAPES } else { 0 };
         let layout = self.layouts.number(&self.draft, limit)?;
         let key = (layout, name);
-        if self.last != WHOLE && self.key(self.last) == key {
+        if self.key(self.last) == key {
             return Some(self.last);
         }
         let hash = self.hash(key);
