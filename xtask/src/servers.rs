@@ -21,6 +21,7 @@ mod minio;
 mod modules;
 pub mod observability;
 mod opensearch;
+mod ports;
 mod prometheus;
 mod registry;
 mod thanos;
@@ -29,7 +30,8 @@ use instance::{Instance, State};
 
 /// Shown by `cargo xtask servers --help`.
 pub const HELP: &str = "\
-Run real servers on this machine: on loopback and free ports, in the background, each in its own folder.
+Run real servers on this machine: on loopback, in the background, each in its own folder. The default instance
+has the ports that are named here where they are free. Others have ports that were free. `up` prints which.
 
 Usage: cargo xtask servers up NAME [OPTIONS]
        cargo xtask servers down [NAME] [OPTIONS]
@@ -43,7 +45,7 @@ Commands:
 Servers:
   opensearch  OpenSearch 2.19.4 with its stock modules, fetched by Maven once (about 100 MB, a minute); ready
               in half a minute. Java (17 to 23) and Maven are installed from Debian where they are missing.
-              The default instance listens on port 9200 if that is free, as configs/opensearch.yaml wants it
+              Port 9200, as configs/opensearch.yaml names it
   minio       MinIO, an object store that speaks S3, built by Go once (4 minutes) from a pinned module. Its
               JSON has access_key and secret_key. Go has to be installed
   registry    crane's registry for OCI artefacts, built by Go once (a minute) from a pinned module. What is
@@ -51,9 +53,10 @@ Servers:
               installed
   prometheus  Prometheus 3.9.1, built by Go once (8 minutes, with Thanos) from a pinned module. It takes
               remote write, keeps exemplars and native histograms, and drops nothing for its age. Its JSON has
-              receive, where remote write is taken, and promtool
-  thanos      Thanos 0.42.4: Receive and Query, from the same module. url is that of Query, receive that of
-              remote write. Query sees what Receive has after about 4 s
+              receive, where remote write is taken, and promtool. Port 9090
+  thanos      Thanos 0.42.4: Receive and Query, from the same module. url is that of Query (port 10902),
+              receive that of remote write (port 19291, as configs/metrics.yaml names it). Query sees what
+              Receive has after about 4 s
 
 Options:
       --instance NAME    Which of several servers of a kind [default: default]

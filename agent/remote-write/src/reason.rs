@@ -12,8 +12,8 @@ pub enum Reason {
     Repeated,
     /// Its time is before or behind what the receiver takes.
     OutOfBounds,
-    /// It is older than what the receiver takes out of order.
-    TooOld,
+    /// It is older than what the receiver takes out of order. What the buffer drops for its age is `too_old`.
+    ReceiverTooOld,
     /// The receiver did not take its labels.
     InvalidLabels,
     /// A 409 that does not say more.
@@ -39,7 +39,7 @@ impl Reason {
         Reason::Duplicate,
         Reason::Repeated,
         Reason::OutOfBounds,
-        Reason::TooOld,
+        Reason::ReceiverTooOld,
         Reason::InvalidLabels,
         Reason::Conflict,
         Reason::Rejected,
@@ -56,7 +56,7 @@ impl Reason {
             Reason::Duplicate => "duplicate",
             Reason::Repeated => "repeated",
             Reason::OutOfBounds => "out_of_bounds",
-            Reason::TooOld => "too_old",
+            Reason::ReceiverTooOld => "receiver_too_old",
             Reason::InvalidLabels => "invalid_labels",
             Reason::Conflict => "conflict",
             Reason::Rejected => "rejected",

@@ -105,7 +105,7 @@ const PHRASES: [(&str, Reason); 4] = [
     ("out of order sample", Reason::OutOfOrder),
     ("duplicate sample for timestamp", Reason::Duplicate),
     ("out of bounds", Reason::OutOfBounds),
-    ("too old sample", Reason::TooOld),
+    ("too old sample", Reason::ReceiverTooOld),
 ];
 
 // === impl Said ===
@@ -242,12 +242,12 @@ mod tests {
 
     #[test]
     fn what_thanos_says_of_a_conflict_is_counted() {
-        use Reason::{Conflict, Duplicate, InvalidLabels, OutOfBounds, OutOfOrder, TooOld};
+        use Reason::{Conflict, Duplicate, InvalidLabels, OutOfBounds, OutOfOrder, ReceiverTooOld};
         let cases: [(&str, &[(Reason, u64)]); 9] = [
             ("add 1 samples: out of order sample\n", &[(OutOfOrder, 1)]),
             ("add 2 samples: duplicate sample for timestamp\n", &[(Duplicate, 2)]),
             ("add 2 samples: out of bounds\n", &[(OutOfBounds, 2)]),
-            ("add 4 samples: too old sample\n", &[(TooOld, 4)]),
+            ("add 4 samples: too old sample\n", &[(ReceiverTooOld, 4)]),
             (
                 "3 errors: add 1 samples: duplicate sample for timestamp; add 1 samples: out of bounds; add 1 samples: out of order sample\n",
                 &[(Duplicate, 1), (OutOfBounds, 1), (OutOfOrder, 1)],
@@ -277,7 +277,7 @@ mod tests {
             ),
             ("out of bounds\n", Reason::OutOfBounds),
             ("out of bounds: timestamp is too far in the future\n", Reason::OutOfBounds),
-            ("too old sample\n", Reason::TooOld),
+            ("too old sample\n", Reason::ReceiverTooOld),
             ("s2: corrupt input\n", Reason::Rejected),
         ];
         for (said, reason) in cases {

@@ -18,7 +18,8 @@
 //!
 //! | what | Prometheus | here |
 //! |---|---|---|
-//! | `\p{Greek}`, `\pL` and other classes of Unicode | works | refused with a message, as long as `regex` is built without its tables of categories and scripts |
+//! | `\p{Old_Italic}` and other scripts of more than one word | refused since Go 1.25, which looks them up without `_` | works |
+//! | what is in `\p{…}` | Unicode 15 | Unicode 16 or later: characters that are new since, and four that differ |
 //! | nested repetitions such as `(a{100}){11}` | refused beyond 1,000 copies | works up to 10 MiB when compiled |
 //! | groups in groups | 1,000 deep | 250 deep |
 //! | a repetition right behind flags or an empty `\Q\E`: `a(?i)*` | works | refused with a message |
@@ -32,6 +33,7 @@ mod letters;
 mod lists;
 mod re2;
 mod re2_escape;
+mod re2_unicode;
 mod rule;
 mod rules;
 mod template;

@@ -1,6 +1,6 @@
 // The oracle of relabelling: reads cases from its standard input, one JSON object a line, and writes what Prometheus'
 // own package model/relabel makes of each, one JSON object a line. It is asked by the example relabel_oracle of the
-// crate weir-samples.
+// crate weir-samples. With the argument "classes" it writes the names of classes of Unicode that Go knows, one a line.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -38,6 +39,10 @@ type answer struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "classes" {
+		classes()
+		return
+	}
 	in := bufio.NewReaderSize(os.Stdin, 1<<20)
 	out := bufio.NewWriterSize(os.Stdout, 1<<20)
 	defer out.Flush()
@@ -51,6 +56,19 @@ func main() {
 		if err := encoder.Encode(solve(q)); err != nil {
 			os.Exit(1)
 		}
+	}
+}
+
+func classes() {
+	fmt.Println("Any\nASCII\nAssigned")
+	for name := range unicode.Categories {
+		fmt.Println(name)
+	}
+	for name := range unicode.CategoryAliases {
+		fmt.Println(name)
+	}
+	for name := range unicode.Scripts {
+		fmt.Println(name)
 	}
 }
 

@@ -2,8 +2,6 @@
 
 use std::{
     fs::File,
-    io,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -15,6 +13,7 @@ use serde_json::{Value, json};
 use super::{
     http,
     instance::{self, Identity, Instance, State},
+    ports,
 };
 use crate::{
     error::{Error, IoContext, Result},
@@ -32,8 +31,8 @@ pub struct Daemon<'a> {
     pub name: &'static str,
     /// How it is asked to run.
     pub asked: Value,
-    /// How many ports it takes. Its URL is that of the first.
-    pub ports: usize,
+    /// The ports it takes, and which of them everybody knows, for the default instance. Its URL is that of the first.
+    pub ports: &'a [Option<u16>],
     /// Its programs, in the order in which they are started.
     pub parts: &'a [Part<'a>],
     /// What is printed of it beside its place, for its ports.
@@ -69,7 +68,7 @@ pub fn up(daemon: &Daemon<'_>, instance: &Instance, name: &str) -> Result<Value>
     }
     // What is left of one that ended in part, or whose start was interrupted.
     instance.stop()?;
-    let ports = ports(&known.map_or(Vec::new(), |state| state.ports), daemon.ports)?;
+    let ports = ports::choose(name, daemon.ports, &known.map_or(Vec::new(), |state| state.ports))?;
     let first = ports.first().copied().unwrap_or_default();
     let step = Step::start(daemon.name, format!("on port {first}"));
     match start(daemon, instance, name, ports) {
@@ -163,37 +162,9 @@ fn wait_until_ready(
     }
 }
 
-/// So many ports: those that it had where they are free, else others.
-fn ports(wanted: &[u16], count: usize) -> Result<Vec<u16>> {
-    let bind = |port: u16| TcpListener::bind(("127.0.0.1", port));
-    // All are held until all are found, so that none is given twice.
-    let mut held = Vec::new();
-    for index in 0..count {
-        let wanted = wanted.get(index).copied().unwrap_or(0);
-        let listener = bind(wanted).or_else(|_taken| bind(0));
-        held.push(listener.map_err(|cause| Error::failed(format!("no free port: {cause}")))?);
-    }
-    let port = |listener: &TcpListener| Ok(listener.local_addr()?.port());
-    let ports: io::Result<Vec<u16>> = held.iter().map(port).collect();
-    ports.map_err(|cause| Error::failed(format!("no free port: {cause}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ports_are_told_apart_and_kept_while_they_are_free() {
-        let first = ports(&[], 5).unwrap();
-        let distinct: std::collections::BTreeSet<u16> = first.iter().copied().collect();
-        assert_eq!(distinct.len(), 5);
-        assert_eq!(ports(&first, 5).unwrap(), first);
-        let taken = TcpListener::bind(("127.0.0.1", first[0])).unwrap();
-        let others = ports(&first, 5).unwrap();
-        assert_ne!(others[0], first[0]);
-        assert_eq!(others[1..], first[1..]);
-        drop(taken);
-    }
 
     #[test]
     fn a_server_of_two_programs_comes_up_and_goes_as_one() {
@@ -210,7 +181,8 @@ mod tests {
             Part { output: "query", ready: (1, "/"), command: &second },
         ];
         let extra = |ports: &[u16]| json!({"query": ports[1]});
-        let daemon = Daemon { name: "two", asked: json!({}), ports: 2, parts: &parts, extra: &extra };
+        let daemon =
+            Daemon { name: "two", asked: json!({}), ports: &[None; 2], parts: &parts, extra: &extra };
         let shown = up(&daemon, &instance, "one").unwrap();
         let state = instance.state().unwrap();
         assert_eq!((state.processes.len(), state.is_running()), (2, true));

@@ -24,7 +24,7 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str) -> Result<Va
     let daemon = Daemon {
         name: "minio",
         asked: json!({}),
-        ports: 1,
+        ports: &[None],
         parts: &[Part { output: "output", ready: (0, "/minio/health/ready"), command: &command }],
         extra: &|_ports| json!({"access_key": ACCESS_KEY, "secret_key": SECRET_KEY}),
     };

@@ -3,13 +3,12 @@
 //! 1. It is laid out once for each variant (with and without the security plugin) by Maven, outside the checkout,
 //!    and never changed afterwards; each instance has its own configuration, data and log.
 //! 2. A layout that was interrupted is not taken for a finished one: it gets its name last.
-//! 3. It listens on loopback only, on ports that were free, and keeps them over restarts.
+//! 3. It listens on loopback only.
 
 use std::{
     fmt::Write as _,
     fs::{self, File},
     io::{self, Read},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -21,7 +20,7 @@ use serde_json::{Value, json};
 use super::{
     http,
     instance::{self, Identity, Instance, State},
-    java, modules,
+    java, modules, ports,
 };
 use crate::{
     error::{Error, IoContext, Result},
@@ -44,8 +43,8 @@ const DEMO_LIMIT: Duration = Duration::from_secs(180);
 const START_LIMIT: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 const SAY_EVERY: Duration = Duration::from_secs(20);
-/// As configs/opensearch.yaml has it.
-const KNOWN_PORT: u16 = 9200;
+/// For requests, as configs/opensearch.yaml has it, and between nodes.
+const PORTS: [Option<u16>; 2] = [Some(9200), None];
 const ADMIN: &str = "admin";
 
 /// How a server is asked to run.
@@ -103,16 +102,17 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str, options: &Op
     }
     let java = java::java_home()?;
     let layout = lay_out(repository, options.security, &java)?;
-    let ports = ports(choices(name, known.map_or(Vec::new(), |state| state.ports)))?;
-    configure(&places, &layout, options, ports)?;
+    let ports = ports::choose(name, &PORTS, &known.map_or(Vec::new(), |state| state.ports))?;
+    configure(&places, &layout, options, &ports)?;
 
-    let step = Step::start("opensearch", format!("{VERSION} on port {}, ready in half a minute", ports[0]));
+    let step =
+        Step::start("opensearch", format!("{VERSION} on port {}, ready in half a minute", port(&ports, 0)));
     let mut child = spawn(&places, &layout, &java)?;
     let started =
         Identity::of(child.id()).map_err(|_gone| Error::failed(instance::last_words(&places.output)))?;
-    let shown = shown(name, options, &layout, &places, ports, &started);
+    let shown = shown(name, options, &layout, &places, &ports, &started);
     let options_json = options.to_json();
-    let state = State { processes: vec![started], ports: ports.to_vec(), options: options_json, shown };
+    let state = State { processes: vec![started], ports, options: options_json, shown };
     instance.keep(&state)?;
     let has_ended = || match child.try_wait() {
         Ok(None) => None,
@@ -156,14 +156,14 @@ fn shown(
     options: &Options,
     layout: &Layout,
     places: &Places,
-    ports: [u16; 2],
+    ports: &[u16],
     process: &Identity,
 ) -> Value {
     let scheme = if options.security { "https" } else { "http" };
     let mut shown = json!({
         "name": "opensearch",
         "instance": name,
-        "url": format!("{scheme}://127.0.0.1:{}", ports[0]),
+        "url": format!("{scheme}://127.0.0.1:{}", port(ports, 0)),
         "pid": process.pid(),
         "version": VERSION,
         "data": places.data,
@@ -272,33 +272,11 @@ fn generate_password() -> Result<String> {
     Ok(password)
 }
 
-/// The ports for requests and between nodes that are best, each first. The one that people mean who do not say which has
-/// the port that everybody knows, if nobody else has it, also where somebody had it the last time; else what it had.
-fn choices(name: &str, had: Vec<u16>) -> [Vec<u16>; 2] {
-    let known = if name == super::DEFAULT_INSTANCE { Some(KNOWN_PORT) } else { None };
-    let had = |index: usize| had.get(index).copied();
-    [known.into_iter().chain(had(0)).collect(), had(1).into_iter().collect()]
+fn port(ports: &[u16], index: usize) -> u16 {
+    ports.get(index).copied().unwrap_or_default()
 }
 
-/// For each the first of these ports that is free, else another.
-fn ports(choices: [Vec<u16>; 2]) -> Result<[u16; 2]> {
-    let bind = |port: u16| TcpListener::bind(("127.0.0.1", port));
-    let mut held = Vec::new();
-    for wanted in choices {
-        let free = wanted.into_iter().find_map(|port| bind(port).ok());
-        let listener = free.map_or_else(|| bind(0), Ok);
-        let listener = listener.map_err(|cause| Error::failed(format!("no free port: {cause}")))?;
-        held.push(listener);
-    }
-    let mut ports = [0; 2];
-    for (port, listener) in ports.iter_mut().zip(&held) {
-        let address = listener.local_addr().map_err(|cause| Error::failed(cause.to_string()))?;
-        *port = address.port();
-    }
-    Ok(ports)
-}
-
-fn configure(places: &Places, layout: &Layout, options: &Options, ports: [u16; 2]) -> Result<()> {
+fn configure(places: &Places, layout: &Layout, options: &Options, ports: &[u16]) -> Result<()> {
     empty(&places.config)?;
     empty(&places.scratch)?;
     let original = layout.home.join("config");
@@ -317,13 +295,13 @@ fn configure(places: &Places, layout: &Layout, options: &Options, ports: [u16; 2
 }
 
 /// JSON strings are YAML strings, whatever is in them.
-fn settings(places: &Places, options: &Options, ports: [u16; 2]) -> String {
+fn settings(places: &Places, options: &Options, ports: &[u16]) -> String {
     let mut settings = vec![
         ("cluster.name".to_owned(), json!("weir")),
         ("node.name".to_owned(), json!("weir-1")),
         ("network.host".to_owned(), json!("127.0.0.1")),
-        ("http.port".to_owned(), json!(ports[0])),
-        ("transport.port".to_owned(), json!(ports[1])),
+        ("http.port".to_owned(), json!(port(ports, 0))),
+        ("transport.port".to_owned(), json!(port(ports, 1))),
         ("discovery.type".to_owned(), json!("single-node")),
         ("path.data".to_owned(), json!(places.data)),
         ("path.logs".to_owned(), json!(places.logs)),
@@ -419,7 +397,7 @@ fn wait_until_ready(
 ) -> Result<()> {
     let started = Instant::now();
     let mut said = started;
-    let port = state.ports.first().copied().unwrap_or_default();
+    let port = port(&state.ports, 0);
     loop {
         if let Some(how) = has_ended() {
             return Err(Error::failed(format!("{how}; {}", instance::last_words(&places.output))));
@@ -470,7 +448,7 @@ mod tests {
         let places = Places::of(Path::new("/s"));
         let given = ("cluster.name".to_owned(), "other: \"x\"".to_owned());
         let options = Options { settings: vec![given], ..Options::default() };
-        let settings = settings(&places, &options, [9200, 9300]);
+        let settings = settings(&places, &options, &[9200, 9300]);
         assert_eq!(settings.matches("cluster.name").count(), 1);
         assert!(settings.contains("cluster.name: \"other: \\\"x\\\"\"\n"), "{settings}");
         assert!(settings.contains("http.port: 9200\n") && settings.contains("path.data: \"/s/data\"\n"));
@@ -481,25 +459,6 @@ mod tests {
         let options =
             java_options("# a\n-Xms1g\n-Xmx1g\n11-:-XX:+UseG1GC\n9-:-Xlog:gc*:file=logs/gc.log\n", 300);
         assert_eq!(options, "# a\n11-:-XX:+UseG1GC\n-Xms300m\n-Xmx300m\n");
-    }
-
-    #[test]
-    fn ports_are_kept_unless_somebody_has_them() {
-        let [first, second] = ports(Default::default()).unwrap();
-        assert_ne!(first, second);
-        assert_eq!(ports([vec![first], vec![second]]).unwrap(), [first, second]);
-        let _taken = TcpListener::bind(("127.0.0.1", first)).unwrap();
-        assert_ne!(ports([vec![first], vec![second]]).unwrap()[0], first);
-        assert_eq!(ports([vec![first, second], Vec::new()]).unwrap()[0], second);
-    }
-
-    #[test]
-    fn the_default_instance_has_the_known_port_whatever_it_had_before() {
-        let had = vec![41_147, 41_148];
-        let default = crate::servers::DEFAULT_INSTANCE;
-        assert_eq!(choices(default, had.clone()), [vec![KNOWN_PORT, 41_147], vec![41_148]]);
-        assert_eq!(choices(default, Vec::new()), [vec![KNOWN_PORT], Vec::new()]);
-        assert_eq!(choices("other", had), [vec![41_147], vec![41_148]]);
     }
 
     #[test]

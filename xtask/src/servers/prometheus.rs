@@ -14,6 +14,8 @@ use crate::{
     repository::Repository,
 };
 
+/// Its own default.
+const KNOWN_PORT: u16 = 9090;
 /// Samples of any age that tests give it are kept.
 const RETENTION: &str = "10y";
 
@@ -39,7 +41,7 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str, options: &Op
         name: "prometheus",
         // A configuration that has changed is another one, whatever its file is called.
         asked: json!({"agent": options.agent, "config": config}),
-        ports: 1,
+        ports: &[Some(KNOWN_PORT)],
         parts: &[Part { output: "output", ready: (0, "/-/ready"), command: &command }],
         extra: &|ports| {
             let write = format!("http://{}/api/v1/write", daemon::address(ports, 0));

@@ -41,7 +41,7 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str, options: Opt
     let daemon = Daemon {
         name: "registry",
         asked: json!({"referrers": options.referrers}),
-        ports: 1,
+        ports: &[None],
         parts: &[Part { output: "output", ready: (0, "/v2/"), command: &command }],
         extra: &|_ports| json!({}),
     };

@@ -19,7 +19,8 @@ const RECEIVE_GRPC: usize = 3;
 const QUERY_GRPC: usize = 4;
 /// Unused, but it would listen everywhere on a fixed port.
 const CAPNPROTO: usize = 5;
-const PORTS: usize = 6;
+/// Thanos' own defaults for Query's page and for remote write, which configs/metrics.yaml names. The rest is between the two.
+const PORTS: [Option<u16>; 6] = [Some(10902), Some(19291), None, None, None, None];
 /// Receive knows itself by this label; Query takes it away again.
 const REPLICA_LABEL: &str = "receive_replica";
 const MOST_EXEMPLARS: &str = "100000";
@@ -40,7 +41,7 @@ pub fn up(repository: &Repository, instance: &Instance, name: &str, options: &Op
     let daemon = Daemon {
         name: "thanos",
         asked: json!({"out_of_order_window": options.out_of_order_window}),
-        ports: PORTS,
+        ports: &PORTS,
         parts: &[
             Part { output: "receive", ready: (RECEIVE_HTTP, "/-/ready"), command: &receive },
             Part { output: "query", ready: (QUERY, "/-/ready"), command: &query },

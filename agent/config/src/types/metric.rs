@@ -1,9 +1,8 @@
 //! Names and patterns of metrics and labels.
 
-use regex::{Regex, RegexBuilder};
+use weir_samples::relabel::{Action, Rule, Rules};
 
 use super::Format;
-use super::pattern::{MAX_COMPILED_BYTES, describe};
 use crate::error::Complaint;
 use crate::text::quoted;
 
@@ -26,13 +25,6 @@ pub(crate) struct MetricName(pub String);
 /// A regular expression for a whole text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AnchoredPattern(pub String);
-
-/// A pattern as relabelling takes it, where `.` matches a line's end too. It is to match the whole text, which does not
-/// matter for whether it can be compiled.
-fn compile(pattern: &str) -> Result<Regex, Complaint> {
-    let mut builder = RegexBuilder::new(pattern);
-    builder.dot_matches_new_line(true).size_limit(MAX_COMPILED_BYTES).build().map_err(describe)
-}
 
 impl Format for PlainText {
     const NAME: &'static str = "Text";
@@ -110,13 +102,17 @@ impl Format for MetricName {
 
 impl Format for AnchoredPattern {
     const NAME: &'static str = "AnchoredPattern";
-    const DESCRIPTION: &'static str = "A regular expression that must match the whole text, such as `go_.*`, as Prometheus has them. No look-around, no back references.";
+    const DESCRIPTION: &'static str = "A regular expression that must match the whole text, such as `go_.*`, as Prometheus has them, in RE2's syntax.";
     const TAKES_NUMBERS: bool = true;
     const EXPECTED: &'static str = "a regular expression such as go_.*";
 
     fn parse(text: &str) -> Result<AnchoredPattern, Complaint> {
-        compile(text)?;
-        Ok(AnchoredPattern(text.to_owned()))
+        // What compiles it for a rule is what says whether it is one.
+        let rule = Rule { action: Action::Keep, regex: text.to_owned(), ..Rule::default() };
+        match Rules::new(&[rule]) {
+            Ok(_) => Ok(AnchoredPattern(text.to_owned())),
+            Err(error) => Err(Complaint::new(error.problem.to_string())),
+        }
     }
 }
 
@@ -127,12 +123,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_is_one_whole() {
-        for good in ["a|b", "", "(?i)up", "go_.*", "5"] {
+    fn a_pattern_is_what_the_engine_takes() {
+        // The last ones the crate regex would refuse, or read in another way.
+        for good in ["a|b", "", "(?i)up", "go_.*", "5", r"\Qa.b\E", "{", "a{,2}", "(?P<1>a)", "a)|(b"] {
             assert!(AnchoredPattern::parse(good).is_ok(), "{good}");
         }
-        // The last one would be two groups if it were put into parentheses as it is.
-        for wrong in ["(", "[", "(?=a)", "a)|(b"] {
+        // The last ones are of the crate regex alone.
+        for wrong in ["(", "[", "(?=a)", "a**", r"\u0041", "(?x)a"] {
             assert!(AnchoredPattern::parse(wrong).is_err(), "{wrong}");
         }
     }

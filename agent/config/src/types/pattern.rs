@@ -10,7 +10,7 @@ use crate::error::Complaint;
 pub struct Pattern(String);
 
 /// The compiled form of one expression may take this much memory.
-pub(super) const MAX_COMPILED_BYTES: usize = 1024 * 1024;
+const MAX_COMPILED_BYTES: usize = 1024 * 1024;
 
 /// A document may have 128 members, `message` among them.
 const MAX_NAMED_GROUPS: usize = 127;
@@ -74,7 +74,7 @@ impl Format for LinePattern {
     }
 }
 
-pub(super) fn describe(error: regex::Error) -> Complaint {
+fn describe(error: regex::Error) -> Complaint {
     match error {
         regex::Error::CompiledTooBig(limit) => {
             Complaint::new(format!("the regular expression needs more than {limit} bytes when compiled"))

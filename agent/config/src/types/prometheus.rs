@@ -158,21 +158,6 @@ impl Format for PrometheusSize {
     }
 }
 
-/// The actions by their names.
-const ACTIONS: [(&str, config::RelabelAction); 11] = [
-    ("replace", config::RelabelAction::Replace),
-    ("keep", config::RelabelAction::Keep),
-    ("drop", config::RelabelAction::Drop),
-    ("keepequal", config::RelabelAction::KeepEqual),
-    ("dropequal", config::RelabelAction::DropEqual),
-    ("hashmod", config::RelabelAction::HashMod),
-    ("labelmap", config::RelabelAction::LabelMap),
-    ("labeldrop", config::RelabelAction::LabelDrop),
-    ("labelkeep", config::RelabelAction::LabelKeep),
-    ("lowercase", config::RelabelAction::Lowercase),
-    ("uppercase", config::RelabelAction::Uppercase),
-];
-
 impl Format for RelabelAction {
     const NAME: &'static str = "RelabelAction";
     const DESCRIPTION: &'static str = "`replace`, `keep`, `drop`, `keepequal`, `dropequal`, `hashmod`, `labelmap`, `labeldrop`, `labelkeep`, `lowercase` or `uppercase`, in small or capital letters.";
@@ -180,12 +165,13 @@ impl Format for RelabelAction {
     const EXPECTED: &'static str = "an action such as replace";
 
     fn parse(text: &str) -> Result<RelabelAction, Complaint> {
-        let found = ACTIONS.iter().find(|(name, _)| text.eq_ignore_ascii_case(name));
-        if let Some((_, action)) = found {
-            return Ok(RelabelAction(*action));
+        let known = config::RelabelAction::ALL;
+        if let Some(action) = known.into_iter().find(|known| text.eq_ignore_ascii_case(known.name())) {
+            return Ok(RelabelAction(action));
         }
         let complaint = Complaint::new(format!("unknown action {}", quoted(text)));
-        let help = suggest::help(text, ACTIONS.iter().map(|(name, _)| *name), "known actions", '"');
+        let help =
+            suggest::help(text, known.into_iter().map(config::RelabelAction::name), "known actions", '"');
         Err(Complaint { help, ..complaint })
     }
 }

@@ -1,6 +1,8 @@
-//! Rules of relabelling: what each action takes, as Prometheus has it.
+//! Rules of relabelling. What a rule may have the engine knows that runs it, and it alone: here is only where it stands.
 
-use weir_samples::relabel::{DEFAULT_REGEX, DEFAULT_REPLACEMENT, DEFAULT_SEPARATOR};
+use weir_samples::relabel::{
+    DEFAULT_REGEX, DEFAULT_REPLACEMENT, DEFAULT_SEPARATOR, Lists, MAX_RULES, Problem, RuleError, Rules,
+};
 
 use super::Context;
 use crate::config::{RelabelAction, RelabelRule};
@@ -11,6 +13,10 @@ use crate::types;
 
 /// The rules that stand at `at`.
 pub(super) fn rules(raw: Vec<raw::RelabelRule>, at: &KeyPath, context: &mut Context<'_>) -> Vec<RelabelRule> {
+    if raw.len() > MAX_RULES {
+        context.error(at, Complaint::new(Problem::TooMany.to_string()));
+        return Vec::new();
+    }
     let mut rules = Vec::with_capacity(raw.len());
     for (index, raw) in raw.into_iter().enumerate() {
         let at = at.index(index);
@@ -43,43 +49,41 @@ fn rule(raw: raw::RelabelRule) -> RelabelRule {
     }
 }
 
-/// What is wrong with a rule, and with which of its keys. Its regular expression was compiled when it was read.
+/// What the engine says against a rule, and the key that it is said of.
 fn check(rule: &RelabelRule) -> Result<(), (&'static str, Complaint)> {
-    use RelabelAction::{
-        DropEqual, HashMod, KeepEqual, LabelDrop, LabelKeep, LabelMap, Lowercase, Replace, Uppercase,
+    let Err(RuleError { problem, .. }) = Rules::new(std::slice::from_ref(rule)) else { return Ok(()) };
+    let key = match &problem {
+        // What is missing stands nowhere.
+        Problem::Missing(..) | Problem::UnknownAction(_) | Problem::TooMany => "action",
+        Problem::Forbidden(_, member) | Problem::EmptyName(member) => member,
+        Problem::Regex { .. } => "regex",
     };
-    let action = rule.action;
-    let sets = matches!(action, Replace | HashMod | Lowercase | Uppercase | KeepEqual | DropEqual);
-    if sets && rule.target_label.is_empty() {
-        return Err(("action", Complaint::new(format!("the action {action} needs target_label"))));
-    }
-    if action == HashMod && rule.modulus == 0 {
-        return Err(("action", Complaint::new("the action hashmod needs a modulus above zero")));
-    }
-    if action == LabelMap && rule.replacement.is_empty() {
-        return Err(("replacement", Complaint::new("an empty text is not the name of a label")));
-    }
-    let has_regex = rule.regex != DEFAULT_REGEX;
-    let has_separator = rule.separator != DEFAULT_SEPARATOR;
-    let has_replacement = rule.replacement != DEFAULT_REPLACEMENT;
-    let takes_regex_only = matches!(action, LabelDrop | LabelKeep);
-    let compares = matches!(action, KeepEqual | DropEqual);
-    let useless = [
-        ("source_labels", takes_regex_only && !rule.source_labels.is_empty()),
-        ("target_label", takes_regex_only && !rule.target_label.is_empty()),
-        ("modulus", (takes_regex_only || compares) && rule.modulus != 0),
-        ("separator", (takes_regex_only || compares) && has_separator),
-        ("regex", compares && has_regex),
-        (
-            "replacement",
-            (takes_regex_only || compares || matches!(action, Lowercase | Uppercase)) && has_replacement,
-        ),
-    ];
-    match useless.into_iter().find(|(_, is_given)| *is_given) {
-        Some((key, _)) => {
-            let complaint = Complaint::new(format!("the action {action} does not take {key}"));
-            Err((key, complaint.help(format!("remove {key}, or take another action"))))
+    Err((key, Complaint::new(problem.to_string())))
+}
+
+/// The names that a short form lists at `at`, which `list` makes rules of.
+pub(super) fn names(
+    raw: Vec<raw::Text<types::AnchoredPattern>>,
+    at: &KeyPath,
+    context: &mut Context<'_>,
+    list: fn(Vec<String>) -> Lists,
+) -> Vec<String> {
+    let compile = |patterns: Vec<String>| -> Result<Rules, Problem> {
+        Rules::new(&list(patterns).rules()?).map_err(|error| error.problem)
+    };
+    let patterns: Vec<String> = raw.into_iter().map(|pattern| pattern.0.0).collect();
+    let mut is_good = true;
+    for (index, pattern) in patterns.iter().enumerate() {
+        if let Err(problem) = compile(vec![pattern.clone()]) {
+            context.error(&at.index(index), Complaint::new(problem.to_string()));
+            is_good = false;
         }
-        None => Ok(()),
     }
+    // Each may be good, and all together too large.
+    if is_good && patterns.len() > 1 && compile(patterns.clone()).is_err() {
+        let complaint =
+            Complaint::new("these expressions take too much memory together when they are compiled");
+        context.error(at, complaint.help("make them smaller, or spread them over more than one stage"));
+    }
+    patterns
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use weir_event::path;
+use weir_samples::relabel::Lists;
 
 use super::{Context, relabel};
 use crate::config::{Cardinality, LogMetric, LogMetricKind, LogToMetric, OnLimit, Stage, StreamAttribute};
@@ -11,7 +12,7 @@ use crate::error::Complaint;
 use crate::key_path::KeyPath;
 use crate::raw;
 use crate::text::quoted;
-use crate::types::{AnchoredPattern, FieldPath, MetricLabel, PlainText};
+use crate::types::{FieldPath, MetricLabel, PlainText};
 
 const DEFAULT_LIMIT: u32 = 10_000;
 const DEFAULT_WINDOW: Duration = Duration::from_secs(3_600);
@@ -37,19 +38,24 @@ pub(super) fn native(raw: raw::NativeStage, at: &KeyPath, context: &mut Context<
             Stage::LogToMetric(log_to_metric(raw, &at.key("log_to_metric"), context))
         }
         raw::NativeStage::Relabel(raw) => Stage::Relabel(relabel::rules(raw, &at.key("relabel"), context)),
-        raw::NativeStage::DropMetrics(patterns) => Stage::DropMetrics(texts(patterns)),
-        raw::NativeStage::KeepMetrics(patterns) => Stage::KeepMetrics(texts(patterns)),
-        raw::NativeStage::DropLabels(patterns) => Stage::DropLabels(texts(patterns)),
+        raw::NativeStage::DropMetrics(raw) => {
+            let list = |drop_metrics| Lists { drop_metrics, ..Lists::default() };
+            Stage::DropMetrics(relabel::names(raw, &at.key("drop_metrics"), context, list))
+        }
+        raw::NativeStage::KeepMetrics(raw) => {
+            let list = |keep_metrics| Lists { keep_metrics, ..Lists::default() };
+            Stage::KeepMetrics(relabel::names(raw, &at.key("keep_metrics"), context, list))
+        }
+        raw::NativeStage::DropLabels(raw) => {
+            let list = |drop_labels| Lists { drop_labels, ..Lists::default() };
+            Stage::DropLabels(relabel::names(raw, &at.key("drop_labels"), context, list))
+        }
         raw::NativeStage::Cardinality(raw) => {
             Stage::Cardinality(cardinality(raw, &at.key("cardinality"), context))
         }
         #[cfg(feature = "bench-native")]
         raw::NativeStage::BenchW1(_) => Stage::BenchW1,
     })
-}
-
-fn texts(patterns: Vec<raw::Text<AnchoredPattern>>) -> Vec<String> {
-    patterns.into_iter().map(|pattern| pattern.0.0).collect()
 }
 
 fn cardinality(raw: raw::Cardinality, at: &KeyPath, context: &mut Context<'_>) -> Cardinality {

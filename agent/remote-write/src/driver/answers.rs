@@ -193,7 +193,7 @@ fn shortened(said: &str) -> String {
 /// What is refused at the second time may be there since the first one.
 fn repeated(drops: &mut [(Reason, u64)]) {
     for (reason, _) in drops {
-        let is_of_time = [Reason::OutOfOrder, Reason::Duplicate, Reason::OutOfBounds, Reason::TooOld];
+        let is_of_time = [Reason::OutOfOrder, Reason::Duplicate, Reason::OutOfBounds, Reason::ReceiverTooOld];
         if is_of_time.contains(reason) {
             *reason = Reason::Repeated;
         }

@@ -74,7 +74,7 @@ async fn a_conflict_with_thanos_drops_what_it_did_not_store() {
     check(&[of("add 2 samples: duplicate sample for timestamp")], 8, &[("duplicate", 2)], 1).await;
     check(&[of("add 1 exemplars: out of order exemplar")], 10, &[], 1).await;
     let all = "4 errors: add 1 samples: duplicate sample for timestamp; add 2 samples: out of bounds; add 3 samples: out of order sample; add 1 samples: too old sample";
-    let dropped = [("out_of_order", 3), ("duplicate", 1), ("out_of_bounds", 2), ("too_old", 1)];
+    let dropped = [("out_of_order", 3), ("duplicate", 1), ("out_of_bounds", 2), ("receiver_too_old", 1)];
     check(&[of(all)], 3, &dropped, 1).await;
 }
 

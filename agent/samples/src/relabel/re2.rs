@@ -317,7 +317,7 @@ impl Translator<'_> {
 }
 
 /// A class that matches nothing.
-const NOTHING: &str = "[a&&b]";
+pub(super) const NOTHING: &str = "[a&&b]";
 
 fn write_literal(out: &mut String, c: char) {
     if c.is_ascii_alphanumeric() || !c.is_ascii() || c == '_' {

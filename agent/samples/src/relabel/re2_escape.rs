@@ -1,5 +1,7 @@
 //! The small parts of RE2's syntax: counts, escapes, named classes.
 
+use super::re2_unicode;
+
 /// The characters of an expression, from front to back.
 #[derive(Clone, Debug)]
 pub(super) struct Cursor<'a>(&'a str);
@@ -131,11 +133,10 @@ impl<'a> Cursor<'a> {
             false => ahead.next().map(String::from).unwrap_or_default(),
         };
         let (name, negated) = name.strip_prefix('^').map_or((&*name, negated), |name| (name, !negated));
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return Err(r"behind \p is the name of a category or script of Unicode".to_owned());
-        }
+        let class = re2_unicode::class(name, negated)
+            .ok_or_else(|| format!("{name:?} behind \\p is no general category or script that Go knows"))?;
         *self = ahead;
-        Ok(Some(format!("\\{}{{{name}}}", if negated { 'P' } else { 'p' })))
+        Ok(Some(class))
     }
 
     /// A character of a class, escaped or not; a code point, which may be a surrogate.

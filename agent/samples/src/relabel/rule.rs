@@ -159,21 +159,39 @@ impl Rule {
 
 // === impl Action ===
 
-const ACTIONS: [(&str, Action); 11] = [
-    ("replace", Action::Replace),
-    ("keep", Action::Keep),
-    ("drop", Action::Drop),
-    ("keepequal", Action::KeepEqual),
-    ("dropequal", Action::DropEqual),
-    ("hashmod", Action::HashMod),
-    ("labelmap", Action::LabelMap),
-    ("labeldrop", Action::LabelDrop),
-    ("labelkeep", Action::LabelKeep),
-    ("lowercase", Action::Lowercase),
-    ("uppercase", Action::Uppercase),
-];
-
 impl Action {
+    /// All of them.
+    pub const ALL: [Action; 11] = [
+        Action::Replace,
+        Action::Keep,
+        Action::Drop,
+        Action::KeepEqual,
+        Action::DropEqual,
+        Action::HashMod,
+        Action::LabelMap,
+        Action::LabelDrop,
+        Action::LabelKeep,
+        Action::Lowercase,
+        Action::Uppercase,
+    ];
+
+    /// As a configuration spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Action::Replace => "replace",
+            Action::Keep => "keep",
+            Action::Drop => "drop",
+            Action::KeepEqual => "keepequal",
+            Action::DropEqual => "dropequal",
+            Action::HashMod => "hashmod",
+            Action::LabelMap => "labelmap",
+            Action::LabelDrop => "labeldrop",
+            Action::LabelKeep => "labelkeep",
+            Action::Lowercase => "lowercase",
+            Action::Uppercase => "uppercase",
+        }
+    }
+
     /// Whether a rule with this action needs a target label.
     fn writes_target(self) -> bool {
         !matches!(
@@ -189,15 +207,14 @@ impl FromStr for Action {
     /// Reads an action's name, in any case.
     fn from_str(text: &str) -> Result<Action, Problem> {
         let name = super::letters::lowercase(text);
-        let known = ACTIONS.iter().find(|(known, _)| *known == name);
-        known.map(|(_, action)| *action).ok_or_else(|| Problem::UnknownAction(text.to_owned()))
+        let known = Action::ALL.into_iter().find(|known| known.name() == name);
+        known.ok_or_else(|| Problem::UnknownAction(text.to_owned()))
     }
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = ACTIONS.iter().find(|(_, action)| action == self);
-        f.write_str(known.map_or("", |(name, _)| name))
+        f.write_str(self.name())
     }
 }
 
@@ -207,7 +224,8 @@ mod tests {
 
     #[test]
     fn an_action_is_read_in_any_case_and_written_in_lower() {
-        for (name, action) in ACTIONS {
+        for action in Action::ALL {
+            let name = action.name();
             assert_eq!(name.to_uppercase().parse(), Ok(action));
             assert_eq!(action.to_string(), name);
         }
