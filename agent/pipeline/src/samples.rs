@@ -57,9 +57,11 @@ impl SampleProcessor {
         done.documents.ndjson.reserve(self.expected);
         done.documents.records.reserve(batch.rows().len());
         done.documents.streams = batch.streams().to_vec();
-        for (index, row) in (0..).zip(batch.rows()) {
+        let is_unseen = self.steps.is_empty() && looking.is_none();
+        let copied = if is_unseen { keep_run(&mut done, batch) } else { 0 };
+        for (index, row) in (0..).zip(batch.rows()).skip(copied) {
             let content = batch.content(row);
-            if self.steps.is_empty() && looking.is_none() {
+            if is_unseen {
                 keep(&mut done, row, (&[], content), row.offset);
                 continue;
             }
@@ -134,6 +136,28 @@ impl SampleProcessor {
             None => self.drops.push((Arc::clone(name), reason, amount)),
         }
     }
+}
+
+/// The rows that lie one behind the other with newlines between them, from the first, as documents of a segment; says how
+/// many. To be called before anything else is kept.
+fn keep_run(done: &mut Processed, batch: &Batch) -> usize {
+    let bytes = batch.bytes();
+    let Some(start) = batch.rows().first().map(|row| row.content.range().start) else { return 0 };
+    let mut at = start;
+    let records = &mut done.documents.records;
+    for row in batch.rows() {
+        let content = row.content.range();
+        if content.start != at || bytes.get(content.end) != Some(&b'\n') {
+            break;
+        }
+        let (time, stream, size) = (row.time, row.stream, row.raw.len);
+        let (id, end) = (EventId::of_sample(row.offset, time), (content.end - start) as u32);
+        records.push(Record { id, time, stream, bytes: size, end });
+        done.kept += Amount::one(u64::from(size));
+        at = content.end + 1;
+    }
+    done.documents.ndjson.extend_from_slice(bytes.get(start..at).unwrap_or_default());
+    records.len()
 }
 
 /// A document of a segment.

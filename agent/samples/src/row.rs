@@ -1,7 +1,8 @@
 //! Samples as rows of a batch.
 //!
 //! A row of a sample has its document as content, the document's time as time, and in the place of an offset the hash of
-//! its series ([`LabelSet::hash`]), so that nobody has to make it again: its id begins with it.
+//! its series ([`LabelSet::hash`]), so that nobody has to make it again: its id begins with it. Behind the document lies a
+//! newline, as in a segment, so that rows which nobody changes are copied there all at once.
 
 use weir_event::batch::{BatchBuilder, Flags, Row};
 
@@ -29,8 +30,9 @@ impl RowWriter {
     ) {
         self.scratch.clear();
         write_sample(&mut self.scratch, timestamp, value, 0);
+        self.scratch.push(b'\n');
         let mut content = batch.arena.append(labels.bytes());
-        content.len += batch.arena.append(&self.scratch).len;
+        content.len += batch.arena.append(&self.scratch).len - 1;
         let time = timestamp.saturating_mul(MILLISECOND);
         batch.push(Row { content, raw: content, offset: series, time, stream, flags: Flags::default() });
     }
@@ -39,7 +41,9 @@ impl RowWriter {
     pub fn push(&mut self, batch: &mut BatchBuilder, stream: u32, series: u64, document: &Document<'_>) {
         self.scratch.clear();
         document.write(&mut self.scratch);
-        let content = batch.arena.append(&self.scratch);
+        self.scratch.push(b'\n');
+        let mut content = batch.arena.append(&self.scratch);
+        content.len -= 1;
         let timestamp = match document.point {
             Point::Float { timestamp, .. } | Point::Histogram { timestamp, .. } => timestamp,
         };

@@ -13,13 +13,15 @@ use weir_samples::row::RowWriter;
 
 use crate::metrics::ScrapeMetrics;
 
+/// A batch of samples is cut at so many bytes: it, and what is made of it, are to fit into a core's cache.
+const BATCH_BYTES: usize = 192 * 1024;
 /// Batches on their way to the sinks beyond which a scrape's next one waits a moment, so that its rows need not lie in
 /// memory all at once. Enough for a whole request of the sink.
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 /// With so many on their way nobody takes them now, and the buffers' bounds hold: there is nothing to wait for.
-const AWAY: usize = 64;
+const AWAY: usize = 128;
 /// So long a batch waits for those before it.
-const PATIENCE: Duration = Duration::from_millis(10);
+const PATIENCE: Duration = Duration::from_millis(5);
 /// How often is looked.
 const STEP: Duration = Duration::from_millis(1);
 
@@ -65,7 +67,7 @@ impl Outgoing {
         let filling = filling(&mut self.batch, &self.arenas, stream);
         filling.stale += u64::from(is_stale(value));
         self.writer.push_float(&mut filling.builder, filling.number, (labels, series), (timestamp, value));
-        if filling.builder.is_full() { self.send() } else { Ok(()) }
+        if is_full(filling) { self.send() } else { Ok(()) }
     }
 
     /// Adds a sample with everything that belongs to it.
@@ -77,7 +79,7 @@ impl Outgoing {
     ) -> Result<(), Stopped> {
         let filling = filling(&mut self.batch, &self.arenas, stream);
         self.writer.push(&mut filling.builder, filling.number, series, document);
-        if filling.builder.is_full() { self.send() } else { Ok(()) }
+        if is_full(filling) { self.send() } else { Ok(()) }
     }
 
     /// Sends what there is.
@@ -99,6 +101,11 @@ impl Outgoing {
             std::thread::sleep(STEP);
         }
     }
+}
+
+#[inline]
+fn is_full(filling: &Filling) -> bool {
+    filling.builder.is_full() || filling.builder.arena.len() >= BATCH_BYTES
 }
 
 /// The batch that is being filled, ready for a row of this stream.

@@ -65,7 +65,7 @@ pub(crate) struct RemoteWriteSink {
     #[schemars(extend("default" = "30s"))]
     pub timeout: Option<Text<Duration>>,
     /// Samples of a request.
-    #[schemars(range(min = 1, max = 100_000), extend("default" = 10000))]
+    #[schemars(range(min = 1, max = 100_000), extend("default" = 5000))]
     pub max_samples: Option<u32>,
     /// Size of a request before it is compressed; from 64KiB to 32MiB.
     #[schemars(extend("default" = "4MiB"))]

@@ -270,7 +270,7 @@ fn a_pipeline_carries_events_or_samples() {
     assert_eq!((&*pushed.path, pushed.listening.max_message), ("/api/v1/write", Size::of_mib(32)));
     assert_eq!(pushed.auth, RemoteWriteAuth::None);
     let weir_config::SinkKind::RemoteWrite(sink) = &config.sinks["thanos"].kind else { panic!() };
-    assert_eq!((sink.version, sink.shards, sink.max_samples), (WriteVersion::V1, 4, 10_000));
+    assert_eq!((sink.version, sink.shards, sink.max_samples), (WriteVersion::V1, 4, 5_000));
     assert_eq!(
         (&*sink.tenant_header, &sink.tenant, sink.max_bytes),
         ("THANOS-TENANT", &None, Size::of_mib(4))

@@ -71,7 +71,11 @@ async fn series_are_spread_over_shards_when_one_falls_behind_and_each_is_of_one(
     rig.finish(driver).await;
     let requests = fake.requests();
     let set = |range: std::ops::Range<usize>| -> HashSet<String> {
-        requests[range].iter().flat_map(|request| &request.samples).map(|(labels, _)| labels.clone()).collect()
+        requests[range]
+            .iter()
+            .flat_map(|request| &request.samples)
+            .map(|(labels, _)| labels.clone())
+            .collect()
     };
     assert_eq!(set(0..2).len(), 100, "one shard has all series at first");
     let mut shards: Vec<HashSet<String>> = Vec::new();
