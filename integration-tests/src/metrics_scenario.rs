@@ -59,6 +59,8 @@ pub struct MetricsReport {
     scrapes: usize,
     shown: u64,
     missing: u64,
+    /// By scrape, the number of series that miss it.
+    missing_from: BTreeMap<u64, u64>,
     wrong: u64,
     unknown: u64,
     out_of_order: u64,
@@ -209,6 +211,7 @@ impl MetricsScenario {
             scrapes: 0,
             shown: 0,
             missing: 0,
+            missing_from: BTreeMap::new(),
             wrong: 0,
             unknown: 0,
             out_of_order: order.violations.load(Ordering::Relaxed),
@@ -253,8 +256,10 @@ buffers: {{b: {{memory: 4MiB, disk: 1GiB}}}}
             let series = shard * ASKED_AT_ONCE..self.series.min((shard + 1) * ASKED_AT_ONCE);
             for series in series {
                 let stored = found.get(&series.to_string()).cloned().unwrap_or_default();
-                let lost = scrapes.keys().filter(|time| !stored.contains_key(time)).count();
-                report.missing += lost as u64;
+                for (_, number) in scrapes.iter().filter(|(time, _)| !stored.contains_key(time)) {
+                    report.missing += 1;
+                    *report.missing_from.entry(*number).or_default() += 1;
+                }
                 for (time, value) in stored {
                     match scrapes.get(&time) {
                         Some(number) if *number as f64 == value => {}
@@ -377,6 +382,7 @@ impl MetricsReport {
             "scrapes": self.scrapes,
             "samples_shown": self.shown,
             "missing": self.missing,
+            "missing_from": self.missing_from,
             "wrong": self.wrong,
             "unknown": self.unknown,
             "out_of_order": self.out_of_order,

@@ -150,10 +150,8 @@ fn keep_run(done: &mut Processed, batch: &Batch) -> usize {
         if content.start != at || bytes.get(content.end) != Some(&b'\n') {
             break;
         }
-        let (time, stream, size) = (row.time, row.stream, row.raw.len);
-        let (id, end) = (EventId::of_sample(row.offset, time), (content.end - start) as u32);
-        records.push(Record { id, time, stream, bytes: size, end });
-        done.kept += Amount::one(u64::from(size));
+        records.push(record(row, row.offset, content.end - start));
+        done.kept += Amount::one(u64::from(row.raw.len));
         at = content.end + 1;
     }
     done.documents.ndjson.extend_from_slice(bytes.get(start..at).unwrap_or_default());
@@ -165,11 +163,15 @@ fn keep(done: &mut Processed, row: &Row, (labels, rest): (&[u8], &[u8]), series:
     let documents = &mut done.documents;
     documents.ndjson.extend_from_slice(labels);
     documents.ndjson.extend_from_slice(rest);
-    let (time, stream, bytes) = (row.time, row.stream, row.raw.len);
-    let (id, end) = (EventId::of_sample(series, time), documents.ndjson.len() as u32);
-    documents.records.push(Record { id, time, stream, bytes, end });
+    documents.records.push(record(row, series, documents.ndjson.len()));
     documents.ndjson.push(b'\n');
-    done.kept += Amount::one(u64::from(bytes));
+    done.kept += Amount::one(u64::from(row.raw.len));
+}
+
+/// The record of a row whose document ends there.
+fn record(row: &Row, series: u64, end: usize) -> Record {
+    let (time, stream, bytes) = (row.time, row.stream, row.raw.len);
+    Record { id: EventId::of_sample(series, time), time, stream, bytes, end: end as u32 }
 }
 
 /// For who looks.

@@ -13,11 +13,11 @@ use crate::varint;
 pub const METRIC_NAME: &str = "__name__";
 
 /// Field 1 of `TimeSeries`, with a length.
-pub(crate) const LABEL_TAG: u8 = 0x0a;
+pub const LABEL_TAG: u8 = 0x0a;
 /// Field 1 of `Label`, with a length.
-const NAME_TAG: u8 = 0x0a;
+pub const NAME_TAG: u8 = 0x0a;
 /// Field 2 of `Label`, with a length.
-const VALUE_TAG: u8 = 0x12;
+pub const VALUE_TAG: u8 = 0x12;
 
 /// A label set, as bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,5 +13,5 @@ pub mod receive;
 pub mod relabel;
 pub mod row;
 pub mod stage;
-mod varint;
+pub mod varint;
 pub mod wire;

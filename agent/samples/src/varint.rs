@@ -2,7 +2,7 @@
 
 /// Appends a number as a varint.
 #[inline]
-pub(crate) fn write(out: &mut Vec<u8>, mut number: u64) {
+pub fn write(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -12,13 +12,13 @@ pub(crate) fn write(out: &mut Vec<u8>, mut number: u64) {
 
 /// Bytes of a number as a varint.
 #[inline]
-pub(crate) fn len(number: u64) -> usize {
+pub fn len(number: u64) -> usize {
     (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 /// The varint that the bytes begin with, and what follows it.
 #[inline]
-pub(crate) fn read(bytes: &[u8]) -> Option<(u64, &[u8])> {
+pub fn read(bytes: &[u8]) -> Option<(u64, &[u8])> {
     if let Some((first, rest)) = bytes.split_first()
         && *first < 0x80
     {
@@ -40,7 +40,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<(u64, &[u8])> {
 
 /// What follows a length and so many bytes, and these bytes.
 #[inline]
-pub(crate) fn read_bytes(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub fn read_bytes(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (len, rest) = read(bytes)?;
     rest.split_at_checked(usize::try_from(len).ok()?)
 }

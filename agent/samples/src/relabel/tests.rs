@@ -133,19 +133,7 @@ fn a_value_that_doubles_without_end_is_dropped() {
 fn any_rule() -> impl Strategy<Value = Rule> {
     let text = || prop_oneof![Just(String::new()), "[a-c_$()*|{}\\[\\]?.1-]{0,6}", any::<String>()];
     let name = || prop_oneof!["[abc]", "\\PC{0,2}"];
-    let actions = prop::sample::select(vec![
-        Action::Replace,
-        Action::Keep,
-        Action::Drop,
-        Action::KeepEqual,
-        Action::DropEqual,
-        Action::HashMod,
-        Action::LabelMap,
-        Action::LabelDrop,
-        Action::LabelKeep,
-        Action::Lowercase,
-        Action::Uppercase,
-    ]);
+    let actions = prop::sample::select(Action::ALL.to_vec());
     let members = (prop::collection::vec(name(), 0..3), text(), text(), 0u64..3, name(), text(), actions);
     members.prop_map(|(source_labels, separator, regex, modulus, target_label, replacement, action)| Rule {
         source_labels,

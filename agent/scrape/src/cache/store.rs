@@ -7,8 +7,9 @@
 //!    a successor has only those that it needs.
 
 use weir_samples::labels::LabelSet;
+use weir_samples::varint;
 
-use bytes::{copy, read_varint, write_varint};
+use bytes::{copy, read_varint};
 use shapes::{Shapes, ShapesMark, WHOLE};
 
 mod bytes;
@@ -62,7 +63,7 @@ impl LabelStore {
         let start = self.arena.len();
         let shape = self.shapes.take_apart(labels.bytes(), &mut self.arena).unwrap_or_else(|| {
             self.arena.truncate(start);
-            write_varint(&mut self.arena, labels.bytes().len() as u64);
+            varint::write(&mut self.arena, labels.bytes().len() as u64);
             self.arena.extend_from_slice(labels.bytes());
             WHOLE
         });

@@ -1,16 +1,12 @@
 //! Bytes of label sets: how they are read apart, and how short runs of them are copied.
 
+use weir_samples::labels::{LABEL_TAG, NAME_TAG, VALUE_TAG};
+use weir_samples::varint;
+
 /// Bytes that are copied at once.
 pub(super) const CHUNK: usize = 64;
 /// As many as most values and names have.
 const SHORT: usize = 32;
-
-/// The field `labels` of a time series.
-pub(super) const LABEL_TAG: u8 = 0x0a;
-/// The field `name` of a label.
-const NAME_TAG: u8 = 0x0a;
-/// The field `value` of a label.
-const VALUE_TAG: u8 = 0x12;
 
 /// A label as it lies in a set: a tag, the length of what follows, the name's field, and the value's.
 #[derive(Clone, Copy, Debug)]
@@ -54,33 +50,10 @@ pub(super) fn copy(out: &mut Vec<u8>, from: &[u8], len: usize) {
     out.truncate(end);
 }
 
-pub(super) fn write_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
 /// The number that the bytes begin with, and what follows it; `None` too for one that is longer than it need be.
 #[inline]
 pub(super) fn read_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    if let Some((byte, rest)) = bytes.split_first()
-        && *byte < 0x80
-    {
-        return Some((u64::from(*byte), rest));
-    }
-    let (mut number, mut shift, mut rest) = (0_u64, 0, bytes);
-    while let Some((byte, behind)) = rest.split_first()
-        && shift < u64::BITS
-    {
-        number |= u64::from(byte & 0x7f) << shift;
-        (rest, shift) = (behind, shift + 7);
-        if *byte < 0x80 {
-            return (*byte != 0).then_some((number, rest));
-        }
-    }
-    None
+    varint::read(bytes).filter(|(number, rest)| bytes.len() - rest.len() == varint::len(*number))
 }
 
 /// So many bytes as the number before them says, and what follows them.

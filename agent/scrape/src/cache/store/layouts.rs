@@ -8,8 +8,10 @@
 use std::hash::BuildHasher as _;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use weir_samples::labels::LABEL_TAG;
+use weir_samples::varint;
 
-use super::bytes::{CHUNK, LABEL_TAG, Label, copy, read_varint, write_varint};
+use super::bytes::{CHUNK, Label, copy, read_varint};
 
 /// Layouts of one target.
 #[derive(Debug)]
@@ -229,7 +231,7 @@ fn write_long(literal: &[u8], head_len: usize, values: &mut &[u8], out: &mut Vec
     let Some((value_len, behind)) = read_varint(values) else { return false };
     let len = values.len() - behind.len() + value_len as usize;
     let head = literal.get(literal.len().saturating_sub(head_len)..).unwrap_or_default();
-    write_varint(out, (head.len() + len) as u64);
+    varint::write(out, (head.len() + len) as u64);
     copy(out, head, head.len());
     let (value, rest) = values.split_at_checked(len).unwrap_or_default();
     out.extend_from_slice(value);
