@@ -34,7 +34,10 @@ const DRAIN: Duration = Duration::from_secs(90);
 const SETTLE: Duration = Duration::from_millis(400);
 /// Series that are asked for at once.
 const ASKED_AT_ONCE: u64 = 100;
-/// So much older than all others are samples that Thanos does not take: it takes an hour.
+/// Thanos is stopped in order once, behind which it takes what was on its way only if it has a window for samples out of
+/// order.
+const WINDOW: &str = "--out-of-order-window=30m";
+/// So much older than all others are samples that Thanos does not take: far beyond that window.
 const LATE: i64 = 65 * 60_000;
 /// Before it has others, it would take them.
 const FIRST_LATE: u64 = 6;
@@ -148,7 +151,7 @@ impl MetricsScenario {
     /// Plays it and judges nothing: the report does.
     pub fn play(&self, progress: &(dyn Fn(String) + Sync)) -> MetricsReport {
         let begun = Instant::now();
-        let thanos = Server::new("thanos", "-outage", &[]);
+        let thanos = Server::new("thanos", "-outage", &[WINDOW]);
         thanos.remove();
         let place = thanos.up();
         let (receive, query) = (address(&place["receive"]), address(&place["url"]));

@@ -7,10 +7,11 @@ pub enum Reason {
     OutOfOrder,
     /// The receiver has another value at its time.
     Duplicate,
-    /// It came in a request that was sent again, since nobody knows what became of it the first time, and was refused for its
-    /// time: most likely it is stored, and the receiver has younger ones by now.
+    /// It came in a request that was sent again, since nobody knows what became of it the first time, and the receiver has
+    /// younger ones of its series: most likely it is stored.
     Repeated,
-    /// Its time is before or behind what the receiver takes.
+    /// Its time is before or behind what the receiver takes. A Thanos that was stopped in order and started takes nothing
+    /// older than the newest sample that it had, unless it has a window for samples out of order.
     OutOfBounds,
     /// It is older than what the receiver takes out of order. What the buffer drops for its age is `too_old`.
     ReceiverTooOld,

@@ -30,6 +30,8 @@ pub(crate) struct Shard {
     pub due: Instant,
     /// How often the first batch failed.
     pub tries: u32,
+    /// The receiver may have stored something of the first batch: one time nobody heard what became of it.
+    pub may_be_stored: bool,
     /// Samples of a request; below the setting after one was too large.
     most_samples: usize,
     /// A whole request of so many samples was too large.
@@ -61,6 +63,7 @@ impl Shard {
             is_busy: false,
             due: now,
             tries: 0,
+            may_be_stored: false,
             most_samples: settings.max_samples,
             refused_samples: usize::MAX,
             taken: 0,
@@ -131,7 +134,7 @@ impl Shard {
         self.samples -= samples;
         self.bytes -= bytes;
         self.has_sent = true;
-        (self.encoded, self.tries, self.due) = (None, 0, now);
+        self.begin(now);
         self.batches.push_back(Arc::new(Batch {
             pieces,
             families: std::mem::take(families),
@@ -147,7 +150,12 @@ impl Shard {
     /// The first batch has its end.
     pub fn end_first(&mut self, now: Instant) {
         self.batches.pop_front();
-        (self.encoded, self.tries, self.due) = (None, 0, now);
+        self.begin(now);
+    }
+
+    /// Another batch is the first one, which nobody has sent yet.
+    fn begin(&mut self, now: Instant) {
+        (self.encoded, self.tries, self.may_be_stored, self.due) = (None, 0, false, now);
     }
 
     /// A request was not too large: a limit that was lowered rises again. Fast where one sample alone was too large; else

@@ -32,7 +32,10 @@ impl Driver {
                         self.exchange.renew();
                         self.away(index, "nothing can be sent; samples wait", &error, now);
                     }
-                    Failure::Unknown(error) => self.failed(index, &error, None, now),
+                    Failure::Unknown(error) => {
+                        self.may_be_stored(index);
+                        self.failed(index, &error, None, now);
+                    }
                 }
             }
         }
@@ -54,7 +57,7 @@ impl Driver {
             Verdict::Done(mut drops) => {
                 self.went_well(now);
                 self.spread.look(self.buffer.waiting(), now);
-                if self.shards.get(index).is_some_and(|shard| shard.tries > 0) {
+                if self.shards.get(index).is_some_and(|shard| shard.may_be_stored) {
                     repeated(&mut drops);
                 }
                 self.tell_refusal(answer, &drops, now);
@@ -67,6 +70,10 @@ impl Driver {
             Verdict::FallBack => self.fall_back(answer, now),
             Verdict::Split => self.split(index, answer, now),
             Verdict::Retry(retry_after) => {
+                // What has several places to store samples answers so too when some of them have them.
+                if answer.status >= 500 {
+                    self.may_be_stored(index);
+                }
                 let error = format!("HTTP {}: {}", answer.status, shortened(&answer.said));
                 self.failed(index, &error, retry_after, now);
             }
@@ -77,6 +84,12 @@ impl Driver {
                 let error = format!("HTTP {}: {}", answer.status, shortened(&answer.said));
                 self.away(index, &format!("{why}; samples wait"), &error, now);
             }
+        }
+    }
+
+    fn may_be_stored(&mut self, index: usize) {
+        if let Some(shard) = self.shards.get_mut(index) {
+            shard.may_be_stored = true;
         }
     }
 
@@ -190,11 +203,12 @@ fn shortened(said: &str) -> String {
     }
 }
 
-/// What is refused at the second time may be there since the first one.
+/// What is refused for its age at the second time is there since the first one, as a rule. What is out of bounds is not:
+/// a receiver that was started meanwhile takes nothing older than its newest sample, whether it has it or not. Nor is what
+/// has another value.
 fn repeated(drops: &mut [(Reason, u64)]) {
     for (reason, _) in drops {
-        let is_of_time = [Reason::OutOfOrder, Reason::Duplicate, Reason::OutOfBounds, Reason::ReceiverTooOld];
-        if is_of_time.contains(reason) {
+        if matches!(reason, Reason::OutOfOrder | Reason::ReceiverTooOld) {
             *reason = Reason::Repeated;
         }
     }

@@ -79,6 +79,23 @@ async fn a_conflict_with_thanos_drops_what_it_did_not_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_refused_for_its_age_may_be_there_only_when_a_try_before_may_have_stored_it() {
+    let refused = say(
+        409,
+        "3 errors: add 3 samples: out of order sample; add 2 samples: out of bounds; add 1 samples: too old sample",
+    );
+    let as_said = [("out_of_order", 3), ("out_of_bounds", 2), ("receiver_too_old", 1)];
+    let as_repeated = [("repeated", 4), ("out_of_bounds", 2)];
+    for nothing_stored in [say(429, "slow down"), say(401, "who?"), say(404, "nothing"), Act::Away] {
+        check(&[nothing_stored, refused.clone()], 4, &as_said, 2).await;
+    }
+    let lost = Act::Lost { is_stored: true, after: Duration::from_secs(3) };
+    for maybe_stored in [say(503, "no quorum"), say(500, "oh"), lost] {
+        check(&[maybe_stored, say(429, "slow down"), refused.clone()], 4, &as_repeated, 3).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_400_of_prometheus_drops_the_whole_request() {
     check(&[say(400, "out of order sample\n")], 0, &[("out_of_order", 10)], 1).await;
     check(&[say(400, "out of bounds: timestamp is too far in the future\n")], 0, &[("out_of_bounds", 10)], 1)
