@@ -254,7 +254,7 @@ impl Driver {
             Ok((_, finished)) => self.finished(index, finished, now),
             Err(error) => {
                 let error = format!("the request ended by a fault in the agent: {error}");
-                self.failed(index, &error, None, now);
+                self.unanswered(index, &error, now);
             }
         }
     }

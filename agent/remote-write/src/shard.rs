@@ -134,7 +134,6 @@ impl Shard {
         self.samples -= samples;
         self.bytes -= bytes;
         self.has_sent = true;
-        self.begin(now);
         self.batches.push_back(Arc::new(Batch {
             pieces,
             families: std::mem::take(families),
@@ -147,14 +146,9 @@ impl Shard {
         self.batches.front().filter(|_| !self.is_busy && self.due <= now)
     }
 
-    /// The first batch has its end.
+    /// The first batch has its end: of the next one nothing is known.
     pub fn end_first(&mut self, now: Instant) {
         self.batches.pop_front();
-        self.begin(now);
-    }
-
-    /// Another batch is the first one, which nobody has sent yet.
-    fn begin(&mut self, now: Instant) {
         (self.encoded, self.tries, self.may_be_stored, self.due) = (None, 0, false, now);
     }
 

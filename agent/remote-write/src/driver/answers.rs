@@ -32,10 +32,7 @@ impl Driver {
                         self.exchange.renew();
                         self.away(index, "nothing can be sent; samples wait", &error, now);
                     }
-                    Failure::Unknown(error) => {
-                        self.may_be_stored(index);
-                        self.failed(index, &error, None, now);
-                    }
+                    Failure::Unknown(error) => self.unanswered(index, &error, now),
                 }
             }
         }
@@ -152,8 +149,14 @@ impl Driver {
         self.pause(index, None, now);
     }
 
+    /// A request failed, and nobody knows what became of it.
+    pub(super) fn unanswered(&mut self, index: usize, error: &str, now: Instant) {
+        self.may_be_stored(index);
+        self.failed(index, error, None, now);
+    }
+
     /// A request failed, and may succeed later.
-    pub(super) fn failed(&mut self, index: usize, error: &str, retry_after: Option<Duration>, now: Instant) {
+    fn failed(&mut self, index: usize, error: &str, retry_after: Option<Duration>, now: Instant) {
         self.say_failing("the receiver does not take samples; trying again", error);
         self.pause(index, retry_after, now);
     }
