@@ -58,6 +58,7 @@ impl Committer {
         staged: &Staged,
         moment: Moment,
     ) -> Result<(), Stopped> {
+        self.outgoing.begin(staged.records.len());
         let (iteration, before) = (cache.iteration, cache.iteration - 1);
         let (mut tracked, mut still) = (0, 0);
         for record in &staged.records {
@@ -104,6 +105,7 @@ impl Committer {
 
     /// Marks all series of a target stale: its scrape failed, or it is gone.
     pub(crate) fn fail(&mut self, cache: &mut Cache, time: i64) -> Result<(), Stopped> {
+        self.outgoing.begin(cache.tracked as usize);
         if cache.tracked > 0 {
             self.mark_stale(cache, time)?;
         }

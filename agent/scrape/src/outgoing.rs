@@ -13,14 +13,17 @@ use weir_samples::row::RowWriter;
 
 use crate::metrics::ScrapeMetrics;
 
-/// A batch of samples is cut at so many bytes: it, and what is made of it, are to fit into a core's cache.
-const BATCH_BYTES: usize = 192 * 1024;
-/// Batches on their way to the sinks beyond which a scrape's next one waits a moment, so that its rows need not lie in
-/// memory all at once. Enough for a whole request of the sink.
+/// A scrape of more rows than these goes in pieces, with a look at what has become of those before. One of fewer goes as a
+/// whole: every further batch wakes all threads behind it, and that costs more than a small scrape gains from it.
+const SMALL_ROWS: usize = 8192;
+/// A piece has so many bytes: it, and what is made of it, are to fit into a core's cache.
+const PIECE_BYTES: usize = 192 * 1024;
+/// Pieces on their way to the sinks beyond which the next one waits a moment, so that the rows of a large scrape need not
+/// lie in memory all at once. Enough for a whole request of the sink.
 const AHEAD: usize = 8;
 /// With so many on their way nobody takes them now, and the buffers' bounds hold: there is nothing to wait for.
 const AWAY: usize = 128;
-/// So long a batch waits for those before it.
+/// So long a piece waits for those before it.
 const PATIENCE: Duration = Duration::from_millis(5);
 /// How often is looked.
 const STEP: Duration = Duration::from_millis(1);
@@ -33,6 +36,8 @@ pub(crate) struct Outgoing {
     source: Arc<SourceMetrics>,
     writer: RowWriter,
     batch: Option<Filling>,
+    /// Whether what comes goes in pieces.
+    is_large: bool,
 }
 
 struct Filling {
@@ -53,7 +58,20 @@ impl Outgoing {
         metrics: Arc<ScrapeMetrics>,
         source: Arc<SourceMetrics>,
     ) -> Outgoing {
-        Outgoing { outlet, arenas, metrics, source, writer: RowWriter::default(), batch: None }
+        Outgoing {
+            outlet,
+            arenas,
+            metrics,
+            source,
+            writer: RowWriter::default(),
+            batch: None,
+            is_large: false,
+        }
+    }
+
+    /// A scrape of so many rows comes.
+    pub(crate) fn begin(&mut self, rows: usize) {
+        self.is_large = rows > SMALL_ROWS;
     }
 
     /// Adds a sample without more.
@@ -67,7 +85,7 @@ impl Outgoing {
         let filling = filling(&mut self.batch, &self.arenas, stream);
         filling.stale += u64::from(is_stale(value));
         self.writer.push_float(&mut filling.builder, filling.number, (labels, series), (timestamp, value));
-        if is_full(filling) { self.send() } else { Ok(()) }
+        if is_full(filling, self.is_large) { self.send() } else { Ok(()) }
     }
 
     /// Adds a sample with everything that belongs to it.
@@ -79,13 +97,15 @@ impl Outgoing {
     ) -> Result<(), Stopped> {
         let filling = filling(&mut self.batch, &self.arenas, stream);
         self.writer.push(&mut filling.builder, filling.number, series, document);
-        if is_full(filling) { self.send() } else { Ok(()) }
+        if is_full(filling, self.is_large) { self.send() } else { Ok(()) }
     }
 
     /// Sends what there is.
     pub(crate) fn send(&mut self) -> Result<(), Stopped> {
         let Some(filling) = self.batch.take() else { return Ok(()) };
-        self.keep_pace();
+        if self.is_large {
+            self.keep_pace();
+        }
         let rows = filling.builder.rows() as u64;
         self.outlet.send(filling.builder.finish(&self.arenas), Vec::new())?;
         self.source.events.fetch_add(rows, Ordering::Relaxed);
@@ -104,8 +124,8 @@ impl Outgoing {
 }
 
 #[inline]
-fn is_full(filling: &Filling) -> bool {
-    filling.builder.is_full() || filling.builder.arena.len() >= BATCH_BYTES
+fn is_full(filling: &Filling, is_large: bool) -> bool {
+    filling.builder.is_full() || (is_large && filling.builder.arena.len() >= PIECE_BYTES)
 }
 
 /// The batch that is being filled, ready for a row of this stream.
