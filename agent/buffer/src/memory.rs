@@ -3,7 +3,8 @@
 //! 1. The memory's bound is in bytes and counts what is queued, what the sink holds, what workers reserved for batches
 //!    that they are encoding, and what the buffer keeps to find a segment on disk.
 //! 2. A reservation is refused when it does not fit, unless the memory is empty: a segment larger than the bound must
-//!    still pass.
+//!    still pass. With a disk, memory counts as empty where only what the sink holds is in it, and what the buffer keeps
+//!    to find segments on disk: neither makes room while the sink takes nothing, and the disk is there for just that.
 //! 3. Segments leave in the order in which they came, wherever they lie. One is counted until its [`Lease`] is settled;
 //!    a lease that is dropped goes back to its place.
 //! 4. Several leases may be out at once, and a lease can be divided. What a sink cannot bring to one of its places for
@@ -228,7 +229,7 @@ impl MemoryTier {
             Some(Waiting::Disk(_) | Waiting::File(_)) => self.bound() / 4 * 3,
             _ => self.bound(),
         };
-        if state.used > 0 && state.used + bytes > bound {
+        if state.used + bytes > bound && !self.is_empty(&state) {
             let is_first = state.refused == 0;
             state.refused = state.refused.max(bytes);
             let is_pressed = is_first && self.disk.get().is_some() && self.is_too_full(&state);
@@ -288,6 +289,16 @@ impl MemoryTier {
         if is_pressed {
             self.tell_pressed();
         }
+    }
+
+    /// Whether nothing is in memory that could leave it before the sink takes something.
+    fn is_empty(&self, state: &State) -> bool {
+        if self.disk.get().is_none() {
+            return state.used == 0;
+        }
+        let waiting = state.queue.iter().chain(state.held.values().flatten());
+        let stubs = waiting.filter(|waiting| !matches!(waiting, Waiting::Memory(_))).map(Waiting::memory);
+        state.used <= state.leased_memory + stubs.sum::<u64>()
     }
 
     /// Whether memory is beyond its high-water mark and the sink does nothing about it.

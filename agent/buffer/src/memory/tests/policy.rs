@@ -385,3 +385,20 @@ fn a_sink_has_half_of_the_memory_in_its_hands_at_the_most() {
     two.delivered();
     assert_eq!((rig.next(), rig.next()), (2, 3));
 }
+
+/// Else nothing would be read for as long as the sink takes nothing, though the disk has room.
+#[test]
+fn one_large_segment_passes_a_sink_with_its_hands_full() {
+    let rig = Rig::new(20_000, 1 << 20, Policy::default());
+    for number in 0..4 {
+        rig.push(number, 4_000);
+    }
+    let leases = [take(&rig.tier), take(&rig.tier)];
+    assert!(!rig.tier.reserve(12_000), "what waits in memory is to go to disk first");
+    rig.tier.store_all();
+    assert!(rig.tier.reserve(12_000), "what is left can go nowhere");
+    assert!(!rig.tier.reserve(12_000), "one at a time");
+    rig.tier.unreserve(12_000);
+    leases.into_iter().for_each(Lease::delivered);
+    assert_eq!((rig.next(), rig.next()), (2, 3));
+}
