@@ -30,6 +30,8 @@ use crate::write_request;
 
 /// What is still on its way at the end.
 const DRAIN: Duration = Duration::from_secs(90);
+/// When Thanos is cut off, as a share of the whole.
+const AWAY: std::ops::Range<f64> = 0.15..0.35;
 /// A request under way, and the scrape that it belongs to, are over by then.
 const SETTLE: Duration = Duration::from_millis(400);
 /// Series that are asked for at once.
@@ -176,7 +178,7 @@ impl MetricsScenario {
         while begun.elapsed() < self.time {
             thread::sleep(Duration::from_millis(200));
             let passed = begun.elapsed().as_secs_f64() / self.time.as_secs_f64();
-            let wants_away = (0.15..0.35).contains(&passed);
+            let wants_away = AWAY.contains(&passed);
             if wants_away != is_away {
                 is_away = wants_away;
                 proxy.set_away(is_away);
@@ -359,6 +361,11 @@ impl MetricsReport {
             }
         };
         unless(self.scrapes > 10, format!("only {} scrapes", self.scrapes));
+        let intervals = (AWAY.end - AWAY.start) * self.scenario.time.div_duration_f64(self.scenario.interval);
+        let (least, waiting) = (intervals * self.scenario.series as f64 / 2.0, &self.most_waiting);
+        // While Thanos is away the target is scraped as ever.
+        let is_read_on = waiting.values().sum::<u64>() as f64 >= least;
+        unless(is_read_on, format!("at most {waiting:?} waited, which is less than {least}"));
         let found = (self.missing, self.wrong, self.unknown, self.out_of_order);
         unless(found == (0, 0, 0, 0), format!("missing, wrong, unknown, out of order are {found:?}"));
         unless(self.account.balanced, format!("the ledger: {:?}", self.account));
