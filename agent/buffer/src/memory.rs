@@ -3,8 +3,9 @@
 //! 1. The memory's bound is in bytes and counts what is queued, what the sink holds, what workers reserved for batches
 //!    that they are encoding, and what the buffer keeps to find a segment on disk.
 //! 2. A reservation is refused when it does not fit, unless the memory is empty: a segment larger than the bound must
-//!    still pass. With a disk, memory counts as empty where only what the sink holds is in it, and what the buffer keeps
-//!    to find segments on disk: neither makes room while the sink takes nothing, and the disk is there for just that.
+//!    still pass. With a disk, memory within its bound counts as empty where only what the sink holds is in it, and what
+//!    the buffer keeps to find segments on disk: neither makes room while the sink takes nothing, and the disk is there
+//!    for just that.
 //! 3. Segments leave in the order in which they came, wherever they lie. One is counted until its [`Lease`] is settled;
 //!    a lease that is dropped goes back to its place.
 //! 4. Several leases may be out at once, and a lease can be divided. What a sink cannot bring to one of its places for
@@ -293,7 +294,8 @@ impl MemoryTier {
 
     /// Whether nothing is in memory that could leave it before the sink takes something.
     fn is_empty(&self, state: &State) -> bool {
-        if self.disk.get().is_none() {
+        // What is kept to find segments grows with each that passes; beyond the bound none does.
+        if self.disk.get().is_none() || state.used > self.bound() {
             return state.used == 0;
         }
         let waiting = state.queue.iter().chain(state.held.values().flatten());

@@ -13,8 +13,8 @@ use weir_samples::row::RowWriter;
 
 use crate::metrics::ScrapeMetrics;
 
-/// A scrape of more rows than these goes in pieces, with a look at what has become of those before. One of fewer goes as a
-/// whole: every further batch wakes all threads behind it, and that costs more than a small scrape gains from it.
+/// A scrape of more rows than these goes in pieces, with a look at what has become of those before. One of fewer goes in
+/// batches as large as any: each wakes all threads behind it, and that costs more than a small scrape gains from pieces.
 const SMALL_ROWS: usize = 8192;
 /// A piece has so many bytes: it, and what is made of it, are to fit into a core's cache.
 const PIECE_BYTES: usize = 192 * 1024;

@@ -402,3 +402,15 @@ fn one_large_segment_passes_a_sink_with_its_hands_full() {
     leases.into_iter().for_each(Lease::delivered);
     assert_eq!((rig.next(), rig.next()), (2, 3));
 }
+
+/// What is kept to find segments on disk is within the memory's bound, however large the disk.
+#[test]
+fn memory_full_of_stubs_takes_nothing_more() {
+    let rig = Rig::new(100 * STUB_BYTES, 1 << 20, Policy::default());
+    (0..101).for_each(|number| rig.push(number, 50));
+    rig.tier.store_all();
+    assert_eq!((rig.tier.used(), rig.waiting()), (101 * STUB_BYTES, (0, 101)));
+    assert!(!rig.tier.reserve(1));
+    assert_eq!(rig.next(), 0);
+    assert!(rig.tier.reserve(1));
+}
